@@ -1,0 +1,27 @@
+# PatchBank: a bank of frozen patch features, and what is built on it. See README.md and docs/architecture.md.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/weights.smk"
+include: "workflow/rules/bank.smk"
+include: "workflow/rules/methods.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/targets.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{dataset}/report.md", dataset=C.enabled),
+        "results/summary.md",

@@ -1,0 +1,93 @@
+"""Steps per second of AlignSeg training from a bank: five repetitions, median and spread.
+
+    python benchmarks/bench_alignseg_steps.py [--bank PATH] [--threads 2] [--steps 60] [--repetitions 5]
+
+Without `--bank` a synthetic one is written first and read through the real reader's interface from a mapped file:
+float16, 3 views x 256 tokens x 384. The defaults of the head apply otherwise: 5 queries, batch 32, mean subtracted.
+A step includes reading, conversion, both losses, gradients and AdamW; masks and start-up are timed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from patchbank.alignseg.settings import AlignSegSettings
+from patchbank.alignseg.train import train_head
+from patchbank.bank.reader import open_bank
+from patchbank.bank.statistics import Statistics
+
+VIEWS, TOKENS, DIM, HEADS, SIDE = 3, 256, 384, 6, 16
+
+
+class SyntheticBank:
+    """Random features in a mapped file, with the interface of `patchbank.bank.reader.Bank` that training uses."""
+
+    def __init__(self, folder: Path, images: int) -> None:
+        random = np.random.default_rng(0)
+        self.images, self.draws, self.record = [f"{i:016x}" for i in range(images)], 1, {"synthetic": images}
+        self.views, self.tokens_per_view, self.dim, self.grid = VIEWS, TOKENS, DIM, (SIDE, SIDE)
+        self.dtype = np.dtype(np.float16)
+        shape = (images, VIEWS, TOKENS, DIM)
+        written = np.memmap(folder / "tokens", np.float16, "w+", shape=shape)
+        for row in range(images):
+            written[row] = random.standard_normal(shape[1:], dtype=np.float32)
+        written.flush()
+        attention = random.random((images, VIEWS, HEADS, TOKENS), dtype=np.float32) ** 4
+        self._data = {"tokens": np.memmap(folder / "tokens", np.float16, "r", shape=shape), "cls_attention": attention}
+
+    def read(self, rows: np.ndarray, fields: tuple[str, ...], out: Any = None) -> dict[str, np.ndarray]:
+        """Rows of the named fields, into `out` when given."""
+        result = {
+            f: out[f] if out else np.empty((len(rows), *self._data[f].shape[1:]), self._data[f].dtype) for f in fields
+        }
+        for i, row in enumerate(rows):
+            for name in fields:
+                result[name][i] = self._data[name][row]
+        return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", type=Path, help="a multicrop bank; default: a synthetic one")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--queries", type=int, default=5)
+    parser.add_argument("--images", type=int, default=512, help="of the synthetic bank (590 kB each)")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bank: Any = open_bank(arguments.bank) if arguments.bank else SyntheticBank(folder, arguments.images)
+        statistics = Statistics(np.zeros(bank.dim), np.ones(bank.dim), 1)
+        epochs = -(-arguments.steps // max(1, len(bank.images) // 32))
+        settings = AlignSegSettings(epochs=epochs, queries=arguments.queries, checkpoint_every=epochs)
+        speeds, walls = [], []
+        for repetition in range(arguments.repetitions):
+            started = time.perf_counter()
+            train_head(
+                bank, statistics, settings, repetition, folder / "head.safetensors", folder / "steps.csv",
+                folder / "epochs.csv", folder / "state", threads=arguments.threads,
+            )  # fmt: skip
+            walls.append(time.perf_counter() - started)
+            with (folder / "steps.csv").open() as file:
+                rows = list(csv.DictReader(file))[2:]
+            seconds = sum(min(32, len(bank.images)) / float(row["images_per_second"]) for row in rows)
+            speeds.append(len(rows) / seconds)
+            print(f"repetition {repetition}: {speeds[-1]:.2f} steps/s ({len(rows)} steps; run {walls[-1]:.1f} s)")
+    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {arguments.threads} threads")
+    print(f"batch 32, {bank.views} views of {bank.tokens_per_view} tokens x {bank.dim}, {arguments.queries} queries")
+    spread = f"{min(speeds):.2f} to {max(speeds):.2f}"
+    print(f"steps/s: median {float(np.median(speeds)):.2f}, {spread} over {len(speeds)} repetitions")
+
+
+if __name__ == "__main__":
+    main()

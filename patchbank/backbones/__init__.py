@@ -1,0 +1,1 @@
+"""Frozen encoders: images in, tokens, class token and class-token attention of one block out."""

@@ -1,0 +1,227 @@
+"""Stage `extract`: run the frozen encoder once over the views of every image and store what it says.
+
+Decoding and resizing happen in worker processes, the forward pass in this one, checksums and writing in a thread
+beside it. Shards that are complete already (of this record, or of an older one with the same content and ids) are
+kept; an interrupted extraction repeats at most one shard per job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from patchbank.backbones.vit import Encoded, FrozenViT, Precision
+from patchbank.bank.finish import present
+from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
+from patchbank.bank.record import make_record
+from patchbank.bank.writer import ShardWriter
+from patchbank.datasets.images import load_image
+from patchbank.datasets.manifest import Manifest
+from patchbank.errors import UserError
+from patchbank.files import read_json, write_json
+from patchbank.progress import track
+from patchbank.views.base import RecipeProtocol, make_recipe
+from patchbank.weights.spec import BackboneSpec
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """How a bank is made.
+
+    Attributes:
+        recipe: name of the recipe.
+        recipe_settings: its settings (size, draws, ...).
+        precision: of the forward pass.
+        dtype: of the stored values, ``float16`` or ``float32``.
+        images_per_shard: upper bound of the mean number of images in a shard.
+        batch_tokens: patch tokens per forward pass; the one knob for memory.
+    """
+
+    recipe: str
+    recipe_settings: Mapping[str, Any] = field(default_factory=dict)
+    precision: Precision = "float32"
+    dtype: str = "float16"
+    images_per_shard: int = 128
+    batch_tokens: int = 8192
+
+
+class ImageViews(Dataset[tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """All draws of one image: (id, pixels (draws, V, H, W, 3) uint8, boxes (draws, V, 4), flip (draws, V))."""
+
+    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
+        self._paths, self._recipe = dict(paths), recipe
+
+    def __getitem__(self, image_id: Any) -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]:
+        image = load_image(self._paths[image_id])
+        views = [self._recipe.make(image, image_id, draw) for draw in range(self._recipe.draws)]
+        return (
+            image_id,
+            torch.from_numpy(np.stack([v.pixels for v in views])),
+            torch.from_numpy(np.stack([v.boxes for v in views])),
+            torch.from_numpy(np.stack([v.flip for v in views])),
+        )
+
+
+def extract(
+    manifest: str | Path,
+    split: str,
+    spec: BackboneSpec,
+    weights: str | Path,
+    provenance: str | Path,
+    settings: ExtractSettings,
+    bank_root: str | Path,
+    out: str | Path,
+    part: tuple[int, int] = (0, 1),
+    threads: int | None = None,
+) -> None:
+    """Fill one part of a bank's shards (default all of them).
+
+    Args:
+        manifest: output of the manifest stage.
+        split: which images.
+        spec: the encoder.
+        weights, provenance: outputs of the weights stage.
+        settings: recipe, precision, storage.
+        bank_root: where banks live.
+        out: a small json that says what was done: the bank's folder and its record.
+        part: (index, number) of this job among those that share the bank.
+        threads: CPU threads given to this job, for the number of decoding workers.
+
+    Raises:
+        UserError: when the disk is too small, an image cannot be read, or a value cannot be stored.
+    """
+    images = Manifest.load(manifest)
+    entries = {entry.id: images.root / entry.image for entry in images.entries(split)}
+    vit = FrozenViT(spec, weights, precision=settings.precision)
+    recipe = make_recipe(settings.recipe, settings.recipe_settings, vit.patch)
+    record = make_record(
+        dataset=images.dataset,
+        split=split,
+        images=len(entries),
+        manifest_fingerprint=images.fingerprint(split),
+        spec=spec,
+        block=vit.block,
+        weights=read_json(provenance),
+        recipe=recipe,
+        precision=settings.precision,
+        dtype=settings.dtype,
+        images_per_shard=settings.images_per_shard,
+    )
+    folder = bank_folder(bank_root, record)
+    content = content_hash(record)
+    parts = cut(list(entries), record["shards"])
+    wanted = np.array_split(np.arange(len(parts)), part[1])[part[0]].tolist()
+    todo = [i for i in wanted if parts[i] and not present(folder, shard_name(i), content, parts[i])]
+    if todo:
+        shapes = _shapes(vit, recipe, np.dtype(settings.dtype))
+        samples = sum(len(parts[i]) for i in todo) * recipe.draws
+        _check_space(folder, samples * row_bytes(shapes))
+        LOG.info("%s: %d of %d shards to compute, %d samples", folder, len(todo), len(wanted), samples)
+        _fill(folder, content, {i: parts[i] for i in todo}, entries, vit, recipe, shapes, settings, threads)
+    write_json(out, {"folder": os.path.relpath(folder), "record": record})
+
+
+def _shapes(
+    vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]
+) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    h, w = vit.grid(*recipe.size)
+    return {
+        "tokens": ((recipe.views, h * w, vit.dim), dtype),
+        "cls": ((recipe.views, vit.dim), dtype),
+        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
+        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
+        "flip": ((recipe.views,), np.dtype(np.uint8)),
+    }
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > 0.98 * free:
+        raise UserError(
+            f"{folder} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; free some space, point "
+            "bank_root to a larger disk, or lower draws."
+        )
+
+
+def _fill(
+    folder: Path,
+    content: str,
+    parts: Mapping[int, Sequence[str]],
+    paths: Mapping[str, Path],
+    vit: FrozenViT,
+    recipe: RecipeProtocol,
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+    settings: ExtractSettings,
+    threads: int | None,
+) -> None:
+    tokens_per_image = recipe.draws * recipe.views * shapes["tokens"][0][1]
+    size = max(1, settings.batch_tokens // tokens_per_image)
+    batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
+    cuda = vit.device.type == "cuda"
+    workers = max(1, (threads or len(os.sched_getaffinity(0))) - 1) if cuda else 1
+    loader = DataLoader(
+        ImageViews(paths, recipe),
+        batch_sampler=[ids for _, ids in batches],
+        num_workers=min(workers, len(batches)),
+        pin_memory=cuda,
+        worker_init_fn=_single_thread,
+    )
+    views_per_pass = max(1, settings.batch_tokens // shapes["tokens"][0][1])
+    current = -1
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+        shard_stack = stack.enter_context(ExitStack())
+        pending: Future[None] | None = None
+        loaded = zip(batches, loader, strict=True)
+        for (shard, ids), (_, pixels, boxes, flip) in track(loaded, f"extract {folder.name}", "batch", len(batches)):
+            fields = _encode(vit, pixels, views_per_pass)
+            fields["boxes"] = boxes.reshape(-1, *boxes.shape[2:]).numpy()
+            fields["flip"] = flip.reshape(-1, recipe.views).numpy()
+            if pending is not None:
+                pending.result()
+            if shard != current:
+                shard_stack.close()
+                samples = len(parts[shard]) * recipe.draws
+                writer = shard_stack.enter_context(ShardWriter(folder / shard_name(shard), content, samples, shapes))
+                current = shard
+            pending = pool.submit(writer.write, [i for i in ids for _ in range(recipe.draws)], fields)
+        if pending is not None:
+            pending.result()
+
+
+def _single_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _encode(vit: FrozenViT, pixels: torch.Tensor, views_per_pass: int) -> dict[str, NDArray[Any]]:
+    """Encode (images, draws, V, H, W, 3); fields come back as (images * draws, V, ...) float32."""
+    images, draws, views = pixels.shape[:3]
+    flat = pixels.reshape(-1, *pixels.shape[3:])
+    passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]
+    fields = {
+        "tokens": torch.cat([p.tokens for p in passes]),
+        "cls": torch.cat([p.cls for p in passes]),
+        "cls_attention": torch.cat([p.cls_attention for p in passes]),
+    }
+    return {
+        name: value.reshape(images * draws, views, *value.shape[1:]).cpu().numpy() for name, value in fields.items()
+    }
+
+
+def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    for start in range(0, len(flat), size):
+        yield flat[start : start + size]

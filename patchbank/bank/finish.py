@@ -1,0 +1,90 @@
+"""Stage `bank`: whether a bank is complete, its `bank.json`, and its joined view for other people's tools."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from patchbank.bank.format import FIELDS, content_hash, cut, shard_name
+from patchbank.datasets.manifest import Manifest
+from patchbank.errors import UserError
+from patchbank.files import atomic_path, read_json, write_json
+
+LOG = logging.getLogger(__name__)
+
+
+def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Path) -> None:
+    """Check that every shard is there, write `bank.json`, the joined view `bank.h5`, and the pointer.
+
+    The pointer is small and the same for the same bank, so that an unchanged bank reruns nothing that reads it.
+
+    Args:
+        parts: outputs of all extract jobs of the bank.
+        manifest: output of the manifest stage.
+        pointer: the file that later stages name; the key `bank` holds the bank's folder.
+    """
+    done = [read_json(part) for part in parts]
+    folder, record = Path(done[0]["folder"]), done[0]["record"]
+    if any(other != done[0] for other in done):
+        raise UserError(f"The parts of {folder} were made with different settings; run the extract stage again.")
+    ids = sorted(entry.id for entry in Manifest.load(manifest).entries(record["split"]))
+    cuts, content = cut(ids, record["shards"]), content_hash(record)
+    names = {shard_name(i): part for i, part in enumerate(cuts) if part}
+    missing = [name for name, part in names.items() if not present(folder, name, content, part)]
+    if missing:
+        raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}; run the extract stage again.")
+    _join(folder, list(names))
+    write_json(folder / "bank.json", {**record, "ids": ids})
+    write_json(pointer, {"bank": os.path.relpath(folder), "record": record})
+
+
+def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
+    """Whether the shard is complete here, or can be linked from a bank with the same content beside this one."""
+    if _complete(folder / name, content, ids):
+        return True
+    recipe = folder.name.rsplit("-", 1)[0]
+    for sibling in sorted(folder.parent.glob(f"{recipe}-*/*.h5")):
+        if sibling.parent != folder and sibling.name != "bank.h5" and _complete(sibling, content, ids):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).unlink(missing_ok=True)
+            os.link(sibling, folder / name)
+            LOG.info("%s: linked from %s", folder / name, sibling)
+            return True
+    return False
+
+
+def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        with h5py.File(path, "r") as shard:
+            if not shard.attrs.get("complete") or shard.attrs.get("content") != content:
+                return False
+            found = list(dict.fromkeys(i.decode() for i in shard["image"][:]))
+    except OSError as error:
+        LOG.warning("%s is not readable and will be computed again (%s)", path, error)
+        return False
+    return found == list(ids)
+
+
+def _join(folder: Path, names: Sequence[str]) -> None:
+    """`bank.h5`: an HDF5 virtual dataset over the shards, for tools that are not ours."""
+
+    with atomic_path(folder / "bank.h5") as temporary, h5py.File(temporary, "w", libver="latest") as joined:
+        with h5py.File(folder / names[0], "r") as first:
+            kinds = {name: (first[name].shape[1:], first[name].dtype) for name in (*FIELDS, "crc")}
+        counts = []
+        for name in names:
+            with h5py.File(folder / name, "r") as shard:
+                counts.append(len(shard["image"]))
+        for field_name, (shape, dtype) in kinds.items():
+            layout = h5py.VirtualLayout((sum(counts), *shape), dtype)
+            start = 0
+            for name, count in zip(names, counts, strict=True):
+                layout[start : start + count] = h5py.VirtualSource(name, field_name, (count, *shape))
+                start += count
+            joined.create_virtual_dataset(field_name, layout)

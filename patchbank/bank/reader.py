@@ -1,0 +1,191 @@
+"""Reading a bank: every shard's datasets are mapped at their file offset, rows come back in the stored dtype.
+
+Files are opened lazily, once per process, never before a fork. Format and record are checked always, checksums in
+`patchbank.bank.verify` and on request (``check=True``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from patchbank.bank.format import FIELDS, content_hash, cut, read_record, row_crc, shard_name
+from patchbank.errors import UserError
+
+Mapped = dict[str, NDArray[Any]]
+
+
+def open_bank(path: str | Path, draws: int | None = None, check: bool = False) -> Bank:
+    """Open a bank as a torch Dataset.
+
+    Args:
+        path: the bank's folder, its `bank.json`, or the pipeline's pointer file.
+        draws: use only the first draws of every image.
+        check: compare every row's checksum when it is read.
+
+    Example:
+        >>> bank = open_bank("results/demo/bank/train-whole.json")  # doctest: +SKIP
+        >>> bank[0]["tokens"].shape                                 # doctest: +SKIP
+        torch.Size([1, 1024, 384])
+    """
+    return Bank(path, draws, check)
+
+
+class Bank(Dataset[dict[str, torch.Tensor]]):
+    """Samples of a bank: sample index = image index * draws + draw.
+
+    Attributes:
+        folder: where the shards lie.
+        record: the content of `bank.json`.
+        images: content ids, sorted.
+        draws: draws per image that are used.
+    """
+
+    def __init__(self, path: str | Path, draws: int | None = None, check: bool = False) -> None:
+        self.folder, self.record = read_record(path)
+        self._parts = cut(self.record["ids"], self.record["shards"])
+        self.images: list[str] = [i for part in self._parts for i in part]
+        self._stored_draws = int(self.record["recipe"].get("draws", 1))
+        self.draws = draws or self._stored_draws
+        if not 1 <= self.draws <= self._stored_draws:
+            raise UserError(f"{self.folder} holds {self._stored_draws} draws, {draws} were asked for; extract more.")
+        self._check = check
+        self._starts = np.cumsum([0, *(len(part) for part in self._parts)]) * self._stored_draws
+        self._mapped: dict[int, Mapped] = {}
+        self._process = os.getpid()
+
+    def __len__(self) -> int:
+        return len(self.images) * self.draws
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of a view in pixels."""
+        size = self.record["recipe"]["size"]
+        return int(size[0]), int(size[1])
+
+    @property
+    def views(self) -> int:
+        """Views of one sample."""
+        return int(self._any()["tokens"].shape[1])
+
+    @property
+    def tokens_per_view(self) -> int:
+        """N, patch tokens of one view."""
+        return int(self._any()["tokens"].shape[2])
+
+    @property
+    def dim(self) -> int:
+        """D, width of a token."""
+        return int(self._any()["tokens"].shape[3])
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of the block that was read."""
+        return int(self._any()["cls_attention"].shape[2])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype of the tokens."""
+        dtype: np.dtype[Any] = np.dtype(str(self.record["dtype"]))
+        return dtype
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the patch grid of a view."""
+        height, width = self.input_size
+        h = round((self.tokens_per_view * height / width) ** 0.5)
+        return h, self.tokens_per_view // h
+
+    def read(
+        self,
+        rows: NDArray[np.integer[Any]] | Sequence[int],
+        fields: Sequence[str] = ("tokens", "cls_attention"),
+        out: Mapping[str, NDArray[Any]] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Rows of samples, in the given order; ascending rows are read fastest.
+
+        Args:
+            rows: (b,) sample indices.
+            fields: which datasets (see `patchbank.bank.format`).
+            out: arrays to fill, (b, ...) in the stored dtype; made when not given.
+
+        Returns:
+            field -> (b, ...) in the stored dtype.
+
+        Raises:
+            IndexError: for a sample that the bank does not have.
+            UserError: with ``check=True``, when a checksum differs; it names image and shard.
+        """
+        index = np.asarray(rows, dtype=np.int64)
+        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
+            raise IndexError(f"sample {int(index.max())} of a bank with {len(self)}")
+        stored = index // self.draws * self._stored_draws + index % self.draws
+        shards = np.searchsorted(self._starts, stored, side="right") - 1
+        kinds = self._any()
+        result: dict[str, NDArray[Any]] = {}
+        for name in fields:
+            result[name] = out[name] if out else np.empty((len(index), *kinds[name].shape[1:]), kinds[name].dtype)
+        for i, (shard, row) in enumerate(zip(shards.tolist(), stored.tolist(), strict=True)):
+            mapped = self._shard(shard)
+            local = row - int(self._starts[shard])
+            for name in fields:
+                result[name][i] = mapped[name][local]
+            if self._check:
+                self._compare(mapped, local, shard)
+        return result
+
+    def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(value[0]) for name, value in self.read([sample], FIELDS[:-1]).items()}
+
+    def __getitems__(self, samples: list[int]) -> list[dict[str, torch.Tensor]]:
+        rows = {name: torch.from_numpy(value) for name, value in self.read(samples, FIELDS[:-1]).items()}
+        return [{name: value[i] for name, value in rows.items()} for i in range(len(samples))]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Maps do not travel to another process; they are opened there again."""
+        return {**self.__dict__, "_mapped": {}}
+
+    def _any(self) -> Mapped:
+        first = next((i for i, part in enumerate(self._parts) if part), None)
+        if first is None:
+            raise UserError(f"{self.folder} holds no images.")
+        return self._shard(first)
+
+    def _shard(self, index: int) -> Mapped:
+        if os.getpid() != self._process:
+            self._mapped, self._process = {}, os.getpid()
+        if index not in self._mapped:
+            self._mapped[index] = self._map(index)
+        return self._mapped[index]
+
+    def _map(self, index: int) -> Mapped:
+        path = self.folder / shard_name(index)
+        if not path.is_file():
+            raise UserError(f"{path} is missing; run the extract stage again.")
+        try:
+            with h5py.File(path, "r") as shard:
+                if not shard.attrs.get("complete") or shard.attrs.get("content") != content_hash(self.record):
+                    raise UserError(f"{path} is not a complete shard of this bank; delete it and extract again.")
+                places = {name: (shard[name].id.get_offset(), shard[name].shape, shard[name].dtype) for name in shard}
+        except OSError as error:
+            raise UserError(f"{path} is not readable ({error}); delete it and extract again.") from None
+        expected = len(self._parts[index]) * self._stored_draws
+        if places["tokens"][1][0] != expected:
+            raise UserError(f"{path} has {places['tokens'][1][0]} samples, expected {expected}; extract again.")
+        return {n: np.memmap(path, d, "r", offset, s) for n, (offset, s, d) in places.items() if n in (*FIELDS, "crc")}
+
+    def _compare(self, mapped: Mapped, local: int, shard: int) -> None:
+        if row_crc({name: mapped[name][local] for name in FIELDS}) != int(mapped["crc"][local]):
+            image = bytes(mapped["image"][local]).decode(errors="replace")
+            raise UserError(
+                f"{self.folder / shard_name(shard)}: row {local} (image {image}) does not match its checksum; delete "
+                "the file and run the extract stage again."
+            )

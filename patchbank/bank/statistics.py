@@ -1,0 +1,60 @@
+"""Stage `statistics`: mean and standard deviation of the training tokens, added up from the shards' own sums.
+
+Output: an `.npz` with `mean` (D,), `std` (D,) float64 and `count`; the head, k-means and segment clusters read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.bank.format import cut, read_record, shard_name
+from patchbank.errors import UserError
+from patchbank.files import read_npz, write_npz
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-channel moments of a bank's tokens.
+
+    Attributes:
+        mean: (D,) float64.
+        std: (D,) float64, population standard deviation.
+        count: number of tokens.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    count: int
+
+    @classmethod
+    def load(cls, path: str | Path) -> Statistics:
+        """Read what `compute_statistics` wrote."""
+        arrays = read_npz(path)
+        return cls(arrays["mean"], arrays["std"], int(arrays["count"]))
+
+
+def compute_statistics(bank: str | Path, out: str | Path) -> Statistics:
+    """Add the sums of all shards of `bank` and write mean, standard deviation and count to `out`."""
+    folder, record = read_record(bank)
+    total: NDArray[np.float64] | None = None
+    squares: NDArray[np.float64] | None = None
+    count = 0
+    for index, ids in enumerate(cut(record["ids"], record["shards"])):
+        if not ids:
+            continue
+        with h5py.File(folder / shard_name(index), "r") as shard:
+            part, part_squares = np.asarray(shard["sum"]), np.asarray(shard["square_sum"])
+            total = part if total is None else total + part
+            squares = part_squares if squares is None else squares + part_squares
+            count += int(shard.attrs["count"])
+    if total is None or squares is None:
+        raise UserError(f"{folder} holds no images; statistics need at least one.")
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    write_npz(out, {"mean": mean, "std": std, "count": np.array(count)})
+    return Statistics(mean, std, count)

@@ -1,0 +1,96 @@
+"""Writing one shard: rows in order, sums and checksums beside them, visible only when complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.bank.format import FIELDS, FORMAT, row_crc
+from patchbank.errors import UserError
+from patchbank.files import atomic_path
+
+Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+
+
+class ShardWriter:
+    """Context manager that writes a shard of known size; the file appears when the block ends well.
+
+    Args:
+        path: the shard's file.
+        content: hash of what shapes its values (`patchbank.bank.format.content_hash`).
+        samples: number of rows.
+        shapes: per-row shape and dtype of every field but `image`.
+    """
+
+    def __init__(self, path: Path, content: str, samples: int, shapes: Shapes) -> None:
+        self._atomic, self._content, self._samples, self._shapes = atomic_path(path), content, samples, shapes
+        self._row = 0
+
+    def __enter__(self) -> ShardWriter:
+        self._file = h5py.File(self._atomic.__enter__(), "w", libver="latest")
+        self._file.attrs["format"] = FORMAT
+        self._file.attrs["content"] = self._content
+        for name, (shape, dtype) in self._shapes.items():
+            self._file.create_dataset(name, (self._samples, *shape), dtype)
+        self._file.create_dataset("image", (self._samples,), "S16")
+        self._file.create_dataset("crc", (self._samples,), np.uint32)
+        dim = self._shapes["tokens"][0][-1]
+        self._sum, self._square_sum, self._count = np.zeros(dim), np.zeros(dim), 0
+        return self
+
+    def write(self, images: Sequence[str], fields: Mapping[str, NDArray[Any]]) -> None:
+        """Append rows.
+
+        Args:
+            images: content id of each row.
+            fields: every field but `image`, (rows, ...), in float32 or the stored dtype.
+
+        Raises:
+            UserError: for a value that is not finite, or beyond the stored dtype; it names image, view and channel.
+        """
+        stored = {name: _cast(fields[name], dtype, name, images) for name, (_, dtype) in self._shapes.items()}
+        stored["image"] = np.array(images, dtype="S16")
+        rows = slice(self._row, self._row + len(images))
+        for name in FIELDS:
+            self._file[name][rows] = stored[name]
+        crc = [row_crc({name: stored[name][i] for name in FIELDS}) for i in range(len(images))]
+        self._file["crc"][rows] = np.array(crc, dtype=np.uint32)
+        tokens = stored["tokens"].reshape(-1, stored["tokens"].shape[-1]).astype(np.float64)
+        self._sum += tokens.sum(0)
+        self._square_sum += np.einsum("nd,nd->d", tokens, tokens)
+        self._count += len(tokens)
+        self._row += len(images)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            if self._row != self._samples:
+                raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
+            self._file.create_dataset("sum", data=self._sum)
+            self._file.create_dataset("square_sum", data=self._square_sum)
+            self._file.attrs["count"] = self._count
+            self._file.flush()
+            self._file.attrs["complete"] = True
+        self._file.close()
+        self._atomic.__exit__(kind, error, trace)
+
+
+def _cast(values: NDArray[Any], dtype: np.dtype[Any], name: str, images: Sequence[str]) -> NDArray[Any]:
+    if not np.issubdtype(dtype, np.floating):
+        return values.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        stored = values.astype(dtype, copy=False)
+    if not np.isfinite(stored).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(stored))[0])
+        raise UserError(
+            f"image {images[where[0]]}, view {where[1]}, channel {where[-1]}: {name} is {float(values[where])}, which "
+            f"{dtype} cannot hold; set bank.dtype to float32, or look at the image and the backbone."
+        )
+    return stored

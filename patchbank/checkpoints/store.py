@@ -1,0 +1,100 @@
+"""A checkpoint of ours: named tensors and a record of what made them.
+
+| file | content |
+|---|---|
+| `<name>.safetensors` | the tensors; the record as JSON in the header under `record` |
+| `<name>.json` | the same record, for people and other tools |
+
+The safetensors file is complete in itself and is what `load_checkpoint` reads; both appear atomically.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from patchbank.errors import UserError
+from patchbank.files import atomic_path, write_json
+
+
+def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write tensors and record to `path` (``.safetensors``) and the record again to the ``.json`` beside it.
+
+    Args:
+        path: file to write; its folder is made.
+        tensors: name -> tensor of any shape, dtype and device.
+        record: JSON values that describe them.
+    """
+    save_tensors(path, tensors, record)
+    write_json(Path(path).with_suffix(".json"), record)
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write one safetensors file with `record` in its header, atomically."""
+    # one header entry only: safetensors orders several at random, and equal content should be equal bytes
+    header = {"record": json.dumps(record, sort_keys=True, allow_nan=False)}
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata=header)
+
+
+def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_checkpoint` wrote.
+
+    Returns:
+        name -> tensor on the CPU, and the record.
+
+    Raises:
+        UserError: the file is missing, broken, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train first, or name another checkpoint.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read as safetensors ({error}); make it again.") from None
+    try:
+        record = json.loads(header["record"])
+    except (KeyError, json.JSONDecodeError):
+        raise UserError(
+            f"{path} is a safetensors file without our record in its header, so not a checkpoint."
+        ) from None
+    return tensors, record
+
+
+def check_keys(path: str | Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise one `UserError` that names missing keys, foreign keys and differing shapes, if there are any.
+
+    Args:
+        path: where `found` comes from, for the message.
+        found: tensors of the file.
+        expected: tensors of the model.
+    """
+    wrong = [
+        f"{name} has shape {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(set(found) & set(expected))
+        if found[name].shape != expected[name].shape
+    ]
+    missing, foreign = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    parts = [
+        *([f"missing keys {_list(missing)}"] if missing else []),
+        *([f"foreign keys {_list(foreign)}"] if foreign else []),
+        *([_list(wrong)] if wrong else []),
+    ]
+    if parts:
+        raise UserError(f"{path} does not fit the model: {'; '.join(parts)}.")
+
+
+def _list(names: Iterable[str], shown: int = 5) -> str:
+    every = list(names)
+    more = f" and {len(every) - shown} more" if len(every) > shown else ""
+    return ", ".join(every[:shown]) + more

@@ -1,0 +1,1 @@
+"""Clustering of features: projection (standardise, PCA, whitening, normalisation) and faiss k-means."""

@@ -1,0 +1,108 @@
+"""What is done to features before they are clustered: centring, scaling, PCA, whitening, normalisation.
+
+A projection is linear, ``y = (x - shift) @ matrix``, optionally followed by L2 normalisation; it is fitted on
+training features and stored with the centroids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.bank.statistics import Statistics
+from patchbank.errors import UserError
+
+Centre = Literal["none", "mean", "standardise"]
+EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class ProjectionSettings:
+    """How features are prepared for k-means.
+
+    Attributes:
+        centre: ``none``, ``mean`` (subtract the training mean) or ``standardise`` (and divide by the deviation).
+        pca: number of principal components kept; 0 keeps all channels.
+        whiten: divide each principal component by its standard deviation (needs pca > 0).
+        normalise: L2-normalise the result (k-means then works with cosine similarity).
+    """
+
+    centre: Centre = "mean"
+    pca: int = 0
+    whiten: bool = False
+    normalise: bool = False
+
+    def __post_init__(self) -> None:
+        if self.whiten and not self.pca:
+            raise UserError("whiten: true needs pca > 0 (whitening acts on principal components).")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A fitted projection.
+
+    Attributes:
+        shift: (D,) float32, subtracted.
+        matrix: (D, d) float32.
+        normalise: whether rows are L2-normalised afterwards.
+    """
+
+    shift: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    normalise: bool
+
+    def __call__(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Project (n, D) features to (n, d) float32."""
+        values: NDArray[Any] = (features.astype(np.float32) - self.shift) @ self.matrix
+        if self.normalise:
+            norm = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), EPSILON)
+            values = values / norm
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` needs, for storage."""
+        return {"shift": self.shift, "matrix": self.matrix, "normalise": np.array(self.normalise, dtype=np.uint8)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Projection:
+        """The inverse of `arrays`."""
+        return cls(arrays["shift"], arrays["matrix"], bool(arrays["normalise"]))
+
+
+def fit_projection(
+    features: NDArray[np.floating[Any]], settings: ProjectionSettings, statistics: Statistics | None = None
+) -> Projection:
+    """Fit a projection on training features.
+
+    Args:
+        features: (n, D).
+        settings: what to do.
+        statistics: moments of the training tokens; without them those of `features` are used (embeddings that are
+            not tokens, such as pooled segments).
+
+    Returns:
+        The projection; its signs are fixed (largest entry of each component positive), so that it is one of a kind.
+    """
+    values = features.astype(np.float64)
+    dim = values.shape[1]
+    mean = statistics.mean if statistics is not None else values.mean(0)
+    std = statistics.std if statistics is not None else values.std(0)
+    shift = np.zeros(dim) if settings.centre == "none" else mean
+    scale = 1 / np.maximum(std, EPSILON) if settings.centre == "standardise" else np.ones(dim)
+    matrix = np.diag(scale)
+    if settings.pca:
+        kept = min(settings.pca, dim, len(values))
+        centred = (values - shift) * scale
+        offset = centred.mean(0)
+        covariance = centred.T @ centred / len(centred) - np.outer(offset, offset)
+        variance, vectors = np.linalg.eigh(covariance)
+        variance, vectors = variance[::-1][:kept], vectors[:, ::-1][:, :kept]
+        vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(kept)])
+        if settings.whiten:
+            vectors = vectors / np.sqrt(np.maximum(variance, EPSILON))
+        matrix = matrix @ vectors
+    return Projection(shift.astype(np.float32), matrix.astype(np.float32), settings.normalise)

@@ -1,0 +1,223 @@
+"""Reading images, masks and instance maps from files, the same way wherever that happens.
+
+Conversions that lose nothing one would miss are done silently (the scan counts them): greyscale, palette and CMYK to
+RGB, 16-bit greyscale scaled to 8 bits, transparency laid over white, EXIF orientation applied. Anything else is
+refused with the reason. Every file is turned as its own EXIF says: a mask belongs to the image as people see it, so
+that the mask of a rotated photograph has the rotated size.
+
+Masks are read as indices: palette, 1- to 16-bit greyscale PNG (or TIFF, BMP, GIF). Pillow stretches 2- and 4-bit
+greyscale to 0-255; the stretch is undone. Colour masks and lossy formats are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from patchbank.datasets.labels import apply_lut
+from patchbank.errors import UserError
+
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    NotImplementedError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders raise on broken files; there is no common base class."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2")
+"""File names' ends that a list may carry or leave out."""
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PLAIN = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
+_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
+_GREY16 = {"I;16", "I;16B", "I;16L", "I;16N"}
+_STRETCH = {2: 85, 4: 17}
+_LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
+
+
+class Unusable(Exception):
+    """A file that cannot be used; the text is the reason, without the file's name."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image in RGB, and the names of the conversions that were needed."""
+
+    image: Image.Image
+    conversions: tuple[str, ...]
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """The image at `path` in RGB, as people see it (EXIF orientation applied); `UserError` names the file."""
+    try:
+        return decode_image(read_bytes(path)).image
+    except Unusable as reason:
+        raise UserError(f"{path}: {reason}.") from None
+
+
+def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
+    """Class ids of a mask file.
+
+    Args:
+        path: mask file.
+        lut: look-up table as `patchbank.datasets.labels.build_lut` makes it.
+
+    Returns:
+        (H, W) uint8, 255 = ignore.
+
+    Raises:
+        UserError: an unreadable file, a colour mask, or a value that the map does not know.
+    """
+    try:
+        return apply_lut(decode_indices(read_bytes(path)), lut)
+    except (Unusable, ValueError) as reason:
+        raise UserError(f"{path}: {reason}.") from None
+
+
+def load_instances(path: str | Path) -> NDArray[np.int32]:
+    """Instance ids of an instance map, (H, W) int32, 0 = background; `UserError` names an unusable file."""
+    try:
+        return decode_indices(read_bytes(path)).astype(np.int32)
+    except Unusable as reason:
+        raise UserError(f"{path}: {reason}.") from None
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """All bytes of a file; `Unusable` when it is missing, empty or may not be read."""
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Unusable("is a link to a missing file" if Path(path).is_symlink() else "does not exist") from None
+    except IsADirectoryError:
+        raise Unusable("is a folder, not a file") from None
+    except OSError as error:
+        raise Unusable(f"cannot be read ({error.strerror or error})") from None
+    if not data:
+        raise Unusable("has zero bytes")
+    return data
+
+
+def decode_image(data: bytes) -> Decoded:
+    """Decode an image file's bytes to 8-bit RGB; `Unusable` with the reason when that is impossible or unsafe."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _open(data)
+        done: list[str] = []
+        if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
+            done.append("16-bit colour")
+        turned, orientation = _upright(image)
+        if orientation:
+            done.append(orientation)
+        try:
+            return Decoded(_to_rgb(turned, image.format, done), tuple(done))
+        except DECODE_ERRORS as error:
+            raise Unusable(f"cannot be converted from {image.mode} to RGB ({_reason(error)})") from None
+
+
+def decode_indices(data: bytes) -> NDArray[Any]:
+    """Decode a mask or instance map to its raw values, (H, W) of an integer type; `Unusable` with the reason."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _open(data)
+        if image.format in _LOSSY:
+            raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
+        if image.mode not in ("1", "L", "P", "I") and image.mode not in _GREY16:
+            raise Unusable(f"is not an indexed mask (colour mode {image.mode}); save class ids as palette or grey PNG")
+        values = np.asarray(_upright(image)[0])
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    depth, colour_type = _png_header(data)
+    if image.mode == "L" and colour_type == 0 and depth in _STRETCH:
+        return values // np.uint8(_STRETCH[depth])
+    return values
+
+
+def _open(data: bytes) -> Image.Image:
+    """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise Unusable("is not an image that Pillow knows, or its header is broken") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise Unusable(f"claims more than {limit} million pixels; cut it into tiles") from None
+    except DECODE_ERRORS as error:
+        raise Unusable(f"has a broken header ({_reason(error)})") from None
+    # A multi-picture JPEG of a phone holds the photograph first and previews after it; other formats hold a sequence.
+    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+    if frames > 1:
+        raise Unusable(f"holds {frames} frames; save the one that is meant as its own file")
+    try:
+        image.load()
+    except DECODE_ERRORS as error:
+        raise Unusable(f"is truncated or damaged ({_reason(error)})") from None
+    return image
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, str]:
+    """The image turned as its EXIF orientation says, and what was done ("" = nothing)."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except DECODE_ERRORS:
+        return image, "unreadable EXIF left out"
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return (image, "") if turn is None else (image.transpose(turn), "EXIF orientation")
+
+
+def _to_rgb(image: Image.Image, file_format: str | None, done: list[str]) -> Image.Image:
+    """`image` in RGB; appends the conversion's name to `done`."""
+    mode = image.mode
+    if mode == "RGB" and "transparency" not in image.info:
+        return image
+    if mode in _TRANSPARENT or "transparency" in image.info:
+        done.append("transparency over white")
+        above = image.convert("RGBA")
+        below = Image.new("RGBA", above.size, (255, 255, 255, 255))
+        return Image.alpha_composite(below, above).convert("RGB")
+    if mode in _GREY16 or (mode == "I" and file_format == "PNG"):
+        done.append("16-bit greyscale")
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+    if mode not in _PLAIN:
+        raise Unusable(f"has colour mode {mode}, which has no safe conversion to 8-bit RGB; save it as 8-bit RGB")
+    done.append(_PLAIN[mode])
+    return image.convert("RGB")
+
+
+def _png_header(data: bytes) -> tuple[int, int]:
+    """Bit depth and colour type of a PNG, (0, -1) for other formats: Pillow's modes do not tell them."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) > 25:
+        return data[24], data[25]
+    return 0, -1
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

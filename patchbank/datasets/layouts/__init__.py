@@ -1,0 +1,101 @@
+"""How datasets lie on disk: one module per layout, found by its name; adding a layout means adding a file.
+
+A layout module has:
+
+- `EXPECTED_TREE`: text that shows the tree to a user whose set is not there;
+- `find(spec) -> Listing`: for each split of `spec.splits` the triples (image, mask or None, instances or None). It
+  lists folders and reads lists; it never opens an image. A listed file that is not there stays in the listing (the
+  scan names it); a missing folder or list raises `missing_tree(...)` at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from patchbank.datasets.images import SUFFIXES
+from patchbank.errors import UserError
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+Item = tuple[Path, Path | None, Path | None]
+Listing = dict[str, list[Item]]
+
+SIDE_FILES = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".html", ".db", ".ini", ".log")
+"""Ends of files that people keep beside images. Every other file counts as an image, so that none is dropped unseen."""
+
+
+class Layout(Protocol):
+    """What a layout module provides."""
+
+    EXPECTED_TREE: str
+
+    def find(self, spec: DatasetSpec) -> Listing:
+        """List the files of each split."""
+        ...
+
+
+def layout(name: str) -> Layout:
+    """The layout module `name`; `UserError` lists the known names when there is none."""
+    if name not in layout_names():
+        raise UserError(f"There is no layout {name!r}; known: {', '.join(layout_names())}.")
+    return cast(Layout, importlib.import_module(f"{__name__}.{name}"))
+
+
+def layout_names() -> list[str]:
+    """Names of all layouts, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def missing_tree(spec: DatasetSpec, tree: str, problem: str) -> UserError:
+    """The one error for a set that is missing, incomplete or ambiguous.
+
+    Args:
+        tree: the layout's `EXPECTED_TREE`.
+        problem: what was found, with the exact path that was tried.
+    """
+    lines = [f"{spec.name}: {problem}", f"Expected below {spec.root} (layout {spec.layout}):"]
+    lines += [f"    {line}" for line in tree.strip("\n").splitlines()]
+    if spec.how_to_get:
+        lines.append(f"How to get it: {spec.how_to_get}")
+    lines.append("To use another folder: --config data_root=DIR, or the set's `root` in config.yaml.")
+    return UserError("\n".join(lines))
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Everything in `folder` but hidden and side files, sorted by name."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries]
+    kept = (name for name in names if not name.startswith(".") and not name.lower().endswith(SIDE_FILES))
+    return [folder / name for name in sorted(kept)]
+
+
+def without_suffix(name: str) -> str:
+    """`name` without an image suffix; other dots belong to the name."""
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Paths by their name without the image suffix."""
+    stems: dict[str, list[Path]] = {}
+    for path in paths:
+        stems.setdefault(without_suffix(path.name), []).append(path)
+    return stems
+
+
+def parse_list(data: bytes) -> list[str]:
+    """Names of a list file: one a line, blank lines, Windows line ends and a missing last newline are all read.
+
+    Bytes that are not UTF-8 survive as surrogates, as in file names.
+    """
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
+    names = (line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    return [name for name in names if name]

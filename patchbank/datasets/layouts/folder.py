@@ -1,0 +1,78 @@
+"""Any folder of images, with or without labels: our own layout.
+
+`images/<split>/*` with masks of the same stem in `masks/<split>/*` and, where there are any, instance maps in
+`instances/<split>/*`. Without sub-folders (`images/*`) the same pictures serve as train and eval split. A set without
+class names is unlabelled, and `masks/` is not read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+EXPECTED_TREE = """
+images/<split>/*      pictures (or images/* without splits)
+masks/<split>/*.png   class ids, same stem as the picture (not read for a set without classes)
+instances/<split>/*.png   instance ids, optional
+"""
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """List images, masks and instance maps of each split; see `patchbank.datasets.layouts`."""
+    top = spec.root / "images"
+    if not top.is_dir():
+        raise missing_tree(spec, EXPECTED_TREE, f"{top} does not exist.")
+    content = list_files(top)
+    flat = bool(content) and not any(path.is_dir() for path in content)
+    if not flat and any(path.is_file() for path in content):
+        stray = next(path for path in content if path.is_file())
+        raise missing_tree(spec, EXPECTED_TREE, f"{top} holds folders and pictures ({stray.name}); keep one of both.")
+    return {split: _items(spec, "" if flat else split) for split in spec.splits}
+
+
+def _items(spec: DatasetSpec, split: str) -> list[Item]:
+    images = _files(spec, "images", split)
+    if not images:
+        raise missing_tree(spec, EXPECTED_TREE, f"{spec.root / 'images' / split} holds no picture.")
+    masks = by_stem(_files(spec, "masks", split)) if spec.classes else None
+    folder = spec.root / "instances" / split
+    instances = by_stem(list_files(folder)) if spec.classes and folder.is_dir() else None
+    stems = by_stem(images)
+    if masks is not None:
+        _check_pairs(spec, split, stems, masks)
+    return [
+        (path, _partner(spec, "masks", split, stem, masks), _partner(spec, "instances", split, stem, instances))
+        for stem, paths in stems.items()
+        for path in paths
+    ]
+
+
+def _check_pairs(spec: DatasetSpec, split: str, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> None:
+    """Refuse pictures that would share a mask, masks that would share a picture, and masks without a picture."""
+    for paths in [*images.values(), *masks.values()]:
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {names} have the same stem; keep one.")
+    for stem, paths in masks.items():
+        if stem not in images:
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0]} has no picture {stem}.* in images/{split}.")
+
+
+def _files(spec: DatasetSpec, kind: str, split: str) -> list[Path]:
+    folder = spec.root / kind / split
+    if not folder.is_dir():
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder} does not exist.")
+    return list_files(folder)
+
+
+def _partner(spec: DatasetSpec, kind: str, split: str, stem: str, found: dict[str, list[Path]] | None) -> Path | None:
+    """The file of the same stem; where there is none, the path that was expected (the scan names it)."""
+    if found is None:
+        return None
+    paths = found.get(stem)
+    return paths[0] if paths else spec.root / kind / split / f"{stem}.png"

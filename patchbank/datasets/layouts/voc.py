@@ -1,0 +1,89 @@
+"""Pascal VOC, in the trees of both reference systems and of the official archive.
+
+Which of them is there is detected; the tree may lie in the root itself or in one of `PVOC`, `VOC2012`,
+`VOCdevkit/VOC2012` below it. The split `trainaug` takes its masks from `SegmentationClassAug`, others from
+`SegmentationClass`. Lists hold one name a line, with or without suffix. Masks are palette PNGs whose indices count.
+Sources: the trees that the code of AlignSeg and of TransFGU reads, and the VOC 2012 development kit
+(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+EXPECTED_TREE = """
+either  images/*.jpg       SegmentationClass/*.png   sets/<split>.txt                     (or in PVOC/)
+or      JPEGImages/*.jpg   SegmentationClass/*.png   ImageSets/Segmentation/<split>.txt   (or in VOCdevkit/VOC2012/)
+and     SegmentationClassAug/*.png for the split trainaug
+"""
+
+BASES = ("", "PVOC", "VOC2012", "VOCdevkit/VOC2012")
+VARIANTS = (("images", "sets"), ("JPEGImages", "ImageSets/Segmentation"))
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """One place where the set may lie, in one variant."""
+
+    images: Path
+    lists: Path
+    masks: dict[str, Path]
+    """Mask folder of each split; no entry is required to exist when the set is unlabelled."""
+    labelled: bool
+
+    def list_of(self, split: str) -> Path:
+        return self.lists / f"{split}.txt"
+
+    def required(self) -> list[Path]:
+        """All paths that must exist, in the order in which a user puts them there."""
+        folders = dict.fromkeys(self.masks.values()) if self.labelled else ()
+        return [self.images, *folders, *(self.list_of(split) for split in self.masks)]
+
+    def first_missing(self) -> Path | None:
+        return next((path for path in self.required() if not path.exists()), None)
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """List images and masks of each split; see `patchbank.datasets.layouts`."""
+    trees = [_tree(spec, base, *variant) for base in BASES for variant in VARIANTS]
+    complete = [tree for tree in trees if tree.first_missing() is None]
+    if len(complete) > 1:
+        places = " and ".join(str(tree.images) for tree in complete)
+        raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {places}; remove or rename one.")
+    if not complete:
+        nearest = max(trees, key=lambda tree: sum(path.exists() for path in tree.required()))
+        raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.")
+    tree = complete[0]
+    images = by_stem(list_files(tree.images))
+    return {split: _items(spec, tree, split, images) for split in spec.splits}
+
+
+def _tree(spec: DatasetSpec, base: str, images: str, lists: str) -> _Tree:
+    root = spec.root / base if base else spec.root
+    masks = {
+        split: root / ("SegmentationClassAug" if split == "trainaug" else "SegmentationClass") for split in spec.splits
+    }
+    return _Tree(root / images, root / lists, masks, labelled=bool(spec.classes))
+
+
+def _items(spec: DatasetSpec, tree: _Tree, split: str, images: dict[str, list[Path]]) -> list[Item]:
+    path = tree.list_of(split)
+    names = parse_list(path.read_bytes())
+    if not names:
+        raise missing_tree(spec, EXPECTED_TREE, f"{path} names no image.")
+    masks = tree.masks[split]
+    items: list[Item] = []
+    for name in names:
+        stem = without_suffix(name)
+        found = images.get(stem, [])
+        # Two files of one stem: the list's own suffix decides; without one, .jpg is what VOC means.
+        image = found[0] if len(found) == 1 else tree.images / (name if name != stem else f"{stem}.jpg")
+        items.append((image, masks / f"{stem}.png" if spec.classes else None, None))
+    return items

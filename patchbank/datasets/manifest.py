@@ -1,0 +1,156 @@
+"""The manifest: every picture of a set, checked, with its content id. The only thing later stages know of a dataset.
+
+Written by `patchbank.datasets.scan` as JSON, deterministic: the same files and configuration give the same bytes.
+`id` is the first 16 hexadecimal digits of SHA-256(path relative to the root + NUL + the file's bytes), so that a
+replaced picture is another picture, and everything stored for it is recomputed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from patchbank.datasets.labels import Colour
+from patchbank.datasets.layouts import Listing, layout
+from patchbank.datasets.spec import DatasetSpec
+from patchbank.errors import UserError
+from patchbank.files import digest, read_json, write_json
+
+FORMAT = "patchbank-manifest-1"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture; paths are POSIX, relative to the manifest's root.
+
+    Attributes:
+        id: content id, 16 hexadecimal digits.
+        image: path of the picture.
+        mask: path of the class mask, or None.
+        instances: path of the instance map, or None.
+        width: pixels, after EXIF orientation.
+        height: pixels, after EXIF orientation.
+    """
+
+    id: str
+    image: str
+    mask: str | None
+    instances: str | None
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked dataset.
+
+    Attributes:
+        dataset: name of the set.
+        root: folder to which the entries' paths are relative.
+        classes: class names, id = position.
+        colours: RGB triple of each class.
+        lut: raw mask value -> class id, 255 = ignore, -1 = unknown.
+        splits: entries of each split, sorted by id.
+        train_split: name of the split to fit on.
+        eval_split: name of the split to score.
+    """
+
+    dataset: str
+    root: Path
+    classes: tuple[str, ...]
+    colours: tuple[Colour, ...]
+    lut: list[int]
+    splits: Mapping[str, tuple[Entry, ...]]
+    train_split: str = "train"
+    eval_split: str = "val"
+
+    def entries(self, split: str) -> tuple[Entry, ...]:
+        """The entries of `split`, sorted by id."""
+        if split not in self.splits:
+            raise UserError(f"{self.dataset} has no split {split!r}; it has {', '.join(sorted(self.splits))}.")
+        return self.splits[split]
+
+    def fingerprint(self, split: str) -> str:
+        """16 hexadecimal digits over the ids of `split`: changes with the pictures, not with masks or classes."""
+        return digest([entry.id for entry in self.entries(split)], length=16)
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether every picture of the eval split has a mask, so that scores exist."""
+        entries = self.entries(self.eval_split)
+        return bool(self.classes) and bool(entries) and all(entry.mask is not None for entry in entries)
+
+    def save(self, path: str | Path) -> None:
+        """Write as JSON, atomically and deterministically."""
+        write_json(
+            path,
+            {
+                "format": FORMAT,
+                "dataset": self.dataset,
+                "root": self.root.as_posix(),
+                "classes": list(self.classes),
+                "colours": [list(colour) for colour in self.colours],
+                "lut": self.lut,
+                "train_split": self.train_split,
+                "eval_split": self.eval_split,
+                "splits": {name: [asdict(entry) for entry in entries] for name, entries in self.splits.items()},
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Manifest:
+        """Read a manifest written by `save`; `UserError` when it is missing or of another format."""
+        content: Any = read_json(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(f"{path} is not a manifest of this version ({FORMAT}); delete it and run again.")
+        return cls(
+            dataset=content["dataset"],
+            root=Path(content["root"]),
+            classes=tuple(content["classes"]),
+            colours=tuple((c[0], c[1], c[2]) for c in content["colours"]),
+            lut=content["lut"],
+            splits={name: tuple(Entry(**e) for e in entries) for name, entries in content["splits"].items()},
+            train_split=content["train_split"],
+            eval_split=content["eval_split"],
+        )
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """The files of each split of `spec`, as its layout finds them; nothing is opened but lists.
+
+    Raises:
+        UserError: the set is missing, incomplete or ambiguous; the expected tree is shown.
+    """
+    return layout(spec.layout).find(spec)
+
+
+def tree_fingerprint(spec: DatasetSpec) -> str:
+    """Hash of what the manifest of `spec` is made from, without opening an image.
+
+    Covers which files the lists and folders name, in which split, and each file's size and modification time (one
+    `stat` a file). Adding, removing or replacing an image, a mask or a line of a list changes it.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        UserError: the set is missing, incomplete or ambiguous.
+    """
+    parts: list[list[Any]] = []
+    for split, items in find(spec).items():
+        for item in items:
+            parts.append([split, *(_state(spec.root, path) for path in item if path is not None)])
+    return digest(parts, length=16)
+
+
+def _state(root: Path, path: Path) -> list[Any]:
+    name = os.fsencode(path.relative_to(root).as_posix()).hex()
+    try:
+        status = path.stat()
+    except OSError:
+        return [name, None, None]
+    return [name, status.st_size, status.st_mtime_ns]

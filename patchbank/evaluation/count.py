@@ -1,0 +1,179 @@
+"""Stage `count`: compare one prediction file with the labels, once, and store the sparse pixel counts.
+
+Inputs: a prediction file (`patchbank.predictions`), the manifest of its dataset, a preprocessing variant.
+Output: a counts file (`patchbank.evaluation.counts`) with every variant of the prediction file.
+
+Each mask is decoded once for all variants. Worker threads are used and not processes: decoding releases Python's
+lock, nothing has to be pickled, and a Snakemake script need not be importable by its children. Predictions are read
+block by block in the main thread, so memory does not grow with the number of images (except by the counts
+themselves). The result does not depend on the number of workers.
+An image without a mask has no counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import UserError, raise_problems
+from patchbank.evaluation.counts import Counts, Ints, LabelKind, count_image, count_instances, save_counts
+from patchbank.evaluation.preprocessing import Upsample, frame
+from patchbank.predictions import MAX_SCORES, PredictionReader
+from patchbank.progress import track
+from patchbank.threads import available
+
+if TYPE_CHECKING:
+    from patchbank.datasets import Entry, Manifest
+
+BLOCK = 16
+Triple = tuple[Ints, Ints, Ints]
+
+
+def count_predictions(
+    prediction_path: str | Path,
+    manifest: Manifest,
+    out_path: str | Path,
+    preprocessing: str,
+    workers: int | None = None,
+    label_kind: LabelKind = "class",
+) -> None:
+    """Count all variants of a prediction file and write the counts file.
+
+    Args:
+        prediction_path: the prediction file.
+        manifest: manifest of the same dataset; its split is the one that the prediction's record names.
+        out_path: counts file to write.
+        preprocessing: name of a preprocessing variant.
+        workers: threads (default: the CPUs that are available).
+        label_kind: compare with class labels or with instance ids.
+
+    Raises:
+        UserError: an image of the prediction is not in the manifest, an unknown preprocessing, or a bad mask.
+    """
+    with PredictionReader(prediction_path) as reader:
+        entries = _entries_of(reader, manifest)
+        rules: dict[str, Upsample] = {
+            # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
+            name: "bilinear" if reader.record.upsample == "bilinear" and k <= MAX_SCORES else "nearest"
+            for name, k in reader.variants.items()
+        }
+        count_one = partial(
+            _count_entry,
+            manifest=manifest,
+            preprocessing=preprocessing,
+            input_size=reader.record.input_size,
+            variants=reader.variants,
+            rules=rules,
+            label_kind=label_kind,
+        )
+        found: dict[str, list[Triple]] = {name: [] for name in reader.variants}
+        with ThreadPoolExecutor(workers or available()) as pool:
+            blocks = list(range(0, len(entries), BLOCK))
+            for start in track(blocks, f"count {reader.record.dataset}", "block"):
+                block = entries[start : start + BLOCK]
+                grids = _read_grids(reader, rules, start, start + len(block))
+                for triples in pool.map(count_one, block, grids):
+                    for name, triple in triples.items():
+                        found[name].append(triple)
+        variants = {
+            name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
+            for name, triples in found.items()
+        }
+        save_counts(out_path, {name: replace(c, upsample=_said(rules[name], reader)) for name, c in variants.items()})
+
+
+def _said(rule: Upsample, reader: PredictionReader) -> str:
+    """The rule that was used, with a word where the record asked for another one."""
+    asked = reader.record.upsample
+    return rule if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
+
+
+def _entries_of(reader: PredictionReader, manifest: Manifest) -> list[Entry]:
+    known = {entry.id: entry for entry in manifest.entries(reader.record.split)}
+    missing = [f"image {name}" for name in reader.images if name not in known]
+    raise_problems(
+        f"{manifest.dataset}: the predictions hold {len(missing)} images that split {reader.record.split!r} has not",
+        missing,
+        "Run the predict stage again.",
+    )
+    return [known[name] for name in reader.images]
+
+
+def _read_grids(
+    reader: PredictionReader, rules: Mapping[str, Upsample], start: int, stop: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """One dict of grids (ids or scores by variant) for each image of the block."""
+    read: dict[str, NDArray[Any]] = {}
+    for name, rule in rules.items():
+        scores = reader.scores(name, start, stop) if rule == "bilinear" else None
+        read[name] = reader.labels(name, start, stop) if scores is None else scores
+    return ({name: grids[i] for name, grids in read.items()} for i in range(stop - start))
+
+
+def _count_entry(
+    entry: Entry,
+    grids: Mapping[str, NDArray[Any]],
+    manifest: Manifest,
+    preprocessing: str,
+    input_size: tuple[int, int],
+    variants: Mapping[str, int],
+    rules: Mapping[str, Upsample],
+    label_kind: LabelKind,
+) -> dict[str, Triple]:
+    """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
+    raw = _load(entry, manifest, label_kind)
+    if raw is None:
+        nothing = np.empty(0, np.int64)
+        return dict.fromkeys(variants, (nothing, nothing, nothing))
+    height, width = raw.shape
+    view = frame(preprocessing, (height, width), input_size)
+    labels = view.labels(raw)
+    found: dict[str, Triple] = {}
+    for name, k in variants.items():
+        segments = view.segments(grids[name], rules[name])
+        if label_kind == "instance":
+            triple = count_instances(segments, labels, k)
+        else:
+            triple = count_image(segments, labels, k, len(manifest.classes))
+        found[name] = triple
+    return found
+
+
+def _load(entry: Entry, manifest: Manifest, label_kind: LabelKind) -> NDArray[Any] | None:
+    from patchbank.datasets import load_instances, load_labels
+
+    if label_kind == "instance":
+        return None if entry.instances is None else load_instances(manifest.root / entry.instances)
+    return None if entry.mask is None else load_labels(manifest.root / entry.mask, manifest.lut)
+
+
+def _join(
+    reader: PredictionReader,
+    triples: list[Triple],
+    segments: int,
+    manifest: Manifest,
+    preprocessing: str,
+    label_kind: LabelKind,
+) -> Counts:
+    if not triples:
+        raise UserError("the prediction file holds no image; run the predict stage again.")
+    segment, klass, count = (np.concatenate(parts) for parts in zip(*triples, strict=True))
+    sizes = [len(triple[0]) for triple in triples]
+    return Counts(
+        images=tuple(reader.images),
+        image=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+        segment=segment.astype(np.int32),
+        klass=klass.astype(np.int32),
+        count=count,
+        segments=segments,
+        classes=int(klass.max(initial=0)) + 1 if label_kind == "instance" else len(manifest.classes),
+        preprocessing=preprocessing,
+        label_kind=label_kind,
+    )

@@ -1,0 +1,36 @@
+"""Protocol `hungarian` (TransFGU, STEGO, PiCIE): one matching of clusters and classes for the whole set.
+
+One confusion matrix n[k, c]; clusters and classes are matched one to one so that the matched PIXEL COUNT
+sum_c n[k(c), c] is largest. IoU per class = n[k(c), c] / (|k(c)| + |c| - n[k(c), c]). A class leaves the mean only
+where this is 0/0 (absent, and its cluster has no pixel); an absent class whose cluster has pixels counts 0, and so
+does a class that found no cluster. Accuracy = matched / all labelled pixels. Class accuracy = mean over the classes
+present of n[k(c), c] / |c|. Pixels of an unmatched cluster are wrong: they count in |c| and in the accuracy.
+Ties: any of the best matchings (scipy's, rows are classes); the accuracy does not depend on it.
+
+Source: TransFGU's evaluation code (golden `transfgu_metrics`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from patchbank.evaluation.counts import Counts, confusion
+from patchbank.evaluation.measures import Score, assigned_iou, mean, ratio
+
+CLUSTERS = "classes"
+LABELS = "class"
+
+
+def evaluate(counts: Counts) -> dict[str, Score]:
+    """Score `""` with accuracies and the assignment."""
+    pixels = confusion(counts)
+    classes, clusters = linear_sum_assignment(pixels.T, maximize=True)
+    assignment = np.full(counts.segments, -1, np.int64)
+    assignment[clusters] = classes
+    right = np.zeros(counts.classes, np.int64)
+    right[classes] = pixels[clusters, classes]
+    iou = assigned_iou(pixels, assignment, empty=np.nan)
+    accuracy = ratio(right.sum(), pixels.sum())
+    class_accuracy = mean(ratio(right, pixels.sum(0)))
+    return {"": Score(mean(iou), iou, float(accuracy), class_accuracy, assignment)}

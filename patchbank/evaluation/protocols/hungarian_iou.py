@@ -1,0 +1,29 @@
+"""Protocol `hungarian_iou` (Leopart with K = classes, Deep Spectral): matching by IoU for the whole set.
+
+One confusion matrix n[k, c]; clusters and classes are matched one to one so that the sum of
+1 - n[k, c] / (|k| + |c| - n[k, c]) is smallest. Clusters left over go to class 0 and enlarge it. IoU per class, mean
+over ALL classes: a class that is absent, or has no cluster, counts 0. Ties: any of the best matchings (scipy's).
+
+Source: Leopart's evaluation code as AlignSeg uses it (golden `alignseg_metrics`, `hungarian_miou`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from patchbank.evaluation.counts import Counts, confusion
+from patchbank.evaluation.measures import Score, assigned_iou, mean, pairwise_iou
+
+CLUSTERS = "classes"
+LABELS = "class"
+
+
+def evaluate(counts: Counts) -> dict[str, Score]:
+    """Score `""` with the assignment (leftover clusters: class 0)."""
+    pixels = confusion(counts)
+    clusters, classes = linear_sum_assignment(1.0 - pairwise_iou(pixels))
+    assignment = np.zeros(counts.segments, np.int64)
+    assignment[clusters] = classes
+    iou = assigned_iou(pixels, assignment, empty=0.0)
+    return {"": Score(mean(iou), iou, assignment=assignment)}

@@ -1,0 +1,47 @@
+"""Protocol `objects` (AlignSeg on MOVi): instances of each scene, without classes.
+
+Variant `fg_ari`: adjusted Rand index of segments and instances over the pixels whose label is not 0. With pairs
+P(x) = x (x - 1), A = sum_k P(|k|), B = sum_c P(|c|), E = A B / P(N): (sum_kc P(n[k, c]) - E) / ((A + B) / 2 - E),
+and 1 where that denominator is not positive.
+Variant `mbo`: mean over all labels present, INCLUDING label 0, of the best IoU with any segment (all pixels).
+Both are means over scenes; a scene without labels is not scored.
+
+Source: AlignSeg's evaluation code (golden `object_metrics`). Needs counts of instances; it has no mIoU, the row's
+score is the variant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchbank.evaluation.counts import Counts, image_confusions
+from patchbank.evaluation.measures import Floats, Ints, Score, mean, pairwise_iou
+
+CLUSTERS = "image"
+LABELS = "instance"
+
+
+def evaluate(counts: Counts) -> dict[str, Score]:
+    """Scores `fg_ari` and `mbo` (means over scenes, 0-1)."""
+    fg_ari, mbo = scene_scores(counts)
+    return {"fg_ari": Score(mean(fg_ari)), "mbo": Score(mean(mbo))}
+
+
+def scene_scores(counts: Counts) -> tuple[Floats, Floats]:
+    """FG-ARI and mBO (s,) of each labelled scene, in the order of `counts.images`."""
+    scores = [
+        (_adjusted_rand(pixels[:, labels != 0]), float(pairwise_iou(pixels).max(0).mean()))
+        for _, _, labels, pixels in image_confusions(counts)
+    ]
+    table = np.array(scores, np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
+def _adjusted_rand(pixels: Ints) -> float:
+    def pairs(sizes: Ints) -> float:
+        return float((sizes.astype(np.float64) * (sizes - 1)).sum())  # int64 overflows in the product below
+
+    together, left, right, total = pairs(pixels), pairs(pixels.sum(1)), pairs(pixels.sum(0)), pairs(pixels.sum())
+    chance = left * right / total if total else 0.0
+    span = (left + right) / 2 - chance
+    return (together - chance) / span if span > 0 else 1.0

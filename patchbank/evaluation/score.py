@@ -1,0 +1,225 @@
+"""Stage `score`: protocols applied to the counts of one method, aggregated over trainings and k-means seeds.
+
+Inputs: a counts file for each training seed; for methods that predict segments also the table of segment clusters of
+each training seed (`.npz`: int32 (n, Q) arrays named `k{asked K}-s{k-means seed}`, `tables` their names, `k_used`
+the K of each; optional `points`, the training segments that k-means was fitted on).
+Output: `{"rows": [...], "matching": {...} | null}`, the fields of a row as in "Names in report.json" of the protocols;
+all scores in percent, mean and standard deviation (ddof 1, null for one run) over runs = trainings x k-means seeds.
+
+Which counts a protocol gets: `image` protocols the segments themselves (or, for methods that predict classes, the
+variant with K = number of classes), `classes` protocols K = number of classes, `more` protocols every other K.
+`per_class` lists what enters the mean: a class that a protocol counts as 0 is 0, one that it drops is null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from patchbank.evaluation import protocols
+from patchbank.evaluation.counts import Counts, CountsFile, apply_table, mean_used_segments
+from patchbank.evaluation.measures import Score, mean
+from patchbank.files import read_npz
+
+VARIANT = re.compile(r"k(\d+)-s(\d+)")
+
+
+@dataclass(frozen=True)
+class ScoreContext:
+    """What the rows say about where they come from, and which protocols are asked for."""
+
+    dataset: str
+    method: str
+    kind: Literal["segments", "classes"]
+    classes: tuple[str, ...]
+    preprocessing: str
+    fit: str
+    settings: Mapping[str, Any]
+    floor: bool
+    ceiling: bool
+    oracle: str | None
+    protocols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Facts of one training and, where clusters are scored, of one k-means seed."""
+
+    training: int
+    label_kind: str
+    upsample: str
+    used: float
+    asked: int | None = None
+    kmeans: int | None = None
+    k_used: int | None = None
+    points: int | None = None
+
+
+@dataclass
+class _Group:
+    """All runs of one protocol and K; `scores` by variant of the protocol, aligned with `runs`."""
+
+    runs: list[_Run] = field(default_factory=list)
+    scores: dict[str, list[Score]] = field(default_factory=dict)
+
+
+def score_method(
+    counts: Mapping[int, Path], tables: Mapping[int, Path] | None, context: ScoreContext
+) -> dict[str, Any]:
+    """Score one method on one set.
+
+    Args:
+        counts: training seed -> counts file.
+        tables: training seed -> table of segment clusters; None for methods that predict classes, or where only the
+            `image` protocols are wanted.
+        context: what the rows say, and the protocols.
+
+    Returns:
+        JSON values `{"rows": [...], "matching": {...} | None}`; no rows and None where no pixel is labelled.
+
+    Raises:
+        ValueError: a counts file of another preprocessing or number of classes.
+        UserError: a missing file, or an unknown protocol.
+    """
+    wanted = [protocols.get(name) for name in context.protocols]
+    groups: dict[tuple[str, int | None], _Group] = {}
+    matching: dict[str, Any] | None = None
+    for run, found in _runs(counts, tables, context):
+        if not len(found.count):
+            continue
+        for protocol in wanted:
+            if protocol.labels == run.label_kind and _takes(protocol.clusters, run, context):
+                group = groups.setdefault((protocol.name, run.asked), _Group())
+                group.runs.append(run)
+                for variant, score in protocol.evaluate(found).items():
+                    group.scores.setdefault(variant, []).append(score)
+        if matching is None and run.label_kind == "class" and _takes("classes", run, context):
+            matching = _matching(run, found)
+    order = {name: position for position, name in enumerate(context.protocols)}
+    keys = sorted(groups, key=lambda key: (order[key[0]], key[1] or 0))
+    rows = [_row(key[0], variant, groups[key], context) for key in keys for variant in groups[key].scores]
+    return {"rows": rows, "matching": matching}
+
+
+def _runs(
+    counts: Mapping[int, Path], tables: Mapping[int, Path] | None, context: ScoreContext
+) -> Iterator[tuple[_Run, Counts]]:
+    """Every run with its counts, one in memory at a time, ordered by training seed, K and k-means seed."""
+    for training in sorted(counts):
+        file = CountsFile(counts[training])
+        if file.preprocessing != context.preprocessing:
+            raise ValueError(f"{counts[training]}: {file.preprocessing}, expected {context.preprocessing}.")
+        if context.kind == "classes":
+            for k, seed, name in _ordered(list(file)):
+                found = _checked(file[name], counts[training], context)
+                facts = (file.label_kind, found.upsample, mean_used_segments(found))
+                yield _Run(training, *facts, k, seed, found.segments), found
+            continue
+        own = _checked(file["segments"], counts[training], context)
+        facts = (file.label_kind, own.upsample, mean_used_segments(own))
+        yield _Run(training, *facts), own
+        if tables is not None and file.label_kind == "class" and len(own.count):
+            arrays = read_npz(tables[training])
+            names = [str(name) for name in arrays["tables"]]
+            for k, seed, name in _ordered(names):
+                k_used = int(arrays["k_used"][names.index(name)])
+                points = int(arrays["points"][names.index(name)]) if "points" in arrays else None
+                yield _Run(training, *facts, k, seed, k_used, points), apply_table(own, arrays[name], k_used)
+
+
+def _ordered(names: list[str]) -> list[tuple[int, int, str]]:
+    """(asked K, k-means seed, name) of each variant name, ascending."""
+    found = []
+    for name in names:
+        match = VARIANT.fullmatch(name)
+        if match is None:
+            raise ValueError(f"variant {name!r} is not named k<K>-s<seed>.")
+        found.append((int(match[1]), int(match[2]), name))
+    return sorted(found)
+
+
+def _checked(counts: Counts, path: Path, context: ScoreContext) -> Counts:
+    if counts.label_kind == "class" and counts.classes != len(context.classes):
+        raise ValueError(f"{path}: {counts.classes} classes, expected {len(context.classes)}.")
+    return counts
+
+
+def _takes(clusters: str, run: _Run, context: ScoreContext) -> bool:
+    """Whether a protocol of this kind scores this run."""
+    if clusters == "image":
+        return run.asked is None or (context.kind == "classes" and run.asked == len(context.classes))
+    return run.asked is not None and (run.asked == len(context.classes)) == (clusters == "classes")
+
+
+def _matching(run: _Run, counts: Counts) -> dict[str, Any]:
+    """The assignment of protocol `hungarian` of this run, for pictures in matched colours."""
+    assignment = protocols.get("hungarian").evaluate(counts)[""].assignment
+    return {
+        "training_seed": run.training,
+        "kmeans_seed": run.kmeans,
+        "variant": f"k{run.asked}-s{run.kmeans}",
+        "assignment": None if assignment is None else assignment.tolist(),
+    }
+
+
+def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> dict[str, Any]:
+    runs, scores = group.runs, group.scores[variant]
+    per_image = protocols.get(protocol).clusters == "image"
+    return {
+        "method": context.method,
+        "protocol": protocol,
+        "variant": variant,
+        "k": None if per_image else runs[0].asked,
+        "k_used": [] if per_image else sorted({run.k_used for run in runs if run.k_used is not None}),
+        "preprocessing": context.preprocessing,
+        "fit": context.fit,
+        "segments": float(np.mean([run.used for run in runs])),
+        "settings": dict(context.settings),
+        "floor": context.floor,
+        "ceiling": context.ceiling,
+        "oracle": context.oracle,
+        "seeds": {
+            "training": sorted({run.training for run in runs}),
+            "kmeans": sorted({run.kmeans for run in runs if run.kmeans is not None}),
+        },
+        "miou": _spread([score.value for score in scores]),
+        "accuracy": _spread([score.accuracy for score in scores]),
+        "class_accuracy": _spread([score.class_accuracy for score in scores]),
+        "per_class": _per_class(scores, len(context.classes)),
+        "note": _note(runs, context),
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Mean, standard deviation (ddof 1) and number of fractions, in percent; None where a run has none."""
+    given = [100.0 * value for value in values if value is not None]
+    if not given or len(given) < len(values):
+        return None
+    deviation = float(np.std(given, ddof=1)) if len(given) > 1 else None
+    return {"mean": float(np.mean(given)), "std": deviation, "n": len(given)}
+
+
+def _per_class(scores: list[Score], classes: int) -> list[float | None]:
+    """Mean percent of each class over the runs in which it enters; None where it enters in none."""
+    listed = [score.per_class for score in scores if score.per_class is not None]
+    if not listed:
+        return [None] * classes
+    means = [mean(values) for values in 100.0 * np.stack(listed, axis=1)]
+    return [None if np.isnan(value) else value for value in means]
+
+
+def _note(runs: list[_Run], context: ScoreContext) -> str:
+    """What a reader must know to compare the row: a capped K, an upsampling rule that could not be followed."""
+    unit = "segments" if context.kind == "segments" else "tokens"
+    capped: dict[str, None] = {}
+    for run in runs:
+        if run.asked is not None and run.k_used is not None and run.k_used < run.asked:
+            points = "" if run.points is None else f"{run.points} "
+            capped[f"K capped from {run.asked} to {run.k_used}: a quarter of the {points}training {unit}"] = None
+    rules = {f"upsampled by {run.upsample}": None for run in runs if run.upsample not in ("nearest", "bilinear")}
+    return "; ".join([*capped, *rules])

@@ -1,0 +1,79 @@
+"""What the pipeline has to know of a method before it runs: a few traits, declared in the method's own folder.
+
+A method is a folder of `patchbank` with `settings.py` (which declares ``TRAITS`` and ``resolve(own, shared)``),
+`predict.py` and, where it learns something, `train.py`. A third method is added by copying that shape; nothing here
+lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from patchbank.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Traits of a method.
+
+    Attributes:
+        kind: ``segments`` (ids inside one image, given dataset-wide ids by segment clusters) or ``classes``.
+        trained: whether there is a `train.py`.
+        recipes: recipes of the bank that training reads.
+        curves: whether `steps.csv` of training holds losses to draw.
+        floor: whether rows are marked as a floor.
+        seeded: whether it is repeated for every seed of the set; else it runs once, with seed 0.
+    """
+
+    kind: Literal["segments", "classes"]
+    trained: bool
+    recipes: tuple[str, ...] = ()
+    curves: bool = False
+    floor: bool = False
+    seeded: bool = True
+
+
+def traits(folder: str) -> Traits:
+    """Traits of the method in folder `folder`; `UserError` names the folders that hold a method."""
+    if folder not in method_folders():
+        raise UserError(f"There is no method {folder!r}; methods are {', '.join(method_folders())}.")
+    return cast(Traits, importlib.import_module(f"patchbank.{folder}.settings").TRAITS)
+
+
+def method_folders() -> list[str]:
+    """Folders of `patchbank` with a method, sorted."""
+    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py"))
+
+
+def resolve(
+    name: str,
+    folder: str,
+    own: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    seeds: Sequence[int],
+    make: Callable[..., T],
+) -> T:
+    """A method from its entry in the configuration.
+
+    Args:
+        name: how rows call it.
+        folder: folder of `patchbank`.
+        own: the entry's values.
+        shared: what every k-means of the set has in common (K, seeds, projection).
+        seeds: seeds of trainings.
+        make: called with name, folder, settings, seeds and traits.
+
+    Raises:
+        UserError: for a folder without a method, or values that the method does not accept.
+    """
+    found = traits(folder)
+    module = importlib.import_module(f"patchbank.{folder}.settings")
+    settings = module.resolve(own, shared)
+    used = tuple(seeds) if found.seeded else (0,)
+    return make(name=name, folder=folder, settings=settings, seeds=used, traits=found)

@@ -1,0 +1,176 @@
+"""Predictions on the patch grid, stored once; pictures, refinement and every protocol read them.
+
+One HDF5 file per (dataset, split, method, seed), written atomically:
+
+| object | shape | dtype | meaning |
+|---|---|---|---|
+| `image` | (n,) | S16 | content ids of the images, in manifest order |
+| `<variant>/scores` | (n, K, h, w) | float16 | per-patch scores before any softmax, relative to the best (0) |
+| `<variant>/labels` | (n, h, w) | uint16 | instead of `scores` where K > 64 |
+| attributes | | | `format`, `record` (JSON: dataset, split, method, kind, settings, seed, upsample, input_size) |
+
+`kind` is ``segments`` (ids mean something inside their image only) or ``classes`` (ids mean the same everywhere).
+A variant is one prediction of the method: ``segments``, or ``k21`` for one number of clusters K. Scores are stored
+relative to the best score of their patch, so that float16 never changes an argmax; softmax, argmax and the argmax
+of bilinear interpolation do not see the difference.
+`upsample` is the rule from the grid to pixels: ``nearest`` (of the argmax) or ``bilinear`` (of the scores).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.errors import UserError
+from patchbank.files import atomic_path
+
+FORMAT = 1
+MAX_SCORES = 64
+"""Largest K for which scores are stored; above, labels only."""
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """What a prediction file holds and where it comes from."""
+
+    dataset: str
+    split: str
+    method: str
+    kind: Literal["segments", "classes"]
+    seed: int
+    upsample: Literal["nearest", "bilinear"]
+    input_size: tuple[int, int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PredictionWriter:
+    """Write predictions block by block; use as a context manager, the file appears when the block ends well.
+
+    Args:
+        path: the file to write.
+        record: its description.
+        images: content ids, one row each.
+        variants: number of segments or clusters K of each variant.
+        grid: (h, w) of the patch grid.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        record: PredictionRecord,
+        images: Sequence[str],
+        variants: Mapping[str, int],
+        grid: tuple[int, int],
+    ) -> None:
+        self._atomic = atomic_path(path)
+        self._record, self._images, self._variants, self._grid = record, list(images), dict(variants), grid
+
+    def __enter__(self) -> PredictionWriter:
+        self._file = h5py.File(self._atomic.__enter__(), "w")
+        self._file.attrs["format"] = FORMAT
+        self._file.attrs["record"] = json.dumps(asdict(self._record), sort_keys=True)
+        self._file.create_dataset("image", data=np.array(self._images, dtype="S16"))
+        n = len(self._images)
+        for name, k in self._variants.items():
+            group = self._file.create_group(name)
+            group.attrs["k"] = k
+            if k <= MAX_SCORES:
+                group.create_dataset("scores", (n, k, *self._grid), np.float16)
+            else:
+                group.create_dataset("labels", (n, *self._grid), np.uint16)
+        return self
+
+    def write_scores(self, variant: str, start: int, scores: NDArray[np.floating[Any]]) -> None:
+        """Store rows `start`... of a variant from scores (b, K, h, w), higher is better."""
+        group = self._file[variant]
+        if "labels" in group:
+            group["labels"][start : start + len(scores)] = scores.argmax(1).astype(np.uint16)
+            return
+        relative = scores - scores.max(axis=1, keepdims=True)
+        group["scores"][start : start + len(scores)] = np.maximum(relative, np.finfo(np.float16).min).astype(np.float16)
+
+    def write_labels(self, variant: str, start: int, labels: NDArray[np.integer[Any]]) -> None:
+        """Store rows `start`... of a variant from labels (b, h, w); with K <= 64 the scores are 0 and -1."""
+        group = self._file[variant]
+        if "labels" in group:
+            group["labels"][start : start + len(labels)] = labels.astype(np.uint16)
+            return
+        hit = labels[:, None] == np.arange(int(group.attrs["k"]))[None, :, None, None]
+        group["scores"][start : start + len(labels)] = np.where(hit, 0.0, -1.0).astype(np.float16)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._atomic.__exit__(kind, error, trace)
+
+
+class PredictionReader:
+    """Read a prediction file; opened on construction, closed by `close` or at the end of a with-block."""
+
+    def __init__(self, path: str | Path) -> None:
+        if not Path(path).is_file():
+            raise UserError(f"{path} does not exist; run the predict stage first.")
+        self._file = h5py.File(path, "r")
+        found = int(self._file.attrs.get("format", -1))
+        if found != FORMAT:
+            raise UserError(f"{path} has prediction format {found}, this version reads {FORMAT}; delete it.")
+        fields = json.loads(self._file.attrs["record"])
+        fields["input_size"] = tuple(fields["input_size"])
+        self.record = PredictionRecord(**fields)
+        self.images: list[str] = [i.decode() for i in self._file["image"][:]]
+        self.variants: dict[str, int] = {name: int(g.attrs["k"]) for name, g in self._file.items() if name != "image"}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the patch grid."""
+        group = self._file[next(iter(self.variants))]
+        h, w = group["labels" if "labels" in group else "scores"].shape[-2:]
+        return int(h), int(w)
+
+    def labels(self, variant: str, start: int, stop: int) -> NDArray[np.int64]:
+        """Argmax labels (b, h, w) of rows start..stop, first segment on ties."""
+        group = self._file[variant]
+        if "labels" in group:
+            return np.asarray(group["labels"][start:stop]).astype(np.int64)
+        winners: NDArray[np.int64] = np.asarray(group["scores"][start:stop]).argmax(1)
+        return winners
+
+    def scores(self, variant: str, start: int, stop: int) -> NDArray[np.float32] | None:
+        """Scores (b, K, h, w) of rows start..stop, or None where only labels are stored."""
+        group = self._file[variant]
+        return np.asarray(group["scores"][start:stop]).astype(np.float32) if "scores" in group else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> PredictionReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def summarise(path: str | Path) -> dict[str, Any]:
+    """Facts of a prediction file: images, and for segments how many there can be and how many an image uses.
+
+    Returns:
+        ``images``, ``kind``; for kind ``segments`` also ``segments`` (K) and ``used``, the mean number of different
+        labels on an image's patch grid.
+    """
+    with PredictionReader(path) as reader:
+        summary: dict[str, Any] = {"images": len(reader.images), "kind": reader.record.kind}
+        if reader.record.kind == "segments":
+            rows = range(len(reader.images))
+            used = [len(np.unique(reader.labels("segments", row, row + 1))) for row in rows]
+            summary |= {"segments": reader.variants["segments"], "used": float(np.mean(used))}
+        return summary

@@ -1,0 +1,14 @@
+"""From scores to what people read: report.json, report.md, the panel, the curves and the summary over all sets.
+
+| module | makes | from |
+|---|---|---|
+| `build` | `report.json`, the one source of every page | `scores.json` files and a `ReportContext` |
+| `markdown`, `write` | `report.md` | `report.json` |
+| `summary` | `summary.json`, `summary.md` | all `report.json` |
+| `panel` | the qualitative panel PNG | manifest, prediction files, cluster tables, assignment |
+| `curves` | the training curves PNG | `steps.csv` of each training seed |
+
+A further format is one more module beside `markdown.py` that takes the dict of `report.json` and nothing else; what
+it says in words it takes from `protocols`, `notes` and `text`, so that two formats never contradict each other.
+Nothing here computes a score of a table.
+"""

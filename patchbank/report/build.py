@@ -1,0 +1,176 @@
+"""Build `report.json`: everything that is known about one dataset's results, and the source of every page.
+
+Inputs: the `scores.json` files of all methods, floors and ceilings, and a `ReportContext` with what the earlier
+stages know (dataset, classes, backbone, seeds). Output, a dict of plain values, the same for the same inputs:
+
+| key | meaning |
+|---|---|
+| `dataset`, `classes` | name of the set, names of its classes in the order of their ids |
+| `images` | number of images, `train` and `eval` |
+| `backbone` | `name`, `model`, `block`, `input_size`, `precision`, `weights_sha256`, `note` |
+| `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
+| `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
+| `notes` | sentences that belong beside the numbers, see `patchbank.report.notes` |
+| `provenance` | `package`, `git`, `config`, `seeds`, `machine`; no times |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchbank import __version__
+from patchbank.bank.format import read_record
+from patchbank.datasets.manifest import Manifest
+from patchbank.errors import raise_problems
+from patchbank.report.notes import build_notes
+from patchbank.report.provenance import git_state, machine
+from patchbank.report.rows import Row, read_rows
+from patchbank.weights.spec import BackboneSpec
+
+
+@dataclass(frozen=True)
+class BackboneContext:
+    """The backbone as the report names it.
+
+    Attributes:
+        name: name in the configuration, e.g. ``"dinov2_vits14_saliency"``.
+        model: timm model name.
+        block: 0-based block whose output is read.
+        input_size: (H, W) in pixels that was really used, a multiple of the patch.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        weights_sha256: 64 hexadecimal digits of the weights.
+        note: what a reader should know about the weights, e.g. that they are tuned for saliency.
+    """
+
+    name: str
+    model: str
+    block: int
+    input_size: tuple[int, int]
+    precision: str
+    weights_sha256: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What the report says beside the scores.
+
+    Attributes:
+        dataset: name of the set.
+        classes: names of the classes, in the order of their ids; empty where the set has none.
+        images: number of images, keys ``"train"`` and ``"eval"``.
+        backbone: the backbone.
+        fit: split that clusters were fitted on, ``"train"`` or ``"val"``.
+        preprocessing: preprocessing variant of the protocols, e.g. ``"squash_448_100"``.
+        config: digest of the configuration that the run was made with.
+        seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
+        threads: CPU threads that the stages used.
+        shared_draws: whether the training seeds of a method read one bank.
+    """
+
+    dataset: str
+    classes: Sequence[str]
+    images: Mapping[str, int]
+    backbone: BackboneContext
+    fit: str
+    preprocessing: str
+    config: str
+    seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    threads: int = 1
+    shared_draws: bool = True
+
+
+def context_from(
+    manifest: Path, bank: Path, backbone: BackboneSpec, config: Mapping[str, Any], digest: str, threads: int
+) -> ReportContext:
+    """The context of a run of the pipeline.
+
+    Args:
+        manifest: `manifest.json` of the set.
+        bank: the evaluation split's `whole` bank (folder, or pointer file); its record says what was really used.
+        backbone: the configured backbone, for its note.
+        config: the set's resolved configuration, keys `fit`, `preprocessing`, `seeds`, `kmeans_seeds`.
+        digest: hash of the whole configuration.
+        threads: CPU threads that the stages used.
+
+    Raises:
+        UserError: manifest or bank are missing.
+    """
+    known = Manifest.load(manifest)
+    _, record = read_record(bank)
+    height, width = record["recipe"]["size"]
+    return ReportContext(
+        dataset=known.dataset,
+        classes=known.classes,
+        images={"train": len(known.entries(known.train_split)), "eval": len(known.entries(known.eval_split))},
+        backbone=BackboneContext(
+            name=record["backbone"]["name"],
+            model=record["backbone"]["model"],
+            block=record["backbone"]["block"],
+            input_size=(height, width),
+            precision=record["precision"],
+            weights_sha256=record["backbone"]["sha256"],
+            note=backbone.note,
+        ),
+        fit=config["fit"],
+        preprocessing=config["preprocessing"],
+        config=digest,
+        seeds={"training": list(config["seeds"]), "kmeans": list(config["kmeans_seeds"])},
+        threads=threads,
+    )
+
+
+def build_report(scores: Sequence[Path], context: ReportContext) -> dict[str, Any]:
+    """Build the dict of `report.json`.
+
+    Args:
+        scores: `scores.json` files in any order; none, or files without rows, for an unlabelled set.
+        context: what the report says beside the scores.
+
+    Returns:
+        Plain values for `patchbank.files.write_json`; equal inputs on one machine give equal dicts.
+
+    Raises:
+        UserError: a scores file is missing or broken, or was made with another list of classes.
+    """
+    rows = read_rows(scores)
+    _check_classes(rows, context)
+    backbone = context.backbone
+    return {
+        "dataset": context.dataset,
+        "classes": list(context.classes),
+        "images": dict(context.images),
+        "backbone": {
+            "name": backbone.name,
+            "model": backbone.model,
+            "block": backbone.block,
+            "input_size": list(backbone.input_size),
+            "precision": backbone.precision,
+            "weights_sha256": backbone.weights_sha256,
+            "note": backbone.note,
+        },
+        "fit": context.fit,
+        "preprocessing": context.preprocessing,
+        "rows": rows,
+        "notes": build_notes(rows, context.shared_draws),
+        "provenance": {
+            "package": __version__,
+            "git": git_state(),
+            "config": context.config,
+            "seeds": {kind: list(values) for kind, values in context.seeds.items()},
+            "machine": machine(context.threads),
+        },
+    }
+
+
+def _check_classes(rows: Sequence[Row], context: ReportContext) -> None:
+    wanted = len(context.classes)
+    problems = [
+        f"{row['method']} under {row['protocol']} has scores of {len(row['per_class'])} classes"
+        for row in rows
+        if row["per_class"] and len(row["per_class"]) != wanted
+    ]
+    raise_problems(f"{context.dataset} has {wanted} classes", problems, "Score again with this list of classes.")

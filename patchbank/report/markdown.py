@@ -1,0 +1,226 @@
+"""Write `report.md`, the report of one dataset for reading: headline, tables, classes, pictures, provenance.
+
+Input: the dict of `report.json` and the pictures to embed. Output: Markdown (tables as GitHub reads them), one table
+for each protocol with floors and ceilings in it, percent with one decimal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.report.notes import beats, floors_of
+from patchbank.report.protocols import HEADLINE, MEANING, order
+from patchbank.report.rows import Row, mean_of, runs_of, trained
+from patchbank.report.text import (
+    NOTHING,
+    against,
+    k_text,
+    mark,
+    name_of,
+    percent,
+    place,
+    score_text,
+    seeds_text,
+)
+
+HEADER = (
+    "method",
+    "variant",
+    "mIoU ± std (n)",
+    "accuracy",
+    "segments",
+    "K (used)",
+    "seeds",
+    "floor or ceiling",
+    "note",
+)
+WORDS = ("dataset", "method", "variant", "floor or ceiling", "note", "backbone", "scores", "value")
+"""Headers of the columns that hold words."""
+
+READING = (
+    "All scores are percent: mean ± standard deviation over n runs. Segments: mean number used in an image. Seeds: "
+    "trainings × k-means runs. A floor needs no training of ours, a ceiling uses the labels; a method is worth what "
+    "it adds to the floors."
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture of the report: a title, a sentence on how to read it, and its file."""
+
+    title: str
+    caption: str
+    path: Path
+
+
+def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), folder: Path = Path()) -> str:
+    """The text of `report.md`.
+
+    Args:
+        report: dict of `report.json`.
+        figures: pictures to embed, in order.
+        folder: folder that `report.md` will lie in; pictures are linked relative to it.
+
+    Returns:
+        Markdown that ends with a newline.
+    """
+    rows: list[Row] = list(report["rows"])
+    parts = [f"# {report['dataset']}", *_headline(report, rows), *_setting(report)]
+    if rows:
+        parts += ["## Scores", READING]
+        for protocol in sorted({row["protocol"] for row in rows}, key=order):
+            parts += _protocol_section(protocol, [r for r in rows if r["protocol"] == protocol], report)
+    if rows and report["notes"]:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
+    parts += _class_section(report["classes"], rows)
+    for figure in figures:
+        link = Path(os.path.relpath(figure.path, folder)).as_posix().replace(" ", "%20")
+        parts += [f"## {figure.title}", f"![{figure.title}]({link})", figure.caption]
+    parts += _provenance(report)
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; columns of words are left-aligned, of numbers right-aligned; bars in cells are escaped."""
+    rule = ["---" if name in WORDS or index == 0 else "--:" for index, name in enumerate(header)]
+    rows = [header, rule, *lines]
+    return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows)
+
+
+def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
+    """Cells of one row under `HEADER`."""
+    accuracy = mean_of(row["accuracy"])
+    return [
+        name_of(row),
+        str(row["variant"]).replace("_", " "),
+        score_text(row["miou"]),
+        percent(accuracy),
+        percent(row["segments"]),
+        k_text(row),
+        seeds_text(row),
+        mark(row),
+        note,
+    ]
+
+
+def headline_rows(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the trained methods under the headline protocol, else under the first protocol there is."""
+    methods = [row for row in trained(rows) if mean_of(row["miou"]) is not None]
+    first = min((row["protocol"] for row in methods), key=order, default="")
+    shown = HEADLINE if any(row["protocol"] == HEADLINE for row in methods) else first
+    return [row for row in methods if row["protocol"] == shown]
+
+
+def strongest(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The floor with the highest mean beside a row, None where there is none."""
+    floors = floors_of(row, rows)
+    return max(floors, key=lambda floor: float(floor["miou"]["mean"])) if floors else None
+
+
+def _headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["**No labels, no scores.** The set is unlabelled; what follows says how its predictions were made."]
+    lines: list[str] = []
+    for row in headline_rows(rows):
+        runs = runs_of(row["miou"])
+        line = f"**{name_of(row)}: {score_text(row['miou']).rsplit(' (', 1)[0]} mIoU** under `{row['protocol']}`"
+        line += f" (mean of {runs} runs)." if runs > 1 else " (one run)."
+        floor = strongest(row, rows)
+        if floor:
+            word = "below its mean" if beats(row, floor) else "which it does not beat"
+            line += f" Strongest floor: {floor['method']}, {word}"
+            line += f" ({against(row['miou']['mean'], floor['miou']['mean'])})."
+        lines.append(line)
+    return lines or ["**No trained method ran**; the tables show floors and ceilings."]
+
+
+def _setting(report: Mapping[str, Any]) -> list[str]:
+    backbone, images = report["backbone"], report["images"]
+    height, width = backbone["input_size"]
+    classes = f"{len(report['classes'])} classes" if report["classes"] else "no classes"
+    text = (
+        f"{images['train']} training and {images['eval']} evaluation images, {classes}. "
+        f"Frozen features: `{backbone['name']}` ({backbone['model']}), output of block {backbone['block']}, input "
+        f"{width} × {height} pixels, {backbone['precision']}."
+    )
+    if backbone["note"]:
+        text += f" The weights: {backbone['note'].rstrip('.')}."
+    fit = f"Clusters are fitted on the images of `{report['fit']}`"
+    return [text, f"{fit}; labels are compared at `{report['preprocessing']}`." if report["rows"] else f"{fit}."]
+
+
+def _protocol_section(protocol: str, rows: Sequence[Row], report: Mapping[str, Any]) -> list[str]:
+    header = list(HEADER)
+    lines = [score_cells(row, _row_note(row, report)) for row in rows]
+    for name in ("note", "variant", "accuracy", "K (used)"):
+        column = header.index(name)
+        if all(line[column] in ("", NOTHING) for line in lines):
+            header.pop(column)
+            lines = [line[:column] + line[column + 1 :] for line in lines]
+    return [f"### `{protocol}`", *([MEANING[protocol]] if protocol in MEANING else []), table(header, lines)]
+
+
+def _row_note(row: Row, report: Mapping[str, Any]) -> str:
+    """A row's own note, and what differs from the report's preprocessing and fit."""
+    notes = [str(row["note"])] if row["note"] else []
+    for name in ("preprocessing", "fit"):
+        if row[name] not in (None, "", report[name]):
+            notes.append(f"{name}: {row[name]}")
+    return "; ".join(notes)
+
+
+def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    chosen = [row for row in rows if row["protocol"] == HEADLINE and row["per_class"]]
+    if not chosen:
+        return []
+    names = [name_of(row) for row in chosen]
+    header = [
+        "class",
+        *(
+            name if names.count(name) == 1 else f"{name}, {place(row)}, K = {row['k']}"
+            for name, row in zip(names, chosen, strict=True)
+        ),
+    ]
+    lines = [
+        [f"{index} {name}", *(percent(row["per_class"][index]) for row in chosen)] for index, name in enumerate(classes)
+    ]
+    text = (
+        f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
+        "cluster is empty."
+    )
+    return ["## Classes", text, table(header, lines)]
+
+
+def _provenance(report: Mapping[str, Any]) -> list[str]:
+    origin, backbone = report["provenance"], report["backbone"]
+    git, box = origin["git"], origin["machine"]
+    commit = (
+        f"`{git['commit']}`" + (" with uncommitted changes" if git["changed"] else "") if git["commit"] else "not known"
+    )
+    lines = [
+        ["PatchBank", f"{origin['package']}, commit {commit}"],
+        ["configuration", f"`{origin['config']}`"],
+        ["weights (SHA-256)", f"`{backbone['weights_sha256']}`"],
+        *(
+            [f"seeds, {kind}", ", ".join(map(str, values))]
+            for kind, values in sorted(origin["seeds"].items())
+            if values
+        ),
+        ["machine", f"{box['processor']}, {box['system']}, {box['threads']} threads"],
+        *([name, box[name] or NOTHING] for name in ("python", "torch", "timm", "numpy", "faiss")),
+    ]
+    parts = ["## Provenance", table(["what", "value"], lines)]
+    settings = sorted({f"- {row['method']}: {_settings(row['settings'])}" for row in report["rows"] if row["settings"]})
+    return [*parts, "Settings:", "\n".join(settings)] if settings else parts
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sorted(settings.items()))
+
+
+def _cell(value: str) -> str:
+    return value.replace("|", "\\|").replace("\n", " ")

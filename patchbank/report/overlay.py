@@ -1,0 +1,126 @@
+"""Label maps as pictures: colours of classes, overlays on a dimmed image, hatches, and where to write a class's number.
+
+A label map here is an int array (H, W): class or cluster ids from 0, `UNMATCHED` for clusters that belong to no
+class, `IGNORED` for pixels that are not scored. Colours are uint8 RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+UNMATCHED = -1
+IGNORED = -2
+ALPHA = 0.6
+"""Weight of the class colour; the rest is the dimmed greyscale image."""
+
+DIM = 0.85
+"""Brightness that the greyscale image keeps under the colours."""
+
+HATCH = 10
+"""Period of the hatches in pixels."""
+
+SMALL = 0.03
+"""Regions below this share of the picture get no number."""
+
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#6A3D9A")
+"""Colours that people with the common kinds of colour blindness can tell apart (the last one is added)."""
+
+Picture = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+Colours = NDArray[np.uint8]
+
+
+def palette(count: int) -> Colours:
+    """`count` RGB colours (count, 3): up to 8 for colour-blind readers, more from matplotlib's tables."""
+    from matplotlib.colors import to_rgb
+
+    colours = [to_rgb(name) for name in OKABE_ITO]
+    if count > len(colours):
+        maps = (matplotlib.colormaps[name].colors for name in ("tab10", "tab20b", "tab20c", "Set3"))  # type: ignore[attr-defined]
+        # greys would look like the image below
+        colours = [tuple(colour) for table in maps for colour in table if max(colour) - min(colour) > 0.1]
+    chosen = [colours[index % len(colours)] for index in range(count)]
+    return np.round(np.array(chosen, dtype=np.float64).reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def class_colours(colours: Sequence[Sequence[int]], count: int) -> Colours:
+    """The dataset's own colours (count, 3) where it has one different colour for each class, else our palette."""
+    own = [tuple(colour) for colour in colours]
+    if len(own) == count and len(set(own)) == count:
+        return np.array(own, dtype=np.uint8).reshape(-1, 3)
+    return palette(count)
+
+
+def nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Labels (h, w) at another size (height, width), each pixel taking the label under its centre."""
+    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.int64)
+    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.int64)
+    found: NDArray[Any] = labels[rows[:, None], columns[None, :]]
+    return found
+
+
+def overlay(image: Picture, labels: Labels, colours: Colours) -> Picture:
+    """Class colours over a dimmed greyscale image, ignored pixels white, unmatched ones grey, both hatched.
+
+    Args:
+        image: uint8 (H, W, 3).
+        labels: (H, W), see the module.
+        colours: uint8 (classes, 3); ids beyond start again from 0.
+
+    Returns:
+        uint8 (H, W, 3), with thin dark lines between regions.
+    """
+    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    grey = grey[..., None] * DIM
+    # an empty table of colours still needs one row to index
+    table = colours if len(colours) else np.zeros((1, 3), dtype=np.uint8)
+    picture = ALPHA * table[np.maximum(labels, 0) % len(table)] + (1 - ALPHA) * grey
+    for code, light, dark, rising in ((UNMATCHED, 165.0, 95.0, True), (IGNORED, 255.0, 205.0, False)):
+        place = labels == code
+        stripes = np.where(_stripes(labels.shape, rising), dark, light)[..., None]
+        picture = np.where(place[..., None], 0.8 * stripes + 0.2 * grey if code == UNMATCHED else stripes, picture)
+    picture[edges(labels)] *= 0.35
+    rounded: Picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    return rounded
+
+
+def swatch(code: int, colours: Colours, height: int, width: int) -> Picture:
+    """A legend's patch (height, width, 3) that looks as `overlay` does on a mid-grey image."""
+    grey = np.full((height, width, 3), 140, dtype=np.uint8)
+    return overlay(grey, np.full((height, width), code, dtype=np.int64), colours)
+
+
+def edges(labels: Labels) -> NDArray[np.bool_]:
+    """Pixels (H, W) whose right or lower neighbour has another label."""
+    found = np.zeros(labels.shape, dtype=np.bool_)
+    found[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    found[:-1] |= labels[:-1] != labels[1:]
+    return found
+
+
+def number_places(labels: Labels) -> list[tuple[int, int, int]]:
+    """Where to write each region's number: (id, row, column) of the innermost pixel of every large region."""
+    places: list[tuple[int, int, int]] = []
+    for value in np.unique(labels[labels >= 0]):
+        regions, count = ndimage.label(labels == value)
+        sizes = np.bincount(regions.ravel(), minlength=count + 1)
+        for region in range(1, count + 1):
+            if sizes[region] < SMALL * labels.size:
+                continue
+            inside = np.pad(regions == region, 1)  # the picture's border counts as an edge
+            depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
+            row, column = np.unravel_index(int(depth.argmax()), labels.shape)
+            places.append((int(value), int(row), int(column)))
+    return places
+
+
+def _stripes(shape: tuple[int, ...], rising: bool) -> NDArray[np.bool_]:
+    rows, columns = np.indices(shape)
+    striped: NDArray[np.bool_] = (rows + (columns if rising else -columns)) % HATCH < HATCH // 3
+    return striped

@@ -1,0 +1,215 @@
+"""Draw the qualitative panel: a few evaluation images, their truth, and what each method says, in matched colours.
+
+Inputs: the manifest, and for each method a prediction file (labels on the patch grid of the squashed image), the
+segment cluster table (n, Q) where its segments have no identity across images, and the assignment of clusters to
+classes. Output: a PNG whose bytes depend on the inputs (and the library versions) only.
+
+A patch's segment becomes its cluster (table), its cluster becomes a class (assignment), and the grid is brought to
+the image's own size by the nearest patch. Under each picture stand the share of labelled pixels in the right class
+and the mean IoU over the classes present, of this image alone, at its own size; the tables' scores are made by the
+protocols, not here. Without labels there is no truth, and colours tell clusters apart without naming them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.datasets.images import load_image, load_labels
+from patchbank.datasets.manifest import Entry, Manifest
+from patchbank.errors import UserError
+from patchbank.files import read_json, read_npz
+from patchbank.predictions import PredictionReader
+from patchbank.report.layout import Cell, Grid, draw_grid
+from patchbank.report.overlay import IGNORED, UNMATCHED, Labels, class_colours, nearest, overlay, palette
+
+IGNORE = 255
+"""Value of ignored pixels in label maps of `load_labels`."""
+
+WIDTH = 400
+"""Width and largest height of a picture in pixels."""
+
+CLUSTER_COLOURS = 40
+"""Colours for clusters that belong to no class; further clusters start again from the first."""
+
+
+@dataclass(frozen=True)
+class PanelColumn:
+    """One method of the panel.
+
+    Attributes:
+        title: what stands above the column.
+        prediction: prediction file of the evaluation split.
+        variant: variant to read, e.g. ``"segments"`` or ``"k21-s0"``.
+        table: cluster (n, Q) of each segment, rows as in the prediction, -1 where a segment is empty; None where the
+            labels are clusters already.
+        assignment: class of each cluster, -1 for none; empty where nothing is labelled.
+    """
+
+    title: str
+    prediction: Path
+    variant: str
+    table: NDArray[np.int32] | None = None
+    assignment: Sequence[int] = field(default_factory=tuple)
+
+
+def panel_columns(
+    methods: Sequence[tuple[str, str, int]],
+    predictions: Sequence[Path],
+    scores: Sequence[Path],
+    tables: Sequence[Path],
+) -> list[PanelColumn]:
+    """Columns from what the pipeline stores, in the matching of clusters to classes that `scores.json` names.
+
+    Args:
+        methods: (name, kind, training seed) of each column, kind ``"segments"`` or ``"classes"``.
+        predictions: prediction file of the evaluation split of each column.
+        scores: `scores.json` of each column.
+        tables: segment cluster tables of the columns of kind ``segments``, in their order.
+
+    Returns:
+        One column for each method; without a matching (no labels) the clusters of the smallest K and seed.
+
+    Raises:
+        UserError: a file is missing, or a matching belongs to another training seed.
+    """
+    waiting = iter(tables)
+    columns = []
+    for (name, kind, seed), prediction, score in zip(methods, predictions, scores, strict=True):
+        matching = read_json(score)["matching"] or {}
+        if matching and matching["training_seed"] != seed:
+            found = matching["training_seed"]
+            raise UserError(f"{score} matches clusters of training seed {found}, the panel shows seed {seed}.")
+        assignment = tuple(matching.get("assignment") or ())
+        if kind == "segments":
+            arrays = read_npz(next(waiting))
+            variant = matching.get("variant") or min(map(str, arrays["tables"]), key=_k_and_seed)
+            columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment))
+        else:
+            with PredictionReader(prediction) as reader:
+                variant = matching.get("variant") or min(reader.variants, key=_k_and_seed)
+            columns.append(PanelColumn(name, prediction, variant, None, assignment))
+    return columns
+
+
+def draw_panel(manifest: Manifest, columns: Sequence[PanelColumn], out: Path, rows: int = 8) -> None:
+    """Draw the panel of the evaluation split and write it as PNG, atomically.
+
+    Args:
+        manifest: the dataset.
+        columns: one for each method, left to right.
+        out: the PNG to write.
+        rows: number of images; fewer where the split has fewer.
+
+    Raises:
+        UserError: the split is empty, a prediction file is missing, lacks a chosen image or its variant, or a table
+            or an assignment does not fit the prediction.
+    """
+    entries = choose(manifest.entries(manifest.eval_split), rows)
+    if not entries:
+        raise UserError(f"{manifest.dataset}: split {manifest.eval_split!r} has no image, so there is no panel.")
+    classes = class_colours(manifest.colours, len(manifest.classes))
+    pictures: list[list[Cell]] = []
+    with ExitStack() as stack:
+        readers = [stack.enter_context(PredictionReader(column.prediction)) for column in columns]
+        for column, reader in zip(columns, readers, strict=True):
+            check_column(column, reader)
+        for entry in entries:
+            image = load_image(manifest.root / entry.image)
+            truth = _truth(manifest, entry)
+            shown = image.resize(_fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            pixels = np.asarray(shown, dtype=np.uint8)
+            cells = [Cell(pixels, shorten(Path(entry.image).name))]
+            if truth is not None:
+                cells.append(_cell(pixels, truth, classes, "", True))
+            for column, reader in zip(columns, readers, strict=True):
+                labels = nearest(labels_of(column, reader, entry.id), image.height, image.width)
+                named = len(column.assignment) > 0
+                caption = score_caption(labels, truth) if named and truth is not None else ""
+                colours = classes if named else palette(CLUSTER_COLOURS)
+                cells.append(_cell(pixels, labels, colours, caption, named))
+            pictures.append(cells)
+    titles = ["image", *(["truth"] if manifest.labelled else []), *(column.title for column in columns)]
+    draw_grid(Grid(titles, pictures, WIDTH, list(manifest.classes), classes), out)
+
+
+def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """`count` entries spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
+    count = min(count, len(entries))
+    return [entries[(2 * index + 1) * len(entries) // (2 * count)] for index in range(count)]
+
+
+def check_column(column: PanelColumn, reader: PredictionReader) -> None:
+    """Raise `UserError` where variant or table do not fit the prediction file."""
+    if column.variant not in reader.variants:
+        raise UserError(f"{column.prediction} has variants {sorted(reader.variants)}, not {column.variant!r}.")
+    wanted = (len(reader.images), reader.variants[column.variant])
+    if column.table is not None and column.table.shape != wanted:
+        raise UserError(f"{column.prediction} needs a cluster table {wanted}, received {column.table.shape}.")
+
+
+def labels_of(column: PanelColumn, reader: PredictionReader, image: str) -> Labels:
+    """Classes (or clusters, without an assignment) of one image on its patch grid, int64 (h, w)."""
+    if image not in reader.images:
+        raise UserError(f"{column.prediction} has no image {image}; predict again with this manifest.")
+    row = reader.images.index(image)
+    labels: Labels = reader.labels(column.variant, row, row + 1)[0]
+    if column.table is not None:
+        labels = column.table[row].astype(np.int64)[labels]
+    if not len(column.assignment):
+        return labels
+    if labels.max() >= len(column.assignment):
+        raise UserError(
+            f"{column.prediction}: image {image} has cluster {labels.max()}, the assignment names "
+            f"{len(column.assignment)} clusters; score again."
+        )
+    assignment = np.append(np.asarray(column.assignment, dtype=np.int64), UNMATCHED)  # index -1 stays -1
+    classes: Labels = assignment[labels]
+    return classes
+
+
+def score_caption(labels: Labels, truth: Labels) -> str:
+    """``"accuracy 73 %, mIoU 41 %"`` of one image: labelled pixels only, mIoU over the classes present in it."""
+    scored = truth >= 0
+    if not scored.any():
+        return "no labelled pixel"
+    said, true = labels[scored], truth[scored]
+    overlaps = []
+    for value in np.unique(true):
+        both, either = int(((said == value) & (true == value)).sum()), int(((said == value) | (true == value)).sum())
+        overlaps.append(both / either)
+    return f"accuracy {100 * float((said == true).mean()):.0f} %, mIoU {100 * float(np.mean(overlaps)):.0f} %"
+
+
+def shorten(name: str, length: int = 44) -> str:
+    """A file name of at most `length` characters, its middle left out where it is longer."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"
+
+
+def _k_and_seed(variant: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", variant)]
+
+
+def _truth(manifest: Manifest, entry: Entry) -> Labels | None:
+    if not manifest.labelled or entry.mask is None:
+        return None
+    labels = load_labels(manifest.root / entry.mask, manifest.lut).astype(np.int64)
+    return np.where(labels == IGNORE, IGNORED, labels)
+
+
+def _cell(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8], caption: str, named: bool) -> Cell:
+    small = nearest(labels, pixels.shape[0], pixels.shape[1])
+    return Cell(overlay(pixels, small, colours), caption, small, named)
+
+
+def _fit(width: int, height: int) -> tuple[int, int]:
+    scale = WIDTH / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

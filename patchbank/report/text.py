@@ -1,0 +1,81 @@
+"""Numbers and rows as words: the one place where a score, a seed list or a row's name becomes text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from patchbank.report.rows import mean_of, runs_of
+
+NOTHING = "–"
+"""What a table shows where there is no value."""
+
+
+def percent(value: float | None) -> str:
+    """One decimal, as every table shows it."""
+    return NOTHING if value is None else f"{value:.1f}"
+
+
+def score_text(score: Mapping[str, Any] | None) -> str:
+    """A score as ``"18.3 ± 2.4 (15)"``: mean, standard deviation, number of runs; one run has no deviation."""
+    mean = mean_of(score)
+    if score is None or mean is None:
+        return NOTHING
+    spread = f" ± {score['std']:.1f}" if runs_of(score) > 1 and score["std"] is not None else ""
+    return f"{mean:.1f}{spread} ({runs_of(score)})"
+
+
+def against(value: float, other: float) -> str:
+    """Two numbers as ``"18.3 against 21.9"``, with a second decimal where the first hides the difference."""
+    digits = 1 if f"{value:.1f}" != f"{other:.1f}" or value == other else 2
+    return f"{value:.{digits}f} against {other:.{digits}f}"
+
+
+def place(row: Mapping[str, Any]) -> str:
+    """Where a row stands, e.g. ``"overcluster, K = 300, precision"``; the K of ``hungarian`` goes without saying."""
+    parts = [str(row["protocol"])]
+    if row["k"] is not None and not str(row["protocol"]).startswith("hungarian"):
+        parts.append(f"K = {row['k']}")
+    if row["variant"]:
+        parts.append(str(row["variant"]).replace("_", " "))
+    return ", ".join(parts)
+
+
+def name_of(row: Mapping[str, Any]) -> str:
+    """Method of a row, with its use of labels where there is one, e.g. ``"alignseg (oracle: val)"``."""
+    return f"{row['method']} (oracle: {row['oracle']})" if row["oracle"] else str(row["method"])
+
+
+def k_text(row: Mapping[str, Any]) -> str:
+    """K asked for, and the K that was used where it differs: ``"500 (88 used)"``."""
+    if row["k"] is None:
+        return NOTHING
+    used = sorted(set(row["k_used"] or [row["k"]]))
+    return str(row["k"]) if used == [row["k"]] else f"{row['k']} ({numbers(used)} used)"
+
+
+def seeds_text(row: Mapping[str, Any]) -> str:
+    """Number of training and k-means seeds as ``"3 × 5"``; a dash where a kind of seed plays no part."""
+    counts = [len(row["seeds"].get(kind) or ()) for kind in ("training", "kmeans")]
+    return " × ".join(str(count) if count else NOTHING for count in counts) if any(counts) else NOTHING
+
+
+def mark(row: Mapping[str, Any]) -> str:
+    """``"floor"``, ``"ceiling"`` or nothing."""
+    return "ceiling" if row["ceiling"] else "floor" if row["floor"] else ""
+
+
+def numbers(values: Sequence[int]) -> str:
+    """A sorted list of whole numbers, runs of three and more joined: ``"0-4, 7"``."""
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
+
+
+def listing(items: Sequence[str]) -> str:
+    """Items joined as a sentence does it: ``"a, b and c"``."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,50 @@
+"""Write `report.json` and `report.md` side by side, with the pictures of the set embedded.
+
+Inputs: the dict of `build_report` and the PNGs that the panel and curves rules drew (`panel.png`,
+`<method>/curves.png`). Outputs: the two files, each written atomically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patchbank.files import write_json, write_text
+from patchbank.report.markdown import Figure, report_markdown
+
+PANEL = (
+    "Evaluation images spread evenly over the list, chosen without looking at any score. Clusters have the colour of "
+    "the class that `hungarian` matches them to; numbers are those of the legend. Under each picture: share of the "
+    "labelled pixels in the right class, and mean IoU over the classes present, of this image alone."
+)
+CLUSTERS = (
+    "Evaluation images spread evenly over the list. Colours and numbers tell the clusters of one method apart; they "
+    "name no class."
+)
+CURVES = (
+    "One line for each training seed (moving mean; the values lie pale behind it): the losses, the learning rate, and "
+    "the mean number of segments used. A fall of the last one means that segments collapse."
+)
+
+
+def write_report(report: Mapping[str, Any], figures: Sequence[Path], json_path: Path, markdown_path: Path) -> None:
+    """Write both files of a report.
+
+    Args:
+        report: dict of `build_report`.
+        figures: PNGs in the order of the page; a file named `panel.png` is the panel, any other `curves.png` shows
+            the method that its folder is named by.
+        json_path: `report.json`.
+        markdown_path: `report.md`.
+    """
+    write_json(json_path, report)
+    shown = [figure_of(path, labelled=bool(report["rows"])) for path in figures]
+    write_text(markdown_path, report_markdown(report, shown, markdown_path.parent))
+
+
+def figure_of(path: Path, labelled: bool) -> Figure:
+    """Title and caption of a picture, told by its file name."""
+    if path.stem == "panel":
+        return Figure("Panel", PANEL if labelled else CLUSTERS, path)
+    return Figure(f"Training curves of {path.parent.name}", CURVES, path)

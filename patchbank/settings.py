@@ -1,0 +1,247 @@
+"""The configuration: checked once, completed with defaults, and asked by every rule.
+
+`Config` is built from `config.yaml` (plus ``--config``) and the schema; every wrong value is named in one message
+before any job runs. It knows nothing of Snakemake.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from patchbank import methods
+from patchbank.clustering.projection import ProjectionSettings
+from patchbank.datasets.spec import DatasetSpec, make_spec
+from patchbank.errors import UserError, raise_problems
+from patchbank.files import digest
+from patchbank.weights.spec import BackboneSpec
+
+PROJECT = Path(__file__).parent.parent
+SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of a report: a method or a floor with its resolved settings.
+
+    Attributes:
+        name: how rows call it, e.g. ``alignseg`` or ``voronoi-5``.
+        folder: folder of `patchbank` that holds it.
+        settings: what its stages get.
+        seeds: its trainings.
+        traits: see `patchbank.methods`.
+    """
+
+    name: str
+    folder: str
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    traits: methods.Traits
+
+
+class Config:
+    """A checked configuration.
+
+    Args:
+        values: the merged configuration.
+        schema: the JSON schema.
+
+    Raises:
+        UserError: with every problem, when a key is unknown, a type is wrong or values contradict each other.
+    """
+
+    def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
+        self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+        self.values = complete(values, self._schema)
+        self._resolved: dict[str, dict[str, Any]] = {}
+        raise_problems("config", list(self._problems()), "See workflow/schemas/config.schema.yaml for every key.")
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of all configured sets."""
+        return sorted(self.values["datasets"])
+
+    @property
+    def enabled(self) -> list[str]:
+        """Sets that `all` runs."""
+        return list(self.values["all"])
+
+    @property
+    def bank_root(self) -> str:
+        """Folder for banks."""
+        return str(self.values["bank_root"])
+
+    def of(self, dataset: str) -> dict[str, Any]:
+        """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
+        if dataset not in self._resolved:
+            changes = self.values["datasets"][dataset]["settings"]
+            self._resolved[dataset] = complete(merge(self.values, changes), self._schema)
+        return self._resolved[dataset]
+
+    def generated(self, dataset: str) -> dict[str, Any] | None:
+        """Settings of the rule that makes the set, or None for a set that has to be on disk."""
+        found: dict[str, Any] | None = self.values["datasets"][dataset].get("generated")
+        return found
+
+    def spec(self, dataset: str) -> DatasetSpec:
+        """The set as the datasets room knows it."""
+        entry = self.values["datasets"][dataset]
+        root = Path("results", dataset, "data")
+        if self.generated(dataset) is None:
+            root = Path(self.values["data_root"]).expanduser() / entry.get("root", dataset)
+        known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore")
+        return make_spec(dataset, entry["layout"], root, **{key: entry[key] for key in known if key in entry})
+
+    def backbone_name(self, dataset: str) -> str:
+        """The backbone that a set uses."""
+        return str(self.values["backbone"] or self.values["datasets"][dataset]["backbone"])
+
+    def backbone(self, name: str) -> BackboneSpec:
+        """A backbone by its name; its local `file` comes before its sources."""
+        entry = dict(self.values["backbones"][name])
+        file = entry.pop("file", None)
+        sources = ([{"kind": "file", "path": file}] if file else []) + list(entry.pop("sources"))
+        mean, std = tuple(entry.pop("mean")), tuple(entry.pop("std"))
+        return BackboneSpec(name=name, sources=sources, mean=mean, std=std, **entry)
+
+    def splits(self, dataset: str) -> dict[str, str]:
+        """Names of the splits by role: ``train``, ``eval`` and ``fit``."""
+        spec = self.spec(dataset)
+        fit = spec.train_split if self.of(dataset)["fit"] == "train" else spec.eval_split
+        return {"train": spec.train_split, "eval": spec.eval_split, "fit": fit}
+
+    def clusters(self, dataset: str) -> list[int]:
+        """Numbers of clusters: the one of the protocols with K = classes first."""
+        options = self.of(dataset)["clustering"]
+        k = options["k"] or len(self.spec(dataset).classes) or 27
+        return [k, *(other for other in options["overcluster"] if other != k)]
+
+    def shared(self, dataset: str) -> dict[str, Any]:
+        """What every k-means of a set has in common."""
+        options = self.of(dataset)["clustering"]
+        return {
+            "k": self.clusters(dataset),
+            "kmeans_seeds": list(self.of(dataset)["kmeans_seeds"]),
+            "centre": options["centre"],
+            "projection": {key: options[key] for key in ("pca", "whiten", "normalise")},
+            "kmeans": {"niter": options["niter"], "nredo": options["nredo"]},
+        }
+
+    def methods(self, dataset: str) -> list[Method]:
+        """Methods of a set, in the order of the configuration."""
+        options = self.of(dataset)
+        found = []
+        for name, entry in options["methods"].items():
+            own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
+            folder = str(entry.get("kind", name)).replace("-", "_")
+            seeds = tuple(entry.get("seeds", options["seeds"]))
+            found.append(methods.resolve(name, folder, own, self.shared(dataset), seeds, Method))
+        return found
+
+    def floor(self, dataset: str, name: str) -> Method:
+        """A floor by its name: ``single``, ``voronoi-<q>`` or ``image-kmeans-<q>``."""
+        return methods.resolve(name, "floors", {"name": name}, self.shared(dataset), self.of(dataset)["seeds"], Method)
+
+    def method(self, dataset: str, name: str) -> Method:
+        """A method or a floor by its name."""
+        return next((m for m in self.methods(dataset) if m.name == name), None) or self.floor(dataset, name)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all values."""
+        return digest(self.values)
+
+    def _problems(self) -> Iterator[str]:
+        for name in self.enabled:
+            if name not in self.values["datasets"]:
+                yield f"all: {name!r} is not one of the datasets ({', '.join(self.datasets)})"
+        chosen = self.values["backbone"]
+        for name in self.datasets:
+            backbone = chosen or self.values["datasets"][name]["backbone"]
+            if backbone not in self.values["backbones"]:
+                where = "backbone" if chosen else f"datasets.{name}.backbone"
+                yield f"{where}: {backbone!r} is not one of the backbones ({', '.join(self.values['backbones'])})"
+            try:
+                self.of(name)
+                self.methods(name)
+                for floor in ("single", "voronoi-2"):
+                    self.floor(name, floor)
+                ProjectionSettings(**self.shared(name)["projection"])
+                self.spec(name)
+            except UserError as error:
+                yield f"datasets.{name}: {error}"
+
+
+def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `values` with the schema's defaults filled in, checked against the schema.
+
+    Raises:
+        UserError: with every problem; an unknown key comes with the nearest known one.
+    """
+    from jsonschema import Draft202012Validator
+
+    filled = copy.deepcopy(dict(values))
+    _fill(filled, schema)
+    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
+    raise_problems(
+        "config",
+        [problem for error in found for problem in _sentences(error)],
+        "See workflow/schemas/config.schema.yaml for every key.",
+    )
+    return filled
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` written over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def default_config() -> Config:
+    """The configuration that ships with the project."""
+    return Config(yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8")))
+
+
+def as_plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as a plain dictionary (for params of rules)."""
+    return asdict(settings)
+
+
+def _fill(values: Any, schema: Mapping[str, Any]) -> None:
+    if not isinstance(values, dict):
+        return
+    for key, part in schema.get("properties", {}).items():
+        if key not in values and "default" in part:
+            values[key] = copy.deepcopy(part["default"])
+        if key in values:
+            _fill(values[key], part)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, Mapping):
+        for key, value in values.items():
+            if key not in schema.get("properties", {}):
+                _fill(value, extra)
+
+
+def _sentences(error: Any) -> Iterator[str]:
+    place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        for key in sorted(set(error.instance) - set(known)):
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+            yield f"{place + '.' if place else ''}{key}: unknown key; {hint}"
+    elif error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        yield f"{place or 'config'}: {', '.join(missing)} must be given"
+    else:
+        yield f"{place}: {error.message}"

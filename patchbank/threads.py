@@ -1,0 +1,26 @@
+"""How many CPU threads a stage uses: the smaller of what it was given and what the process may run on."""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available() -> int:
+    """Number of CPUs in the affinity mask of this process."""
+    return len(os.sched_getaffinity(0))
+
+
+def limit(requested: int | None = None) -> int:
+    """Use at most `requested` threads (default: all that are available) from here on; return the number.
+
+    Call it before torch, faiss or NumPy are imported: they read the number once. Equal bits are promised at equal
+    thread counts only, so the number belongs into the record of a result.
+    """
+    count = min(requested or available(), available())
+    for name in VARIABLES:
+        os.environ[name] = str(count)
+    # waiting threads sleep instead of spinning: costs nothing alone, and a shared machine is not held up by barriers
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return count

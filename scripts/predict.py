@@ -1,0 +1,31 @@
+"""Rule `predict`: predictions of a method or floor on one split, and how many segments it used."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    import importlib
+    from pathlib import Path
+
+    from patchbank.files import write_json
+    from patchbank.predictions import summarise
+
+    method = importlib.import_module(f"patchbank.{snakemake.params.folder}.predict")
+    checkpoint = snakemake.input.get("checkpoint")
+    method.predict(
+        banks={"whole": Path(snakemake.input.bank)},
+        statistics=Path(snakemake.input.statistics),
+        checkpoint=Path(checkpoint) if checkpoint else None,
+        settings=snakemake.params.settings,
+        seed=int(snakemake.wildcards.seed),
+        dataset=snakemake.wildcards.dataset,
+        split=snakemake.wildcards.split,
+        method=snakemake.wildcards.method,
+        out=Path(snakemake.output.prediction),
+        threads=snakemake.threads,
+    )
+    write_json(snakemake.output.summary, summarise(snakemake.output.prediction))

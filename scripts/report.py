@@ -1,0 +1,27 @@
+"""Rule `report`: the tables of one set, as json and as a page."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.report.write import write_report
+
+    from patchbank.report.build import build_report, context_from
+
+    context = context_from(
+        manifest=Path(snakemake.input.manifest),
+        bank=Path(snakemake.input.bank),
+        backbone=snakemake.params.backbone,
+        config=snakemake.params.config,
+        digest=snakemake.params.digest,
+        threads=snakemake.threads,
+    )
+    report = build_report([Path(path) for path in snakemake.input.scores], context)
+    figures = [Path(snakemake.input.panel), *map(Path, snakemake.input.curves)]
+    write_report(report, figures, Path(snakemake.output.json), Path(snakemake.output.markdown))

@@ -1,0 +1,38 @@
+"""Rule `score`: every protocol on the counts of one method, over all its seeds."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.datasets.manifest import Manifest
+    from patchbank.evaluation.score import ScoreContext, score_method
+    from patchbank.files import write_json
+
+    method = snakemake.params.method
+    tables = list(snakemake.input.get("tables", []))
+    context = ScoreContext(
+        dataset=snakemake.wildcards.dataset,
+        method=method["name"],
+        kind=method["traits"]["kind"],
+        classes=Manifest.load(snakemake.input.manifest).classes,
+        preprocessing=snakemake.params.preprocessing,
+        fit=snakemake.params.fit,
+        settings=method["settings"],
+        floor=method["traits"]["floor"],
+        ceiling=False,
+        oracle=None,
+        protocols=tuple(snakemake.params.protocols),
+    )
+    seeds = method["seeds"]
+    scores = score_method(
+        dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),
+        dict(zip(seeds, map(Path, tables), strict=True)) if tables else None,
+        context,
+    )
+    write_json(snakemake.output[0], scores)

@@ -1,0 +1,19 @@
+"""Rule `summary`: one table over all sets."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.files import write_json, write_text
+    from patchbank.report.summary import build_summary, summary_markdown
+
+    reports = sorted({*map(Path, snakemake.input.reports), *map(Path, snakemake.params.others)})
+    summary = build_summary(reports)
+    write_json(snakemake.output.json, summary)
+    write_text(snakemake.output.markdown, summary_markdown(summary))

@@ -1,0 +1,13 @@
+"""Rule `weights`: fetch, verify and convert the weights of one backbone."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from patchbank.weights.fetch import fetch_weights
+
+    fetch_weights(snakemake.params.spec, snakemake.output.weights, snakemake.output.provenance)

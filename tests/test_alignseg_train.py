@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from patchbank.alignseg import train as training
+from patchbank.alignseg.batches import load_batches, plan_epoch
+from patchbank.alignseg.head import load_head
+from patchbank.alignseg.settings import AlignSegSettings
+from patchbank.bank.statistics import Statistics
+from patchbank.checkpoints.store import load_checkpoint
+from patchbank.errors import UserError
+
+DIM = 12
+
+
+class FakeBank:
+    """The part of a bank's interface that the head reads, over arrays in memory."""
+
+    def __init__(self, images: int = 7, draws: int = 2, views: int = 3, seed: int = 0, dtype: str = "float16") -> None:
+        random = np.random.default_rng(seed)
+        self.images, self.draws, self.views = [f"{i:016x}" for i in range(images)], draws, views
+        self.grid, self.tokens_per_view, self.dim, self.input_size = (4, 5), 20, DIM, (56, 70)
+        self.record = {"backbone": {"name": "fake", "block": 8}, "fake": seed}
+        self.dtype = np.dtype(dtype)
+        shape = (images * draws, views, 20)
+        self.data = {
+            "tokens": (random.standard_normal((*shape, DIM)) + 1).astype(dtype),
+            "cls_attention": (random.random((*shape[:2], 2, 20)) ** 4).astype(np.float16),
+        }
+        self.asked: list[list[int]] = []
+
+    def read(self, rows: Any, fields: Any = ("tokens",), out: Any = None) -> dict[str, np.ndarray]:
+        if "tokens" in fields:
+            self.asked.append(list(rows))
+        result = {name: self.data[name][rows] for name in fields}
+        if out:
+            for name in fields:
+                out[name][...] = result[name]
+            return {name: out[name] for name in fields}
+        return result
+
+    def statistics(self) -> Statistics:
+        tokens = self.data["tokens"].reshape(-1, DIM).astype(np.float64)
+        return Statistics(tokens.mean(0), tokens.std(0), len(tokens))
+
+
+def small(**changes: Any) -> AlignSegSettings:
+    values = {"queries": 3, "heads": 3, "hidden": 8, "epochs": 5, "batch_size": 3, "checkpoint_every": 2, "lr": 1e-2}
+    return AlignSegSettings(**{**values, **changes})
+
+
+def run(folder: Path, settings: AlignSegSettings, bank: Any = None, seed: int = 0, **more: Any) -> dict[str, Path]:
+    bank = bank or FakeBank()
+    folder.mkdir(parents=True, exist_ok=True)
+    out = {"head": folder / "head.safetensors", "steps": folder / "steps.csv", "epochs": folder / "epochs.csv"}
+    state = folder / "state"
+    training.train_head(bank, bank.statistics(), settings, seed, *out.values(), state, "cpu", threads=1, **more)
+    return {**out, "state": state}
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def untimed(path: Path) -> list[tuple[str, ...]]:
+    return [tuple(value for name, value in row.items() if name != "images_per_second") for row in table(path)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"centre": "standardise", "pairing": "reference", "decoder": "reference", "layers": 2},
+        {"centre": "none", "foreground": False, "layers": 2},
+    ],
+)
+def test_training_lowers_the_loss_and_repeats_itself(tmp_path: Path, changes: dict[str, Any]) -> None:
+    out, again = (run(tmp_path / name, small(epochs=8, **changes)) for name in ("a", "b"))
+    rows = table(out["epochs"])
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert out["head"].read_bytes() == again["head"].read_bytes()
+    assert untimed(out["steps"]) == untimed(again["steps"])
+    assert not list(out["state"].iterdir())
+    assert run(tmp_path / "c", small(epochs=8, **changes), seed=1)["head"].read_bytes() != out["head"].read_bytes()
+
+
+def test_logs(tmp_path: Path) -> None:
+    out = run(tmp_path, small())
+    steps, epochs = table(out["steps"]), table(out["epochs"])
+    assert ",".join(steps[0]) == "step,epoch,lr,loss_patch,loss_query,loss,used_segments,images_per_second"
+    assert list(epochs[0]) == list(steps[0])[1:]
+    assert [int(row["step"]) for row in steps] == list(range(10))  # 7 images, batches of 3: 2 steps an epoch
+    assert [int(row["epoch"]) for row in epochs] == list(range(5))
+    assert [float(row["lr"]) for row in epochs] == [1e-2] * 3 + [5e-3] * 2
+    for name in ("loss_patch", "loss_query", "loss", "used_segments"):
+        mean = np.mean([float(row[name]) for row in steps if row["epoch"] == "1"])
+        assert float(epochs[1][name]) == pytest.approx(mean, rel=1e-7)
+    for row in steps:
+        assert float(row["loss"]) == pytest.approx(float(row["loss_patch"]) + float(row["loss_query"]), rel=1e-5)
+        assert 1 <= float(row["used_segments"]) <= 3
+
+
+def test_record_and_stored_statistics(tmp_path: Path) -> None:
+    bank = FakeBank()
+    out = run(tmp_path, small(centre="standardise"), bank)
+    tensors, record = load_checkpoint(out["head"])
+    assert record == json.loads(out["head"].with_suffix(".json").read_text())
+    assert record["backbone"] == bank.record["backbone"]
+    assert (record["seed"], record["steps"], record["draws"], record["threads"]) == (0, 10, 2, 1)
+    np.testing.assert_array_equal(tensors["centre/mean"].numpy(), bank.statistics().mean)
+    np.testing.assert_array_equal(tensors["centre/std"].numpy(), bank.statistics().std)
+    assert load_head(out["head"]).settings == small(centre="standardise")
+
+
+def test_order_draws_and_dropped_images() -> None:
+    seen = []
+    for epoch in range(4):
+        batches = plan_epoch(images=7, draws=3, batch_size=3, seed=5, epoch=epoch)
+        assert [batch.last for batch in batches] == [False, True]
+        for batch in batches:
+            assert (np.diff(batch.rows) > 0).all()
+            assert (batch.rows % 3 == epoch % 3).all()
+        seen.append(tuple(np.concatenate([batch.rows // 3 for batch in batches])))
+        assert len(set(seen[-1])) == 6
+    assert len(set(seen)) > 1
+    assert plan_epoch(7, 3, 3, 5, 1)[0].rows.tolist() == plan_epoch(7, 3, 3, 5, 1)[0].rows.tolist()
+
+
+def test_read_ahead_hands_out_the_right_rows() -> None:
+    bank = FakeBank(images=20)
+    batches = [batch for epoch in range(3) for batch in plan_epoch(20, 2, 4, 0, epoch)]
+    for batch, stored in load_batches(bank, batches, torch.device("cpu")):
+        np.testing.assert_array_equal(stored.view(4, 3, 20, DIM).numpy(), bank.data["tokens"][batch.rows])
+    assert bank.asked == [batch.rows.tolist() for batch in batches]
+
+
+def test_fewer_images_than_a_batch_are_one_batch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = run(tmp_path, small(batch_size=32))
+    assert len(table(out["steps"])) == 5
+    assert "7 images are fewer than a batch of 32" in caplog.text
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 6, 9])
+def test_an_interrupted_run_ends_as_an_undisturbed_one(tmp_path: Path, at: int) -> None:
+    settings = small(decoder="reference", layers=2)
+    undisturbed = run(tmp_path / "undisturbed", settings)
+
+    def stop(step: int) -> None:
+        if step == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", settings, on_step=stop)
+    assert not (tmp_path / "killed" / "steps.csv").exists()
+    done: list[int] = []
+    resumed = run(tmp_path / "killed", settings, on_step=done.append)
+    assert done == list(range(at // 4 * 4 if (at + 1) % 4 else at + 1, 10))  # a state every 2 epochs of 2 steps
+    assert resumed["head"].read_bytes() == undisturbed["head"].read_bytes()
+    assert untimed(resumed["steps"]) == untimed(undisturbed["steps"])
+    assert untimed(resumed["epochs"]) == untimed(undisturbed["epochs"])
+
+
+def test_a_run_that_differs_does_not_take_the_state(tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, small(), on_step=stop)
+    for changes in ({"seed": 1}, {"settings": small(pressure=0.2)}, {"bank": FakeBank(seed=9)}):
+        done: list[int] = []
+        run(tmp_path, **{"settings": small(), **changes}, on_step=done.append)
+        assert done[0] == 0
+    done = []
+    run(tmp_path, small(), on_step=done.append)
+    assert done[0] == 4
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_alignseg_train import run, small
+
+def stop(step):
+    if step == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run(Path(sys.argv[2]), small(epochs=6, checkpoint_every=1), on_step=stop)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume(tmp_path: Path) -> None:
+    undisturbed = run(tmp_path / "undisturbed", small(epochs=6, checkpoint_every=1))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for at in (1, 8):
+        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "killed"), str(at)]
+        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "head.safetensors").exists()
+    resumed = run(tmp_path / "killed", small(epochs=6, checkpoint_every=1))
+    assert resumed["head"].read_bytes() == undisturbed["head"].read_bytes()
+    assert untimed(resumed["steps"]) == untimed(undisturbed["steps"])
+
+
+def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_state(tmp_path: Path) -> None:
+    bank = FakeBank(draws=5, dtype="float32")
+    bank.data["tokens"][4::5] = np.nan  # the last epoch's draw
+    with pytest.raises(UserError, match=r"the loss is nan at step 8, epoch 4, batch 0 \(images 0000") as caught:
+        training.train_head(
+            bank, FakeBank().statistics(), small(), 0, *(tmp_path / n for n in ("h.safetensors", "s", "e", "state")),
+            threads=1, device="cpu",
+        )  # fmt: skip
+    (kept,) = (tmp_path / "state").iterdir()
+    assert str(kept) in str(caught.value)
+    tensors, record = load_checkpoint(kept / "state.safetensors")
+    assert record["epoch"] == 4
+    assert all(torch.isfinite(value).all() for value in tensors.values())
+    assert not (tmp_path / "h.safetensors").exists()
+
+
+def test_a_bank_without_local_crops_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this one has 1 view"):
+        run(tmp_path, small(), FakeBank(views=1))
+
+
+def test_statistics_have_to_fit(tmp_path: Path) -> None:
+    wrong = Statistics(np.zeros(3), np.ones(3), 1)
+    paths = [tmp_path / name for name in ("h.safetensors", "s", "e", "state")]
+    for statistics, said in ((wrong, "have width 3"), (None, "needs the statistics")):
+        with pytest.raises(UserError, match=said):
+            training.train_head(FakeBank(), statistics, small(), 0, *paths, threads=1)
+    training.train_head(FakeBank(), None, small(centre="none", epochs=1), 0, *paths, threads=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_losses_are_those_of_the_cpu(tmp_path: Path) -> None:
+    on_cpu = table(run(tmp_path, small(epochs=2))["steps"])
+    bank = FakeBank()
+    paths = [tmp_path / name for name in ("g.safetensors", "g.csv", "ge.csv", "state")]
+    training.train_head(bank, bank.statistics(), small(epochs=2), 0, *paths, "cuda")
+    for one, other in zip(on_cpu, table(paths[1]), strict=True):
+        assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=1e-3)

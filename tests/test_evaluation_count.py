@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from patchbank.datasets import Entry, Manifest
+from patchbank.errors import UserError
+from patchbank.evaluation.count import count_predictions
+from patchbank.evaluation.counts import Counts, CountsFile, confusion
+from patchbank.predictions import PredictionRecord, PredictionWriter
+
+CLASSES, GRID = 3, (6, 7)
+
+
+def make_set(root: Path, n: int, masks: bool = True) -> Manifest:
+    """`n` masks of several sizes with raw values 0..2 and 9 (ignored), and instance maps."""
+    entries = []
+    for i in range(n):
+        rng = np.random.default_rng(i)
+        shape = (20 + 3 * i, 30 + 2 * i)
+        Image.fromarray(rng.choice(np.array([0, 1, 2, 9], np.uint8), shape)).save(root / f"{i}.png")
+        Image.fromarray(rng.integers(0, 4, shape).astype(np.uint8)).save(root / f"{i}i.png")
+        name = f"{i}.png" if masks else None
+        entries.append(Entry(f"{i:016x}", f"{i}.jpg", name, f"{i}i.png" if masks else None, shape[1], shape[0]))
+    lut = [255 if value == 9 else value if value < CLASSES else -1 for value in range(256)]
+    colours = ((0, 0, 0), (1, 1, 1), (2, 2, 2))
+    return Manifest("toy", root, ("a", "b", "c"), colours, lut, {"train": (), "val": tuple(entries)})
+
+
+def write_predictions(path: Path, manifest: Manifest, variants: dict[str, int], upsample: str) -> dict[str, np.ndarray]:
+    images = [entry.id for entry in manifest.entries("val")]
+    record = PredictionRecord("toy", "val", "random", "classes", 0, upsample, (448, 448))
+    scores = {
+        name: np.random.default_rng(k).normal(size=(len(images), k, *GRID)).astype(np.float32)
+        for name, k in variants.items()
+    }
+    with PredictionWriter(path, record, images, variants, GRID) as writer:
+        for name, values in scores.items():
+            writer.write_scores(name, 0, values)
+    return scores
+
+
+def expected_counts(manifest: Manifest, labels: np.ndarray, k: int, size: tuple[int, int]) -> np.ndarray:
+    """Confusion of grid labels (n, h, w) by PIL and torch, pixel by pixel; squash to 448 first, then `size`."""
+    out = np.zeros((k, CLASSES), np.int64)
+    for entry, grid in zip(manifest.entries("val"), labels, strict=True):
+        mask = Image.open(manifest.root / str(entry.mask)).resize((448, 448), Image.Resampling.NEAREST)
+        truth = F.interpolate(torch.from_numpy(np.asarray(mask).astype(np.float32))[None, None], size=size)[0, 0]
+        segments = F.interpolate(torch.from_numpy(grid.astype(np.float32))[None, None], size=size)[0, 0]
+        for c in range(CLASSES):
+            np.add.at(out[:, c], segments[truth == c].long().numpy(), 1)
+    return out
+
+
+def test_all_variants_in_one_file_and_any_number_of_workers(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 18)  # more than one block
+    variants = {"k5-s0": 5, "k70-s1": 70}  # scores, and labels only
+    scores = write_predictions(tmp_path / "p.h5", manifest, variants, "nearest")
+    for workers in (1, 3):
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / f"{workers}.npz", "squash_448_100", workers)
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "3.npz").read_bytes()
+    file = CountsFile(tmp_path / "1.npz")
+    assert list(file.images) == [entry.id for entry in manifest.entries("val")]
+    for name, k in variants.items():
+        counts = file[name]
+        assert (counts.segments, counts.classes, counts.upsample) == (k, CLASSES, "nearest")
+        expected = expected_counts(manifest, scores[name].argmax(1), k, (100, 100))
+        assert (confusion(counts) == expected).all()
+
+
+def test_bilinear_scores_are_interpolated_and_labels_alone_say_that_they_are_not(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 2)
+    scores = write_predictions(tmp_path / "p.h5", manifest, {"k4-s0": 4, "k65-s0": 65}, "bilinear")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full")
+    file = CountsFile(tmp_path / "c.npz")
+    expected = np.zeros((4, CLASSES), np.int64)
+    stored = (scores["k4-s0"] - scores["k4-s0"].max(1, keepdims=True)).astype(np.float16).astype(np.float32)
+    for entry, values in zip(manifest.entries("val"), stored, strict=True):
+        truth = np.asarray(Image.open(tmp_path / str(entry.mask)))
+        up = F.interpolate(torch.from_numpy(values)[None], size=truth.shape, mode="bilinear", align_corners=False)
+        winners = up[0].argmax(0).numpy()
+        for c in range(CLASSES):
+            np.add.at(expected[:, c], winners[truth == c], 1)
+    found = confusion(file["k4-s0"])
+    assert np.abs(found - expected).sum() <= 4  # rounding may move a pixel on a boundary
+    assert (found.sum(0) == expected.sum(0)).all()
+    assert file["k4-s0"].upsample == "bilinear"
+    assert file["k65-s0"].upsample.startswith("nearest instead of bilinear")
+
+
+def total(counts: Counts) -> int:
+    return int(counts.count.sum())
+
+
+def test_instances_and_images_without_masks(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 3)
+    write_predictions(tmp_path / "p.h5", manifest, {"segments": 4}, "nearest")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", label_kind="instance")
+    found = CountsFile(tmp_path / "c.npz")["segments"]
+    assert found.label_kind == "instance"
+    assert found.classes == 4
+    assert total(found) == sum(entry.width * entry.height for entry in manifest.entries("val"))
+
+    blind = make_set(tmp_path, 3, masks=False)
+    for kind in ("class", "instance"):
+        count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", label_kind=kind)
+        assert total(CountsFile(tmp_path / "c.npz")["segments"]) == 0
+
+
+def test_errors_leave_no_file(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 2)
+    write_predictions(tmp_path / "p.h5", make_set(tmp_path, 3), {"segments": 4}, "nearest")
+    with pytest.raises(UserError, match="0000000000000002"):
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full")
+    write_predictions(tmp_path / "p.h5", manifest, {"segments": 4}, "nearest")
+    with pytest.raises(UserError, match="preprocessing"):
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "squash")
+    Image.fromarray(np.full((20, 30), 7, np.uint8)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match=r"0\.png"):
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full")
+    assert not (tmp_path / "c.npz").exists()

@@ -1,0 +1,168 @@
+"""Files, errors, seeds, code fingerprints, predictions, the command line."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from patchbank import fingerprint
+from patchbank.cli import main
+from patchbank.errors import SHOWN, UserError, raise_problems
+from patchbank.files import atomic_path, read_json, read_npz, write_json, write_npz
+from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter, summarise
+from patchbank.seeds import derive, generator
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_json_and_npz_survive_and_refuse_what_cannot_be_read_again(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, 2.5, "ü"]})
+    assert read_json(tmp_path / "a.json") == {"b": [1, 2.5, "ü"]}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+    write_npz(tmp_path / "a.npz", {"x": np.arange(3)})
+    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz")["x"], [0, 1, 2])
+    with pytest.raises(TypeError, match="plain dtypes"):
+        write_npz(tmp_path / "b.npz", {"x": np.array([None])})
+    np.savez(tmp_path / "pickled.npz", x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_npz(tmp_path / "pickled.npz")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(tmp_path / "broken.json")
+
+
+def test_problems_come_in_one_message_the_first_in_full() -> None:
+    raise_problems("nothing", [])
+    with pytest.raises(UserError) as caught:
+        raise_problems("25 of 30 files", [f"file {i}" for i in range(25)], "Repair them.")
+    text = str(caught.value)
+    assert text.count("file ") == SHOWN
+    assert "5 more" in text
+    assert text.endswith("Repair them.")
+    assert len(caught.value.details) == 25
+
+
+@given(st.lists(st.one_of(st.integers(), st.text()), min_size=1, max_size=4))
+def test_seeds_depend_on_every_part_and_its_type(parts: list[int | str]) -> None:
+    seed = derive(*parts)
+    assert 0 <= seed < 2**63
+    assert seed == derive(*parts)
+    assert seed != derive(*parts, 0)
+    assert derive(1) != derive("1")
+    assert generator(*parts).integers(2**60) == generator(*parts).integers(2**60)
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A little package in place of ours, for the fingerprint."""
+    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
+        cached.cache_clear()
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "patchbank")
+    (tmp_path / "patchbank" / "heads").mkdir(parents=True)
+    write = {
+        "__init__.py": "",
+        "heads/__init__.py": "",
+        "heads/train.py": "from patchbank.heads.loss import loss\n\ndef train():\n    return loss()\n",
+        "heads/loss.py": 'def loss():\n    """Doc."""\n    return 1  # one\n',
+        "report.py": "import patchbank.heads.train\n",
+    }
+    for name, text in write.items():
+        (tmp_path / "patchbank" / name).write_text(text)
+    yield tmp_path / "patchbank"
+    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
+        cached.cache_clear()
+
+
+def _prints() -> dict[str, str]:
+    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
+        cached.cache_clear()
+    return {n: fingerprint.code_fingerprint(f"patchbank.{n}") for n in ("heads.train", "heads.loss", "report")}
+
+
+def test_code_fingerprint_sees_meaning_at_any_depth_and_no_comments(library: Path) -> None:
+    before = _prints()
+    (library / "heads" / "loss.py").write_text('"""New page."""\n\n\ndef loss():\n    # why\n    return 1\n')
+    assert _prints() == before
+    (library / "heads" / "loss.py").write_text("def loss():\n    return 2\n")
+    after = _prints()
+    assert all(after[name] != before[name] for name in before)
+
+
+def test_code_fingerprint_ignores_what_is_not_imported(library: Path) -> None:
+    before = _prints()
+    (library / "report.py").write_text("import patchbank.heads.train\nTITLE = 'new'\n")
+    after = _prints()
+    assert after["report"] != before["report"]
+    assert after["heads.train"] == before["heads.train"]
+    (library / "report.py").write_text(textwrap.dedent("def f():\n    from patchbank.heads import loss\n"))
+    assert "patchbank.heads.loss" in fingerprint.reachable("patchbank.heads.train")
+
+
+@settings(max_examples=30)
+@given(hnp.arrays(np.float32, (3, 5, 2, 3), elements=st.floats(-1e5, 1e5, width=32)))
+def test_stored_scores_keep_every_argmax(tmp_path_factory: pytest.TempPathFactory, scores: np.ndarray) -> None:
+    path = tmp_path_factory.mktemp("p") / "val.h5"
+    record = PredictionRecord("toy", "val", "m", "segments", 0, "nearest", (28, 42))
+    with PredictionWriter(path, record, ["a" * 16, "b" * 16, "c" * 16], {"segments": 5}, (2, 3)) as writer:
+        writer.write_scores("segments", 0, scores)
+    with PredictionReader(path) as reader:
+        assert reader.record == record
+        assert reader.grid == (2, 3)
+        stored = reader.scores("segments", 0, 3)
+        assert stored is not None
+        assert (stored.max(1) == 0).all()
+        labels = reader.labels("segments", 0, 3)
+    taken = np.take_along_axis(scores, labels[:, None], 1)
+    gap = scores.max(1, keepdims=True) - taken
+    assert gap.max() <= np.finfo(np.float16).smallest_subnormal  # closer than float16 can tell apart
+
+
+def test_labels_are_stored_above_64_and_summaries_count_what_is_used(tmp_path: Path) -> None:
+    record = PredictionRecord("toy", "val", "m", "segments", 0, "nearest", (28, 28))
+    labels = np.array([[[0, 99], [7, 7]], [[5, 5], [5, 5]]])
+    with PredictionWriter(tmp_path / "v.h5", record, ["a" * 16, "b" * 16], {"segments": 100}, (2, 2)) as writer:
+        writer.write_labels("segments", 0, labels)
+    with PredictionReader(tmp_path / "v.h5") as reader:
+        assert reader.scores("segments", 0, 2) is None
+        np.testing.assert_array_equal(reader.labels("segments", 0, 2), labels)
+    assert summarise(tmp_path / "v.h5") == {"images": 2, "kind": "segments", "segments": 100, "used": 2.0}
+
+
+def test_a_broken_prediction_is_never_visible(tmp_path: Path) -> None:
+    record = PredictionRecord("toy", "val", "m", "classes", 0, "nearest", (28, 28))
+    with (
+        pytest.raises(RuntimeError),
+        PredictionWriter(tmp_path / "v.h5", record, ["a" * 16], {"k3-s0": 3}, (2, 2)) as writer,
+    ):
+        writer.write_labels("k3-s0", 0, np.zeros((1, 2, 2), dtype=int))
+        raise RuntimeError("killed")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UserError, match="run the predict stage first"):
+        PredictionReader(tmp_path / "v.h5")
+
+
+def test_command_line_says_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path / "none")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("patchbank: ")
+    assert "does not exist" in said
+    assert "Traceback" not in said
+    with pytest.raises(SystemExit):
+        main(["unknown"])
+    assert shutil.which("patchbank")

@@ -1,0 +1,108 @@
+"""Notes of reports: who does not beat a floor, capped K, shared draws, use of labels; the made-up rows of the tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from patchbank.report.notes import build_notes, floor_notes
+from patchbank.report.rows import sort_rows
+
+
+def make_row(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "method": method,
+        "protocol": protocol,
+        "variant": "",
+        "k": 3,
+        "k_used": [3],
+        "preprocessing": "squash_448_100",
+        "fit": "train",
+        "segments": 4.6,
+        "settings": {},
+        "floor": False,
+        "ceiling": False,
+        "oracle": None,
+        "seeds": {"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]},
+        "miou": {"mean": mean, "std": 2.4, "n": 15},
+        "accuracy": {"mean": mean + 10, "std": 1.0, "n": 15},
+        "class_accuracy": None,
+        "per_class": [mean, None, 7.0],
+        "note": "",
+    }
+    return row | changes
+
+
+def make_floor(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
+    own = {"floor": True, "miou": {"mean": mean, "std": 1.0, "n": 5}, "segments": 5.0}
+    return make_row(method, protocol, mean, **(own | {"seeds": {"training": [], "kmeans": [0, 1, 2, 3, 4]}} | changes))
+
+
+ROWS = [
+    make_row("alignseg", "hungarian", 18.3),
+    make_row("alignseg", "overcluster", 55.6, k=300, k_used=[88], variant="precision"),
+    make_floor("image-kmeans-5", "hungarian", 21.9),
+    make_floor("kmeans", "hungarian", 17.0),
+    make_floor("image-kmeans-5", "overcluster", 50.0, k=300, k_used=[300], variant="precision"),
+    make_row("grid-majority", "hungarian", 95.0, ceiling=True),
+]
+
+
+def test_notes_name_every_floor_that_is_not_beaten() -> None:
+    notes = floor_notes(sort_rows(ROWS))
+    assert "alignseg does not beat image-kmeans-5 under hungarian (18.3 against 21.9; means of 15 and 5 runs)." in notes
+    assert (
+        "alignseg has a higher mean than kmeans under hungarian (18.3 against 17.0; means of 15 and 5 runs)." in notes
+    )
+    won = "alignseg has a higher mean than image-kmeans-5 under overcluster, K = 300, precision (55.6 against 50.0; "
+    assert any(note.startswith(won) for note in notes)
+    assert not any("better" in note or "grid-majority" in note for note in notes)
+    assert len(notes) == 4  # a word of caution first
+    assert "may be chance" in notes[0]
+
+
+def test_equal_means_do_not_beat() -> None:
+    notes = floor_notes([make_row("a", "hungarian", 20.0), make_floor("kmeans", "hungarian", 20.0)])
+    assert any(note.startswith("a does not beat kmeans") for note in notes)
+
+
+@pytest.mark.parametrize(
+    "change", [{"k": 4}, {"variant": "iou"}, {"fit": "val"}, {"preprocessing": "full"}, {"protocol": "hungarian_iou"}]
+)
+def test_only_floors_of_the_same_kind_are_compared(change: dict[str, Any]) -> None:
+    notes = floor_notes([make_row("a", "hungarian", 20.0), make_floor("kmeans", "hungarian", 30.0) | change])
+    assert not any("does not beat" in note for note in notes)
+    assert any("No floor of the same protocol" in note for note in notes)
+
+
+def test_weak_floors_are_named_only_where_they_are_not_beaten() -> None:
+    rows = [make_row("a", "hungarian", 20.0), make_floor("voronoi-5", "hungarian", 30.0)]
+    assert any("does not beat voronoi-5" in note for note in floor_notes(rows))
+    assert not floor_notes([rows[0], make_floor("voronoi-5", "hungarian", 10.0)])
+
+
+def test_per_image_compares_at_the_number_of_segments_used() -> None:
+    row = make_row("a", "per_image", 70.0, k=None, k_used=[], segments=3.2)
+    floors = [make_floor(f"image-kmeans-{q}", "per_image", 80.0, k=None, k_used=[], segments=float(q)) for q in (4, 5)]
+    notes = floor_notes([row, *floors])
+    assert any("image-kmeans-4 under per_image" in n and "3.2 against 4.0 segments an image" in n for n in notes)
+    assert not any("image-kmeans-5" in note for note in notes)
+    assert any("image-kmeans-5" in note for note in floor_notes([row, floors[1]]))  # the only one there is
+
+
+def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
+    rows = [
+        *ROWS,
+        make_row("probe", "hungarian", 50.0, oracle="val", fit="val", seeds={"training": [0], "kmeans": [0, 1]}),
+    ]
+    notes = build_notes(sort_rows(rows), shared_draws=True)
+    assert any(note.startswith("Shared draws: the training seeds 0-2 of alignseg") for note in notes)
+    assert not any(note.startswith("Shared draws") for note in build_notes(rows, shared_draws=False))
+    assert any("asked for K = 300 under `overcluster` and used 88" in note for note in notes)
+    assert sum("asked for K" in note for note in notes) == 1
+    assert any("probe used labels of the val split" in note for note in notes)
+    assert any("probe were fitted on the images they are scored on" in note for note in notes)
+    assert any("probe ran with 1 training seed;" in note for note in notes)
+    assert any("probe ran with 2 k-means seeds;" in note for note in notes)
+    assert not any("alignseg ran with" in note for note in notes)

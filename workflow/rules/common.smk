@@ -1,0 +1,226 @@
+# The checked configuration and what several stages ask of it. Rules stand in the other files.
+import math
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from patchbank.bank.format import shard_count
+from patchbank.datasets.manifest import tree_fingerprint
+from patchbank.devices import cuda_present
+from patchbank.errors import UserError
+from patchbank.files import read_json
+from patchbank.fingerprint import code_fingerprint, tree_hash
+from patchbank.settings import Config, as_plain
+
+
+def checked(function, *arguments):
+    """Call a function of the package; what a user did wrong stops the workflow with one clear message."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+C = checked(Config, config)
+GPU = int(cuda_present())
+# A job with this many threads gets all cores that Snakemake may use, so that heavy jobs do not run beside each other.
+ALL_CORES = 1024
+
+
+wildcard_constraints:
+    dataset="|".join(C.datasets),
+    backbone="|".join(C.values["backbones"]),
+    method="[a-z0-9][a-z0-9_-]*",
+    seed="[0-9]+",
+    split="[A-Za-z0-9_]+",
+    recipe="[a-z]+",
+    part="[0-9]+",
+    parts="[0-9]+",
+
+
+def code(script, *modules):
+    """Hash of the code of a stage: its script, and the package's modules that it uses."""
+    path = Path(workflow.basedir, "scripts", f"{script}.py")
+    return f"{tree_hash(path)[:16]}-{code_fingerprint(*modules)}"
+
+
+def backbone_of(wildcards, name="weights.safetensors"):
+    return f"results/weights/{C.backbone_name(wildcards.dataset)}/{name}"
+
+
+def pointer(dataset, split, recipe):
+    """The small file that says where a bank is."""
+    return f"results/{dataset}/bank/{split}-{recipe}.json"
+
+
+def run_folder(wildcards_or_dataset, method, seed):
+    return f"results/{wildcards_or_dataset}/{method}/seed{seed}"
+
+
+def method_of(wildcards):
+    return checked(C.method, wildcards.dataset, wildcards.method)
+
+
+def segment_counts(dataset):
+    """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up."""
+    split = C.splits(dataset)["eval"]
+    counts = set()
+    for method in C.methods(dataset):
+        if method.traits.kind == "segments":
+            made = [
+                checkpoints.predict.get(
+                    dataset=dataset, method=method.name, seed=seed, split=split
+                ).output.summary
+                for seed in method.seeds
+            ]
+            found = [read_json(path) for path in made]
+            counts.update(summary["segments"] for summary in found)
+            counts.add(
+                math.ceil(sum(summary["used"] for summary in found) / len(found))
+            )
+    return sorted(count for count in counts if count > 1)
+
+
+def rows_of(dataset):
+    """Names of all rows of a set's report: methods, then floors."""
+    floors = C.of(dataset)["floors"]
+    counts = (
+        segment_counts(dataset) if {"voronoi", "image-kmeans"} & set(floors) else []
+    )
+    names = [method.name for method in C.methods(dataset)]
+    names += ["single"] if "single" in floors else []
+    return names + [
+        f"{floor}-{q}"
+        for floor in ("voronoi", "image-kmeans")
+        if floor in floors
+        for q in counts
+    ]
+
+
+# data.smk
+
+
+def tree_of(wildcards):
+    """What the manifest is made from; a set that is not there stops everything at once, with the expected tree."""
+    if C.generated(wildcards.dataset) is not None:
+        return "generated"
+    return checked(tree_fingerprint, C.spec(wildcards.dataset))
+
+
+# weights.smk
+
+
+def local_file_state(wildcards):
+    """Size and time of a local weights file, so that replacing it is noticed."""
+    file = C.values["backbones"][wildcards.backbone].get("file")
+    path = Path(file).expanduser() if file else None
+    return (
+        [path.stat().st_size, path.stat().st_mtime_ns]
+        if path and path.is_file()
+        else None
+    )
+
+
+# bank.smk
+
+
+def recipe_settings(wildcards):
+    return C.of(wildcards.dataset)["recipes"][wildcards.recipe]
+
+
+def parts_of(wildcards):
+    """All extract jobs of a bank: one, or as many as the manifest's number of shards asks for."""
+    options = C.of(wildcards.dataset)["extract"]
+    parts = 1
+    if options["shards_per_job"]:
+        images = read_json(
+            checkpoints.manifest.get(dataset=wildcards.dataset).output.manifest
+        )["splits"]
+        shards = shard_count(len(images[wildcards.split]), options["images_per_shard"])
+        parts = math.ceil(shards / options["shards_per_job"])
+    return expand(
+        rules.extract.output, part=range(parts), parts=parts, allow_missing=True
+    )
+
+
+# methods.smk
+
+
+def training_banks(wildcards):
+    """Pointers of the banks that training reads, by recipe."""
+    recipes = method_of(wildcards).traits.recipes
+    splits = C.splits(wildcards.dataset)
+    return {
+        r: pointer(wildcards.dataset, splits["fit" if r == "whole" else "train"], r)
+        for r in recipes
+    }
+
+
+def trained_checkpoint(wildcards):
+    """The checkpoint that a prediction needs; floors have none."""
+    if not method_of(wildcards).traits.trained:
+        return []
+    return f"{run_folder(wildcards.dataset, wildcards.method, wildcards.seed)}/checkpoint.safetensors"
+
+
+# evaluation.smk
+
+
+def tables_of(wildcards):
+    """Segment clusters of every seed; methods that predict classes have none."""
+    method = method_of(wildcards)
+    if method.traits.kind == "classes":
+        return []
+    return expand(
+        "results/{dataset}/{method}/seed{seed}/clusters.npz",
+        seed=method.seeds,
+        allow_missing=True,
+    )
+
+
+# report.smk
+
+
+def panel_runs(dataset):
+    """(row, seed) of the panel's columns: every method and the image-kmeans floor at the largest number of segments."""
+    floors = [name for name in rows_of(dataset) if name.startswith("image-kmeans-")]
+    shown = [*C.methods(dataset), *(C.floor(dataset, name) for name in floors[-1:])]
+    return [(method, min(method.seeds)) for method in shown]
+
+
+def panel_inputs(wildcards):
+    dataset = wildcards.dataset
+    split = C.splits(dataset)["eval"]
+    runs = panel_runs(dataset)
+    return {
+        "predictions": [
+            f"{run_folder(dataset, m.name, seed)}/{split}.h5" for m, seed in runs
+        ],
+        "scores": [f"results/{dataset}/{m.name}/scores.json" for m, _ in runs],
+        "tables": [
+            f"{run_folder(dataset, m.name, seed)}/clusters.npz"
+            for m, seed in runs
+            if m.traits.kind == "segments"
+        ],
+    }
+
+
+def curves_of(wildcards):
+    names = [
+        method.name for method in C.methods(wildcards.dataset) if method.traits.curves
+    ]
+    return expand(
+        "results/{dataset}/{method}/curves.png", method=names, allow_missing=True
+    )
+
+
+def other_reports(wildcards):
+    """Reports of sets that `all` does not run, with their times, so that the summary shows what there is."""
+    found = {
+        name: Path("results", name, "report.json")
+        for name in C.datasets
+        if name not in C.enabled
+    }
+    return {
+        str(path): path.stat().st_mtime_ns for path in found.values() if path.is_file()
+    }

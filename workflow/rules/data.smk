@@ -1,0 +1,49 @@
+# Datasets: the generated demo set, and the manifest that every later stage reads instead of the images' folders.
+
+
+rule demo:
+    output:
+        directory("results/demo/data"),
+    log:
+        "results/logs/demo/demo.log",
+    benchmark:
+        "results/benchmarks/demo/demo.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("demo", "patchbank.datasets.demo"),
+        settings=lambda w: C.generated("demo"),
+    message:
+        "Generating the demo set"
+    script:
+        "../../scripts/demo.py"
+
+
+checkpoint manifest:
+    input:
+        lambda w: [] if C.generated(w.dataset) is None else rules.demo.output,
+    output:
+        manifest="results/{dataset}/manifest.json",
+    log:
+        "results/logs/{dataset}/manifest.log",
+    benchmark:
+        "results/benchmarks/{dataset}/manifest.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    threads: ALL_CORES
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda w: code(
+            "manifest",
+            "patchbank.datasets.scan",
+            f"patchbank.datasets.layouts.{C.spec(w.dataset).layout}",
+        ),
+        spec=lambda w: checked(C.spec, w.dataset),
+        tree=tree_of,
+    message:
+        "Checking every image and mask of {wildcards.dataset}"
+    script:
+        "../../scripts/manifest.py"

@@ -1,0 +1,63 @@
+# Evaluation: pixels are counted once, every protocol is a reduction of the counts.
+
+
+rule count:
+    input:
+        manifest="results/{dataset}/manifest.json",
+        prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
+    output:
+        "results/{dataset}/{method}/seed{seed}/counts.npz",
+    log:
+        "results/logs/{dataset}/count-{method}-seed{seed}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/count-{method}-seed{seed}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("count", "patchbank.evaluation.count"),
+        preprocessing=lambda w: C.of(w.dataset)["preprocessing"],
+    message:
+        "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../../scripts/count.py"
+
+
+rule score:
+    input:
+        manifest="results/{dataset}/manifest.json",
+        counts=lambda w: expand(
+            "results/{dataset}/{method}/seed{seed}/counts.npz",
+            seed=method_of(w).seeds,
+            allow_missing=True,
+        ),
+        tables=tables_of,
+    output:
+        "results/{dataset}/{method}/scores.json",
+    log:
+        "results/logs/{dataset}/score-{method}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/score-{method}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda w: code(
+            "score",
+            "patchbank.evaluation.score",
+            *(
+                f"patchbank.evaluation.protocols.{name}"
+                for name in C.of(w.dataset)["protocols"]
+            ),
+        ),
+        method=lambda w: as_plain(method_of(w)),
+        protocols=lambda w: C.of(w.dataset)["protocols"],
+        preprocessing=lambda w: C.of(w.dataset)["preprocessing"],
+        fit=lambda w: C.of(w.dataset)["fit"],
+    message:
+        "Scoring {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../../scripts/score.py"

@@ -1,0 +1,126 @@
+# Reports: tables, pictures, and the summary over all sets.
+
+
+rule panel:
+    input:
+        unpack(panel_inputs),
+        manifest="results/{dataset}/manifest.json",
+    output:
+        report(
+            "results/{dataset}/panel.png",
+            caption="../report/panel.rst",
+            category="{dataset}",
+            labels={"figure": "panel"},
+        ),
+    log:
+        "results/logs/{dataset}/panel.log",
+    benchmark:
+        "results/benchmarks/{dataset}/panel.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("panel", "patchbank.report.panel"),
+        columns=lambda w: [
+            (m.name, m.traits.kind, seed) for m, seed in panel_runs(w.dataset)
+        ],
+    message:
+        "Drawing the panel of {wildcards.dataset}"
+    script:
+        "../../scripts/panel.py"
+
+
+rule curves:
+    input:
+        steps=lambda w: expand(
+            "results/{dataset}/{method}/seed{seed}/steps.csv",
+            seed=method_of(w).seeds,
+            allow_missing=True,
+        ),
+    output:
+        report(
+            "results/{dataset}/{method}/curves.png",
+            caption="../report/curves.rst",
+            category="{dataset}",
+            labels={"figure": "training curves", "method": "{method}"},
+        ),
+    log:
+        "results/logs/{dataset}/curves-{method}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/curves-{method}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("curves", "patchbank.report.curves"),
+        seeds=lambda w: method_of(w).seeds,
+    message:
+        "Drawing the training curves of {wildcards.method} on {wildcards.dataset}"
+    script:
+        "../../scripts/curves.py"
+
+
+rule report:
+    input:
+        manifest="results/{dataset}/manifest.json",
+        bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
+        scores=lambda w: [
+            f"results/{w.dataset}/{name}/scores.json" for name in rows_of(w.dataset)
+        ],
+        panel="results/{dataset}/panel.png",
+        curves=curves_of,
+    output:
+        json="results/{dataset}/report.json",
+        markdown=report(
+            "results/{dataset}/report.md",
+            caption="../report/report.rst",
+            category="{dataset}",
+            labels={"figure": "tables"},
+        ),
+    log:
+        "results/logs/{dataset}/report.log",
+    benchmark:
+        "results/benchmarks/{dataset}/report.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("report", "patchbank.report.build", "patchbank.report.write"),
+        backbone=lambda w: C.backbone(C.backbone_name(w.dataset)),
+        config=lambda w: C.of(w.dataset),
+        digest=C.digest,
+    message:
+        "Writing the report of {wildcards.dataset}"
+    script:
+        "../../scripts/report.py"
+
+
+rule summary:
+    input:
+        reports=expand("results/{dataset}/report.json", dataset=C.enabled),
+    output:
+        json="results/summary.json",
+        markdown=report(
+            "results/summary.md",
+            caption="../report/summary.rst",
+            category="summary",
+            labels={"figure": "all sets"},
+        ),
+    log:
+        "results/logs/summary.log",
+    benchmark:
+        "results/benchmarks/summary.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("summary", "patchbank.report.summary"),
+        others=other_reports,
+    message:
+        "Summing up all sets"
+    script:
+        "../../scripts/summary.py"

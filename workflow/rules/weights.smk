@@ -1,0 +1,23 @@
+# Weights of the frozen encoders.
+
+
+rule weights:
+    output:
+        weights="results/weights/{backbone}/weights.safetensors",
+        provenance="results/weights/{backbone}/weights.json",
+    log:
+        "results/logs/weights/{backbone}.log",
+    benchmark:
+        "results/benchmarks/weights/{backbone}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=3000,
+    params:
+        code=code("weights", "patchbank.weights.fetch"),
+        spec=lambda w: C.backbone(w.backbone),
+        file_state=local_file_state,
+    message:
+        "Fetching the weights of {wildcards.backbone}"
+    script:
+        "../../scripts/weights.py"
