@@ -29,10 +29,10 @@ from patchbank.progress import track
 from patchbank.seeds import generator
 
 TOYS_PER_IMAGE = (4, 6)
-KINDS_PER_IMAGE = (3, 4)
+KINDS_PER_IMAGE = (2, 3)
 """Toys of one image are of this many classes at most: repeated toys are separate instances."""
-RADIUS = (0.19, 0.30)
-"""A toy's radius as a share of the image's side; 0.19 of 448 pixels covers 12 patches of 14 pixels across."""
+RADIUS = (0.20, 0.32)
+"""A toy's radius as a share of the image's side; 0.20 of 448 pixels covers 12 patches of 14 pixels across."""
 VISIBLE = 0.5
 """At least this share of every toy stays visible under the toys above it (counted as discs)."""
 INSIDE = 0.75

@@ -34,6 +34,8 @@ class Entry:
         instances: path of the instance map, or None.
         width: pixels, after EXIF orientation.
         height: pixels, after EXIF orientation.
+        labels: 16 hexadecimal digits over the bytes of mask and instance map: a changed mask changes the manifest, and
+            so reruns what counts pixels, but no feature.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Entry:
     instances: str | None
     width: int
     height: int
+    labels: str = ""
 
 
 @dataclass(frozen=True)

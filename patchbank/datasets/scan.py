@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from numpy.typing import NDArray
 
 from patchbank.datasets.images import Unusable, decode_image, decode_indices, read_bytes
 from patchbank.datasets.labels import describe_unknown, unknown_values
@@ -106,21 +109,24 @@ def scan_item(root: Path, item: Item, lut: list[int]) -> _Result:
         size, conversions = decoded.image.size, decoded.conversions
     except Unusable as reason:
         problems.append(f"{shown[0]}: {reason}")
+    labels = hashlib.sha256()
     for path, name, table in ((item[1], shown[1], lut), (item[2], shown[2], None)):
-        if path is not None:
-            problems.extend(f"{name}: {problem}" for problem in _indexed_problems(path, size, table))
+        if path is None:
+            continue
+        try:
+            data = read_bytes(path)
+            labels.update(data)
+            problems.extend(f"{name}: {problem}" for problem in _indexed_problems(decode_indices(data), size, table))
+        except Unusable as reason:
+            problems.append(f"{name}: {reason}")
     if problems or size is None:
         return _Result(None, tuple(problems), ())
-    return _Result(Entry(content_id, str(names[0]), names[1], names[2], *size), (), conversions)
+    entry = Entry(content_id, str(names[0]), names[1], names[2], *size, labels.hexdigest()[:16])
+    return _Result(entry, (), conversions)
 
 
-def _indexed_problems(path: Path, size: tuple[int, int] | None, lut: list[int] | None) -> Iterator[str]:
-    """What is wrong with a mask (`lut` given) or an instance map of an image of `size` (width, height)."""
-    try:
-        raw = decode_indices(read_bytes(path))
-    except Unusable as reason:
-        yield str(reason)
-        return
+def _indexed_problems(raw: NDArray[Any], size: tuple[int, int] | None, lut: list[int] | None) -> Iterator[str]:
+    """What is wrong with a decoded mask (`lut` given) or instance map of an image of `size` (width, height)."""
     height, width = raw.shape
     if size is not None and (width, height) != size:
         turned = "; the image is turned by its EXIF orientation, the mask is not" if (height, width) == size else ""
