@@ -28,7 +28,6 @@ class Traits:
         recipes: recipes of the bank that training reads.
         curves: whether `steps.csv` of training holds losses to draw.
         floor: whether rows are marked as a floor.
-        seeded: whether it is repeated for every seed of the set; else it runs once, with seed 0.
     """
 
     kind: Literal["segments", "classes"]
@@ -36,7 +35,6 @@ class Traits:
     recipes: tuple[str, ...] = ()
     curves: bool = False
     floor: bool = False
-    seeded: bool = True
 
 
 def traits(folder: str) -> Traits:
@@ -75,5 +73,4 @@ def resolve(
     found = traits(folder)
     module = importlib.import_module(f"patchbank.{folder}.settings")
     settings = module.resolve(own, shared)
-    used = tuple(seeds) if found.seeded else (0,)
-    return make(name=name, folder=folder, settings=settings, seeds=used, traits=found)
+    return make(name=name, folder=folder, settings=settings, seeds=tuple(seeds), traits=found)

@@ -158,19 +158,3 @@ class PredictionReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def summarise(path: str | Path) -> dict[str, Any]:
-    """Facts of a prediction file: images, and for segments how many there can be and how many an image uses.
-
-    Returns:
-        ``images``, ``kind``; for kind ``segments`` also ``segments`` (K) and ``used``, the mean number of different
-        labels on an image's patch grid.
-    """
-    with PredictionReader(path) as reader:
-        summary: dict[str, Any] = {"images": len(reader.images), "kind": reader.record.kind}
-        if reader.record.kind == "segments":
-            rows = range(len(reader.images))
-            used = [len(np.unique(reader.labels("segments", row, row + 1))) for row in rows]
-            summary |= {"segments": reader.variants["segments"], "used": float(np.mean(used))}
-        return summary

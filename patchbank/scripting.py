@@ -30,6 +30,7 @@ def stage(snakemake: Any) -> Iterator[None]:
     screen = logging.StreamHandler(sys.stderr)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[file, screen], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
     log = logging.getLogger(__name__)
     try:
         yield

@@ -10,7 +10,6 @@ import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,14 @@ import yaml
 
 from patchbank import methods
 from patchbank.clustering.projection import ProjectionSettings
+from patchbank.datasets.layouts import layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
 from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
+RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
 SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -76,7 +77,7 @@ class Config:
     @property
     def bank_root(self) -> str:
         """Folder for banks."""
-        return str(self.values["bank_root"])
+        return str(Path(self.values["bank_root"]).expanduser())
 
     def of(self, dataset: str) -> dict[str, Any]:
         """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
@@ -153,15 +154,22 @@ class Config:
         """A method or a floor by its name."""
         return next((m for m in self.methods(dataset) if m.name == name), None) or self.floor(dataset, name)
 
-    @cached_property
-    def digest(self) -> str:
-        """Hash of all values."""
-        return digest(self.values)
+    def digest(self, dataset: str) -> str:
+        """Hash of everything that shapes the results of one set."""
+        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone")
+        values = {key: value for key, value in self.of(dataset).items() if key not in apart}
+        name = self.backbone_name(dataset)
+        return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])
 
     def _problems(self) -> Iterator[str]:
         for name in self.enabled:
             if name not in self.values["datasets"]:
                 yield f"all: {name!r} is not one of the datasets ({', '.join(self.datasets)})"
+        for name, entry in self.values["datasets"].items():
+            if name in RESERVED:
+                yield f"datasets.{name}: the name is taken by a folder of results/; choose another"
+            if "generated" in entry and name != "demo":
+                yield f"datasets.{name}.generated: only the embedded set demo is generated"
         chosen = self.values["backbone"]
         for name in self.datasets:
             backbone = chosen or self.values["datasets"][name]["backbone"]
@@ -174,7 +182,11 @@ class Config:
                 for floor in ("single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])
-                self.spec(name)
+                layout(self.spec(name).layout)
+                crops = self.of(name)["recipes"]["multicrop"]
+                for key in ("global_scale", "local_scale"):
+                    if crops[key][0] > crops[key][1]:
+                        yield f"datasets.{name}: recipes.multicrop.{key} is {crops[key]}; the smaller bound comes first"
             except UserError as error:
                 yield f"datasets.{name}: {error}"
 
@@ -213,8 +225,8 @@ def default_config() -> Config:
 
 
 def as_plain(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as a plain dictionary (for params of rules)."""
-    return asdict(settings)
+    """A settings dataclass as plain values, for params of rules: Snakemake compares nothing but builtin types."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
 
 
 def _fill(values: Any, schema: Mapping[str, Any]) -> None:

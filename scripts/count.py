@@ -11,12 +11,14 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.datasets.manifest import Manifest
-    from patchbank.evaluation.count import count_predictions
+    from patchbank.evaluation.count import count_predictions, summarise
+    from patchbank.files import write_json
 
     count_predictions(
         Path(snakemake.input.prediction),
         Manifest.load(snakemake.input.manifest),
-        Path(snakemake.output[0]),
+        Path(snakemake.output.counts),
         snakemake.params.preprocessing,
         workers=snakemake.threads,
     )
+    write_json(snakemake.output.summary, summarise(Path(snakemake.output.counts)))

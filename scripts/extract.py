@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 with stage(snakemake):
     from patchbank.bank.extract import ExtractSettings, extract
+    from patchbank.weights.spec import BackboneSpec
 
     options = snakemake.params.extract
     extract(
         manifest=snakemake.input.manifest,
         split=snakemake.wildcards.split,
-        spec=snakemake.params.backbone,
+        spec=BackboneSpec(**snakemake.params.backbone),
         weights=snakemake.input.weights,
         provenance=snakemake.input.provenance,
         settings=ExtractSettings(

@@ -9,8 +9,12 @@ if TYPE_CHECKING:
 
 with stage(snakemake):
     import logging
+    from pathlib import Path
 
     from patchbank.datasets.scan import scan
+    from patchbank.datasets.spec import DatasetSpec
 
-    manifest = scan(snakemake.params.spec, workers=snakemake.threads, log=logging.getLogger("manifest").info)
+    values = snakemake.params.spec
+    spec = DatasetSpec(**{**values, "root": Path(values["root"])})
+    manifest = scan(spec, workers=snakemake.threads, log=logging.getLogger("manifest").info)
     manifest.save(snakemake.output.manifest)

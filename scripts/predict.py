@@ -11,9 +11,6 @@ with stage(snakemake):
     import importlib
     from pathlib import Path
 
-    from patchbank.files import write_json
-    from patchbank.predictions import summarise
-
     method = importlib.import_module(f"patchbank.{snakemake.params.folder}.predict")
     checkpoint = snakemake.input.get("checkpoint")
     method.predict(
@@ -25,7 +22,6 @@ with stage(snakemake):
         dataset=snakemake.wildcards.dataset,
         split=snakemake.wildcards.split,
         method=snakemake.wildcards.method,
-        out=Path(snakemake.output.prediction),
+        out=Path(snakemake.output[0]),
         threads=snakemake.threads,
     )
-    write_json(snakemake.output.summary, summarise(snakemake.output.prediction))

@@ -10,17 +10,18 @@ if TYPE_CHECKING:
 with stage(snakemake):
     from pathlib import Path
 
-    from patchbank.report.write import write_report
-
+    from patchbank.files import read_json
     from patchbank.report.build import build_report, context_from
+    from patchbank.report.write import write_report
+    from patchbank.threads import available
 
     context = context_from(
         manifest=Path(snakemake.input.manifest),
         bank=Path(snakemake.input.bank),
-        backbone=snakemake.params.backbone,
+        note=snakemake.params.note,
         config=snakemake.params.config,
         digest=snakemake.params.digest,
-        threads=snakemake.threads,
+        threads=max([read_json(path)["threads"] for path in snakemake.input.records], default=available()),
     )
     report = build_report([Path(path) for path in snakemake.input.scores], context)
     figures = [Path(snakemake.input.panel), *map(Path, snakemake.input.curves)]

@@ -23,6 +23,7 @@ with stage(snakemake):
         classes=Manifest.load(snakemake.input.manifest).classes,
         preprocessing=snakemake.params.preprocessing,
         fit=snakemake.params.fit,
+        k=snakemake.params.k,
         settings=method["settings"],
         floor=method["traits"]["floor"],
         ceiling=False,

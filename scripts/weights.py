@@ -9,5 +9,6 @@ if TYPE_CHECKING:
 
 with stage(snakemake):
     from patchbank.weights.fetch import fetch_weights
+    from patchbank.weights.spec import BackboneSpec
 
-    fetch_weights(snakemake.params.spec, snakemake.output.weights, snakemake.output.provenance)
+    fetch_weights(BackboneSpec(**snakemake.params.spec), snakemake.output.weights, snakemake.output.provenance)

@@ -14,7 +14,7 @@ from patchbank.bank.finish import finish
 from patchbank.datasets.scan import scan
 from patchbank.datasets.spec import make_spec
 from patchbank.files import sha256_file, write_json
-from patchbank.weights.fetch import build_model
+from patchbank.weights.model import build_model
 from patchbank.weights.spec import BackboneSpec
 
 TINY = BackboneSpec("tiny", "vit_tiny_patch16_224", block=1, norm=False)

@@ -199,12 +199,15 @@ def test_segment_embeddings_are_centred_means_and_clusters_follow_them(world: Pa
         record = PredictionRecord("toy", split, "m", "segments", 0, "nearest", (64, 64))
         with PredictionWriter(tmp_path / path, record, images, {"segments": 3}, (4, 4)) as writer:
             writer.write_labels("segments", 0, labels)
-    mean = Statistics.load(world / "statistics.npz").mean
-    embeddings, sizes = pool_segments(world / "whole.json", tmp_path / "t.h5", mean)
+    moments = Statistics.load(world / "statistics.npz")
+    found = list(pool_segments(world / "whole.json", tmp_path / "t.h5", moments, "mean"))
     tokens = bank.read([4], ("tokens",))["tokens"].reshape(16, -1).astype(np.float64)
-    expected = tokens[:8].mean(0) - mean
-    np.testing.assert_allclose(embeddings[4, 1], expected / np.linalg.norm(expected), atol=1e-3)
-    assert sizes[0].tolist() == [16, 0, 0]
+    expected = tokens[:8].mean(0) - moments.mean
+    np.testing.assert_allclose(found[4][1][1], expected / np.linalg.norm(expected), atol=1e-3)
+    assert [image for image, _, _ in found] == bank.images
+    assert found[0][2].tolist() == [True, False, False]
+    scaled = list(pool_segments(world / "whole.json", tmp_path / "t.h5", moments, "standardise"))[4][1][1]
+    np.testing.assert_allclose(scaled, (v := expected / moments.std) / np.linalg.norm(v), atol=1e-3)
     settings = SegmentClusterSettings(k=(2, 50), kmeans_seeds=(0, 1))
     cluster_segments(
         world / "whole.json",
@@ -224,6 +227,11 @@ def test_segment_embeddings_are_centred_means_and_clusters_follow_them(world: Pa
     assert table.shape == (9, 3)
     assert (table[:, 2] == -1).all()
     assert set(table[:, 0].tolist()) <= {0, 1}
+    few = SegmentClusterSettings(k=(2,), kmeans_seeds=(0,), sample=8)
+    paths = (world / "whole.json", tmp_path / "t.h5", world / "val-whole.json", tmp_path / "v.h5")
+    cluster_segments(*paths, world / "statistics.npz", few, 0, tmp_path / "few.npz")
+    with np.load(tmp_path / "few.npz") as tables:
+        assert 0 < tables["points"][0] < 17
 
 
 def test_predictions_of_other_images_are_refused(world: Path, tmp_path: Path) -> None:
@@ -231,4 +239,4 @@ def test_predictions_of_other_images_are_refused(world: Path, tmp_path: Path) ->
     with PredictionWriter(tmp_path / "p.h5", record, ["0" * 16], {"segments": 2}, (4, 4)) as writer:
         writer.write_labels("segments", 0, np.zeros((1, 4, 4), dtype=int))
     with pytest.raises(UserError, match="hold different images"):
-        pool_segments(world / "whole.json", tmp_path / "p.h5", np.zeros(192))
+        list(pool_segments(world / "whole.json", tmp_path / "p.h5", Statistics.load(world / "statistics.npz"), "mean"))

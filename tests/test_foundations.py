@@ -16,7 +16,7 @@ from patchbank import fingerprint
 from patchbank.cli import main
 from patchbank.errors import SHOWN, UserError, raise_problems
 from patchbank.files import atomic_path, read_json, read_npz, write_json, write_npz
-from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter, summarise
+from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import derive, generator
 
 
@@ -133,7 +133,7 @@ def test_stored_scores_keep_every_argmax(tmp_path_factory: pytest.TempPathFactor
     assert gap.max() <= np.finfo(np.float16).smallest_subnormal  # closer than float16 can tell apart
 
 
-def test_labels_are_stored_above_64_and_summaries_count_what_is_used(tmp_path: Path) -> None:
+def test_labels_are_stored_above_64_clusters(tmp_path: Path) -> None:
     record = PredictionRecord("toy", "val", "m", "segments", 0, "nearest", (28, 28))
     labels = np.array([[[0, 99], [7, 7]], [[5, 5], [5, 5]]])
     with PredictionWriter(tmp_path / "v.h5", record, ["a" * 16, "b" * 16], {"segments": 100}, (2, 2)) as writer:
@@ -141,7 +141,6 @@ def test_labels_are_stored_above_64_and_summaries_count_what_is_used(tmp_path: P
     with PredictionReader(tmp_path / "v.h5") as reader:
         assert reader.scores("segments", 0, 2) is None
         np.testing.assert_array_equal(reader.labels("segments", 0, 2), labels)
-    assert summarise(tmp_path / "v.h5") == {"images": 2, "kind": "segments", "segments": 100, "used": 2.0}
 
 
 def test_a_broken_prediction_is_never_visible(tmp_path: Path) -> None:

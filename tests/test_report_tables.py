@@ -226,7 +226,7 @@ def test_context_says_what_the_bank_really_used(tmp_path: Path) -> None:
     write_json(tmp_path / "bank.json", record)
     config = {"fit": "val", "preprocessing": "full", "seeds": [7], "kmeans_seeds": [0, 1], "other": 1}
     spec = BackboneSpec("tiny", "vit_tiny_patch14", block=-1, note="a note")
-    context = context_from(tmp_path / "manifest.json", tmp_path, spec, config, "beef", 2)
+    context = context_from(tmp_path / "manifest.json", tmp_path, "a note", config, "beef", 2)
     report = build_report([], context)
     assert report["backbone"] == {
         **{"name": "tiny", "model": "vit_tiny_patch14", "block": 11, "input_size": [322, 322]},

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from patchbank.errors import UserError
-from patchbank.weights.fetch import build_model, load_weights
+from patchbank.weights.model import build_model, load_weights
 from patchbank.weights.spec import BackboneSpec
 
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from patchbank.backbones.vit import Encoded, FrozenViT, Precision
+from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.bank.encode import encode
 from patchbank.bank.finish import present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
 from patchbank.bank.record import make_record
@@ -32,10 +32,13 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
 from patchbank.progress import track
+from patchbank.threads import available
 from patchbank.views.base import RecipeProtocol, make_recipe
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
+MAX_WORKERS = 16
+"""Decoding processes at most, beside a GPU."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,26 @@ class ExtractSettings:
     batch_tokens: int = 8192
 
 
-class ImageViews(Dataset[tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]]):
-    """All draws of one image: (id, pixels (draws, V, H, W, 3) uint8, boxes (draws, V, 4), flip (draws, V))."""
+Loaded = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class ImageViews(Dataset[Loaded | str]):
+    """All draws of one image: pixels (draws, V, H, W, 3) uint8, boxes (draws, V, 4), flip (draws, V).
+
+    An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
+    process wrapped in a worker's traceback.
+    """
 
     def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
         self._paths, self._recipe = dict(paths), recipe
 
-    def __getitem__(self, image_id: Any) -> tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]:
-        image = load_image(self._paths[image_id])
+    def __getitem__(self, image_id: Any) -> Loaded | str:
+        try:
+            image = load_image(self._paths[image_id])
+        except UserError as error:
+            return str(error)
         views = [self._recipe.make(image, image_id, draw) for draw in range(self._recipe.draws)]
         return (
-            image_id,
             torch.from_numpy(np.stack([v.pixels for v in views])),
             torch.from_numpy(np.stack([v.boxes for v in views])),
             torch.from_numpy(np.stack([v.flip for v in views])),
@@ -127,17 +139,24 @@ def extract(
     wanted = np.array_split(np.arange(len(parts)), part[1])[part[0]].tolist()
     todo = [i for i in wanted if parts[i] and not present(folder, shard_name(i), content, parts[i])]
     if todo:
-        shapes = _shapes(vit, recipe, np.dtype(settings.dtype))
+        shapes = row_shapes(vit, recipe, np.dtype(settings.dtype))
         samples = sum(len(parts[i]) for i in todo) * recipe.draws
         _check_space(folder, samples * row_bytes(shapes))
         LOG.info("%s: %d of %d shards to compute, %d samples", folder, len(todo), len(wanted), samples)
-        _fill(folder, content, {i: parts[i] for i in todo}, entries, vit, recipe, shapes, settings, threads)
-    write_json(out, {"folder": os.path.relpath(folder), "record": record})
+        for i in todo:  # what a kill left behind
+            for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
+                left.unlink()
+        try:
+            fill(folder, content, {i: parts[i] for i in todo}, entries, vit, recipe, shapes, settings, threads)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({error}); complete shards are kept, run again.") from error
+    write_json(out, {"folder": os.path.relpath(folder, Path(out).parent), "record": record})
 
 
-def _shapes(
+def row_shapes(
     vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]
 ) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and dtype of one row's fields (see `patchbank.bank.format`)."""
     h, w = vit.grid(*recipe.size)
     return {
         "tokens": ((recipe.views, h * w, vit.dim), dtype),
@@ -158,7 +177,7 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _fill(
+def fill(
     folder: Path,
     content: str,
     parts: Mapping[int, Sequence[str]],
@@ -169,17 +188,32 @@ def _fill(
     settings: ExtractSettings,
     threads: int | None,
 ) -> None:
+    """Compute shards and write them.
+
+    Args:
+        folder: the bank's folder.
+        content: hash of what shapes a row.
+        parts: shard index -> sorted ids.
+        paths: id -> image file.
+        vit: the encoder.
+        recipe: the views.
+        shapes: per-row shape and dtype of every field but `image` (`row_shapes`).
+        settings: batch size.
+        threads: CPU threads of this job, for the number of decoding workers.
+    """
     tokens_per_image = recipe.draws * recipe.views * shapes["tokens"][0][1]
     size = max(1, settings.batch_tokens // tokens_per_image)
     batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
     cuda = vit.device.type == "cuda"
-    workers = max(1, (threads or len(os.sched_getaffinity(0))) - 1) if cuda else 1
+    workers = max(1, min(MAX_WORKERS, (threads or available()) - 1)) if cuda else 1
     loader = DataLoader(
         ImageViews(paths, recipe),
         batch_sampler=[ids for _, ids in batches],
         num_workers=min(workers, len(batches)),
         pin_memory=cuda,
         worker_init_fn=_single_thread,
+        collate_fn=_stack,
+        multiprocessing_context="fork",  # others would import the calling script again
     )
     views_per_pass = max(1, settings.batch_tokens // shapes["tokens"][0][1])
     current = -1
@@ -187,8 +221,11 @@ def _fill(
         shard_stack = stack.enter_context(ExitStack())
         pending: Future[None] | None = None
         loaded = zip(batches, loader, strict=True)
-        for (shard, ids), (_, pixels, boxes, flip) in track(loaded, f"extract {folder.name}", "batch", len(batches)):
-            fields = _encode(vit, pixels, views_per_pass)
+        for (shard, ids), batch in track(loaded, f"extract {folder.name}", "batch", len(batches)):
+            if isinstance(batch, str):
+                raise UserError(batch)
+            pixels, boxes, flip = batch
+            fields = encode(vit, pixels, views_per_pass)
             fields["boxes"] = boxes.reshape(-1, *boxes.shape[2:]).numpy()
             fields["flip"] = flip.reshape(-1, recipe.views).numpy()
             if pending is not None:
@@ -203,25 +240,14 @@ def _fill(
             pending.result()
 
 
+def _stack(samples: list[Loaded | str]) -> Loaded | str:
+    """Stack the images of a batch; one that cannot be read stands for all."""
+    good = [sample for sample in samples if not isinstance(sample, str)]
+    if len(good) < len(samples):
+        return next(sample for sample in samples if isinstance(sample, str))
+    pixels, boxes, flip = (torch.stack(parts) for parts in zip(*good, strict=True))
+    return pixels, boxes, flip
+
+
 def _single_thread(_worker: int) -> None:
     torch.set_num_threads(1)
-
-
-def _encode(vit: FrozenViT, pixels: torch.Tensor, views_per_pass: int) -> dict[str, NDArray[Any]]:
-    """Encode (images, draws, V, H, W, 3); fields come back as (images * draws, V, ...) float32."""
-    images, draws, views = pixels.shape[:3]
-    flat = pixels.reshape(-1, *pixels.shape[3:])
-    passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]
-    fields = {
-        "tokens": torch.cat([p.tokens for p in passes]),
-        "cls": torch.cat([p.cls for p in passes]),
-        "cls_attention": torch.cat([p.cls_attention for p in passes]),
-    }
-    return {
-        name: value.reshape(images * draws, views, *value.shape[1:]).cpu().numpy() for name, value in fields.items()
-    }
-
-
-def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    for start in range(0, len(flat), size):
-        yield flat[start : start + size]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import h5py
 
-from patchbank.bank.format import FIELDS, content_hash, cut, shard_name
+from patchbank.bank.format import AGAIN, FIELDS, content_hash, cut, damaged_rows, images_of, shard_name
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, read_json, write_json
@@ -25,33 +25,40 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
     Args:
         parts: outputs of all extract jobs of the bank.
         manifest: output of the manifest stage.
-        pointer: the file that later stages name; the key `bank` holds the bank's folder.
+        pointer: the file that later stages name; its key `bank` is the bank's folder, relative to the pointer.
     """
     done = [read_json(part) for part in parts]
-    folder, record = Path(done[0]["folder"]), done[0]["record"]
+    folder, record = Path(parts[0]).parent / done[0]["folder"], done[0]["record"]
     if any(other != done[0] for other in done):
-        raise UserError(f"The parts of {folder} were made with different settings; run the extract stage again.")
+        raise UserError(f"The parts of {folder} were made with different settings. {AGAIN}")
     ids = sorted(entry.id for entry in Manifest.load(manifest).entries(record["split"]))
     cuts, content = cut(ids, record["shards"]), content_hash(record)
     names = {shard_name(i): part for i, part in enumerate(cuts) if part}
     missing = [name for name, part in names.items() if not present(folder, name, content, part)]
     if missing:
-        raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}; run the extract stage again.")
+        raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}. {AGAIN}")
     _join(folder, list(names))
     write_json(folder / "bank.json", {**record, "ids": ids})
-    write_json(pointer, {"bank": os.path.relpath(folder), "record": record})
+    write_json(pointer, {"bank": os.path.relpath(folder, Path(pointer).parent), "record": record})
 
 
 def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
-    """Whether the shard is complete here, or can be linked from a bank with the same content beside this one."""
+    """Whether the shard is complete here, or can be linked from a bank with the same content beside this one.
+
+    A shard is linked only when all its checksums match, so that damage is not inherited.
+    """
     if _complete(folder / name, content, ids):
         return True
     recipe = folder.name.rsplit("-", 1)[0]
-    for sibling in sorted(folder.parent.glob(f"{recipe}-*/*.h5")):
-        if sibling.parent != folder and sibling.name != "bank.h5" and _complete(sibling, content, ids):
+    for sibling in sorted(folder.parent.glob(f"{recipe}-*/{name}")):
+        if sibling.parent != folder and _complete(sibling, content, ids) and not damaged_rows(sibling):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).unlink(missing_ok=True)
-            os.link(sibling, folder / name)
+            try:
+                os.link(sibling, folder / name)
+            except OSError as error:
+                LOG.warning("%s cannot be linked (%s) and will be computed", sibling, error)
+                return False
             LOG.info("%s: linked from %s", folder / name, sibling)
             return True
     return False
@@ -64,11 +71,10 @@ def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
         with h5py.File(path, "r") as shard:
             if not shard.attrs.get("complete") or shard.attrs.get("content") != content:
                 return False
-            found = list(dict.fromkeys(i.decode() for i in shard["image"][:]))
+            return images_of(shard) == list(ids)
     except OSError as error:
         LOG.warning("%s is not readable and will be computed again (%s)", path, error)
         return False
-    return found == list(ids)
 
 
 def _join(folder: Path, names: Sequence[str]) -> None:

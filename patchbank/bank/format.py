@@ -29,6 +29,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +37,8 @@ from patchbank.errors import UserError
 from patchbank.files import digest, read_json
 
 FORMAT = 1
+AGAIN = "Extract again: snakemake --forcerun extract eval_<set> (complete shards are kept)."
+"""The way out of a bank that is not whole; Snakemake does not look into it by itself."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
 """Datasets of a row, in the order in which its checksum reads them."""
 
@@ -93,25 +96,42 @@ def row_crc(row: Mapping[str, NDArray[Any]]) -> int:
     return crc
 
 
+def images_of(shard: h5py.File) -> list[str]:
+    """Content ids of an open shard's samples, each once, in order."""
+    return list(dict.fromkeys(image.decode(errors="replace") for image in shard["image"][:]))
+
+
+def damaged_rows(path: str | Path) -> list[tuple[int, str]]:
+    """Rows of a shard whose checksum differs, with their image's id; the whole shard is read, row by row."""
+    with h5py.File(path, "r") as shard:
+        expected = shard["crc"][:]
+        return [
+            (row, shard["image"][row].decode(errors="replace"))
+            for row in range(len(expected))
+            if row_crc({name: np.asarray(shard[name][row]) for name in FIELDS}) != int(expected[row])
+        ]
+
+
 def read_record(path: str | Path) -> tuple[Path, dict[str, Any]]:
     """Folder and content of a bank.
 
     Args:
-        path: a folder with `bank.json`, that file, or the pipeline's pointer file (a json with the key `bank`).
+        path: a folder with `bank.json`, that file, or the pipeline's pointer file (a json whose key
+            `bank` is the folder, relative to the pointer).
 
     Raises:
         UserError: when there is no bank of this format there.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "bank.json"
-    content = read_json(path)
+    file = Path(path)
+    if file.is_dir():
+        file = file / "bank.json"
+    content = read_json(file)
     if isinstance(content, dict) and "bank" in content:
-        path = Path(content["bank"]) / "bank.json"
-        if not path.is_file():
-            raise UserError(f"{path} does not exist any more; run the extract stage again.")
-        content = read_json(path)
+        file = file.parent / content["bank"] / "bank.json"
+        if not file.is_file():
+            raise UserError(f"{file} does not exist any more. {AGAIN}")
+        content = read_json(file)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
-        raise UserError(f"{path} is no bank of format {FORMAT} (found {found!r}); extract it again.")
-    return path.parent, content
+        raise UserError(f"{file} is no bank of format {FORMAT} (found {found!r}). {AGAIN}")
+    return file.parent, content

@@ -7,6 +7,7 @@ Files are opened lazily, once per process, never before a fork. Format and recor
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from patchbank.bank.format import FIELDS, content_hash, cut, read_record, row_crc, shard_name
+from patchbank.bank.format import AGAIN, FIELDS, content_hash, cut, images_of, read_record, row_crc, shard_name
 from patchbank.errors import UserError
 
 Mapped = dict[str, NDArray[Any]]
@@ -61,6 +62,7 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)]) * self._stored_draws
         self._mapped: dict[int, Mapped] = {}
         self._process = os.getpid()
+        _allow_files(2 * int(self.record["shards"]))
 
     def __len__(self) -> int:
         return len(self.images) * self.draws
@@ -169,23 +171,32 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
     def _map(self, index: int) -> Mapped:
         path = self.folder / shard_name(index)
         if not path.is_file():
-            raise UserError(f"{path} is missing; run the extract stage again.")
+            raise UserError(f"{path} is missing. {AGAIN}")
         try:
             with h5py.File(path, "r") as shard:
                 if not shard.attrs.get("complete") or shard.attrs.get("content") != content_hash(self.record):
-                    raise UserError(f"{path} is not a complete shard of this bank; delete it and extract again.")
-                places = {name: (shard[name].id.get_offset(), shard[name].shape, shard[name].dtype) for name in shard}
+                    raise UserError(f"{path} is not a complete shard of this bank; delete it. {AGAIN}")
+                if images_of(shard) != self._parts[index]:
+                    raise UserError(f"{path} holds other images than bank.json says; delete it. {AGAIN}")
+                places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*FIELDS, "crc")}
+            # one map a shard, because each holds a file descriptor
+            mapped = np.memmap(path, np.uint8, "r")
         except OSError as error:
-            raise UserError(f"{path} is not readable ({error}); delete it and extract again.") from None
-        expected = len(self._parts[index]) * self._stored_draws
-        if places["tokens"][1][0] != expected:
-            raise UserError(f"{path} has {places['tokens'][1][0]} samples, expected {expected}; extract again.")
-        return {n: np.memmap(path, d, "r", offset, s) for n, (offset, s, d) in places.items() if n in (*FIELDS, "crc")}
+            raise UserError(f"{path} is not readable ({error}); delete it. {AGAIN}") from None
+        return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in places.items()}
 
     def _compare(self, mapped: Mapped, local: int, shard: int) -> None:
         if row_crc({name: mapped[name][local] for name in FIELDS}) != int(mapped["crc"][local]):
             image = bytes(mapped["image"][local]).decode(errors="replace")
             raise UserError(
                 f"{self.folder / shard_name(shard)}: row {local} (image {image}) does not match its checksum; delete "
-                "the file and run the extract stage again."
+                f"the file. {AGAIN}"
             )
+
+
+def _allow_files(count: int) -> None:
+    """Raise the soft limit of open files towards the hard one, for banks of many shards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, count + 1024) if hard != resource.RLIM_INFINITY else count + 1024
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

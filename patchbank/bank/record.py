@@ -11,7 +11,7 @@ from patchbank.fingerprint import code_fingerprint
 from patchbank.views.base import RecipeProtocol
 from patchbank.weights.spec import BackboneSpec
 
-CODE = ("patchbank.backbones.vit", "patchbank.views.base", "patchbank.datasets.images")
+CODE = ("patchbank.bank.encode", "patchbank.bank.writer", "patchbank.views.base", "patchbank.datasets.images")
 """Modules whose code shapes the values of a row (besides the recipe's own)."""
 
 

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
-import numpy as np
 
-from patchbank.bank.format import FIELDS, cut, read_record, row_crc, shard_name
+from patchbank.bank.format import AGAIN, content_hash, cut, damaged_rows, images_of, read_record, shard_name
 from patchbank.bank.reader import Bank
 from patchbank.errors import raise_problems
 from patchbank.progress import track
 
 
 def verify_bank(path: str | Path) -> int:
-    """Read every row of a bank and compare its checksum; return the number of rows.
+    """Read every row of a bank: is every shard this bank's own, are its images the right ones, do checksums match?
+
+    Returns:
+        Number of rows.
 
     Raises:
-        UserError: one message with every shard that is missing or unreadable and every row that differs.
+        UserError: one message with every shard that is missing, foreign or unreadable and every row that differs.
     """
     folder, record = read_record(path)
     problems: list[str] = []
     rows = 0
     parts = [(i, ids) for i, ids in enumerate(cut(record["ids"], record["shards"])) if ids]
-    for index, _ in track(parts, "verify", "shard"):
+    for index, ids in track(parts, "verify", "shard"):
         shard_path = folder / shard_name(index)
         try:
             with h5py.File(shard_path, "r") as shard:
-                bad = list(_bad_rows(shard))
-                rows += len(shard["image"])
+                own = shard.attrs.get("complete") and shard.attrs.get("content") == content_hash(record)
+                same, count = images_of(shard) == ids, len(shard["image"])
+            bad = damaged_rows(shard_path)
         except (OSError, KeyError) as error:
             problems.append(f"{shard_path} is not readable ({error})")
             continue
+        rows += count
+        if not own:
+            problems.append(f"{shard_path} is not a complete shard of this bank")
+        if not same:
+            problems.append(f"{shard_path} holds other images than bank.json says")
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
-    raise_problems(f"{folder} is damaged", problems, "Delete the named files and run the extract stage again.")
+    raise_problems(f"{folder} is damaged", problems, f"Delete the named files. {AGAIN}")
     return rows
-
-
-def _bad_rows(shard: h5py.File) -> Iterator[tuple[int, str]]:
-    expected = shard["crc"][:]
-    for row in range(len(expected)):
-        if row_crc({name: np.asarray(shard[name][row]) for name in FIELDS}) != int(expected[row]):
-            yield row, shard["image"][row].decode(errors="replace")
 
 
 def describe_bank(path: str | Path) -> str:

@@ -18,6 +18,8 @@ from patchbank.errors import UserError
 
 Centre = Literal["none", "mean", "standardise"]
 EPSILON = 1e-12
+BLOCK = 8192
+"""Rows whose covariance is added at a time; bounds the memory of the float64 copy."""
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,30 @@ def fit_projection(
     Returns:
         The projection; its signs are fixed (largest entry of each component positive), so that it is one of a kind.
     """
-    values = features.astype(np.float64)
-    dim = values.shape[1]
-    mean = statistics.mean if statistics is not None else values.mean(0)
-    std = statistics.std if statistics is not None else values.std(0)
-    shift = np.zeros(dim) if settings.centre == "none" else mean
-    scale = 1 / np.maximum(std, EPSILON) if settings.centre == "standardise" else np.ones(dim)
+    dim = features.shape[1]
+    shift, scale = np.zeros(dim), np.ones(dim)
+    if settings.centre != "none":
+        mean, std = (statistics.mean, statistics.std) if statistics is not None else _moments(features)
+        shift = mean
+        scale = 1 / np.maximum(std, EPSILON) if settings.centre == "standardise" else scale
     matrix = np.diag(scale)
     if settings.pca:
-        kept = min(settings.pca, dim, len(values))
-        centred = (values - shift) * scale
-        offset = centred.mean(0)
-        covariance = centred.T @ centred / len(centred) - np.outer(offset, offset)
-        variance, vectors = np.linalg.eigh(covariance)
+        kept = min(settings.pca, dim, len(features))
+        total, products = np.zeros(dim), np.zeros((dim, dim))
+        for start in range(0, len(features), BLOCK):
+            block = (features[start : start + BLOCK].astype(np.float64) - shift) * scale
+            total += block.sum(0)
+            products += block.T @ block
+        offset = total / len(features)
+        variance, vectors = np.linalg.eigh(products / len(features) - np.outer(offset, offset))
         variance, vectors = variance[::-1][:kept], vectors[:, ::-1][:, :kept]
         vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(kept)])
         if settings.whiten:
             vectors = vectors / np.sqrt(np.maximum(variance, EPSILON))
         matrix = matrix @ vectors
     return Projection(shift.astype(np.float32), matrix.astype(np.float32), settings.normalise)
+
+
+def _moments(features: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of the columns, float64."""
+    return features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)

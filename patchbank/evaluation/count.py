@@ -23,7 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError, raise_problems
-from patchbank.evaluation.counts import Counts, Ints, LabelKind, count_image, count_instances, save_counts
+from patchbank.evaluation.counts import (
+    Counts,
+    CountsFile,
+    Ints,
+    LabelKind,
+    count_image,
+    count_instances,
+    mean_used_segments,
+    save_counts,
+)
 from patchbank.evaluation.preprocessing import Upsample, frame
 from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
@@ -34,6 +43,7 @@ if TYPE_CHECKING:
 
 BLOCK = 16
 Triple = tuple[Ints, Ints, Ints]
+Small = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
 def count_predictions(
@@ -73,7 +83,7 @@ def count_predictions(
             rules=rules,
             label_kind=label_kind,
         )
-        found: dict[str, list[Triple]] = {name: [] for name in reader.variants}
+        found: dict[str, list[Small]] = {name: [] for name in reader.variants}
         with ThreadPoolExecutor(workers or available()) as pool:
             blocks = list(range(0, len(entries), BLOCK))
             for start in track(blocks, f"count {reader.record.dataset}", "block"):
@@ -87,6 +97,20 @@ def count_predictions(
             for name, triples in found.items()
         }
         save_counts(out_path, {name: replace(c, upsample=_said(rules[name], reader)) for name, c in variants.items()})
+
+
+def summarise(path: Path) -> dict[str, Any]:
+    """Facts of a counts file: for segments how many there can be, and how many an image uses on labelled pixels.
+
+    Returns:
+        ``images``; for methods that predict segments also ``segments`` (K) and ``used`` (as in the rows of a report).
+    """
+    file = CountsFile(path)
+    summary: dict[str, Any] = {"images": len(file.images)}
+    if "segments" in file:
+        counts = file["segments"]
+        summary |= {"segments": counts.segments, "used": mean_used_segments(counts)}
+    return summary
 
 
 def _said(rule: Upsample, reader: PredictionReader) -> str:
@@ -126,24 +150,30 @@ def _count_entry(
     variants: Mapping[str, int],
     rules: Mapping[str, Upsample],
     label_kind: LabelKind,
-) -> dict[str, Triple]:
+) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
     raw = _load(entry, manifest, label_kind)
     if raw is None:
-        nothing = np.empty(0, np.int64)
+        nothing = np.empty(0, np.int32)
         return dict.fromkeys(variants, (nothing, nothing, nothing))
     height, width = raw.shape
     view = frame(preprocessing, (height, width), input_size)
     labels = view.labels(raw)
-    found: dict[str, Triple] = {}
+    found: dict[str, Small] = {}
     for name, k in variants.items():
         segments = view.segments(grids[name], rules[name])
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:
             triple = count_image(segments, labels, k, len(manifest.classes))
-        found[name] = triple
+        found[name] = _small(triple)
     return found
+
+
+def _small(triple: Triple) -> Small:
+    """The same entries in 32 bits, because those of all images wait in memory."""
+    segment, klass, count = (part.astype(np.int32) for part in triple)
+    return segment, klass, count
 
 
 def _load(entry: Entry, manifest: Manifest, label_kind: LabelKind) -> NDArray[Any] | None:
@@ -156,7 +186,7 @@ def _load(entry: Entry, manifest: Manifest, label_kind: LabelKind) -> NDArray[An
 
 def _join(
     reader: PredictionReader,
-    triples: list[Triple],
+    triples: list[Small],
     segments: int,
     manifest: Manifest,
     preprocessing: str,
@@ -169,9 +199,9 @@ def _join(
     return Counts(
         images=tuple(reader.images),
         image=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-        segment=segment.astype(np.int32),
-        klass=klass.astype(np.int32),
-        count=count,
+        segment=segment,
+        klass=klass,
+        count=count.astype(np.int64),
         segments=segments,
         classes=int(klass.max(initial=0)) + 1 if label_kind == "instance" else len(manifest.classes),
         preprocessing=preprocessing,

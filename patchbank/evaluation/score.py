@@ -31,7 +31,10 @@ VARIANT = re.compile(r"k(\d+)-s(\d+)")
 
 @dataclass(frozen=True)
 class ScoreContext:
-    """What the rows say about where they come from, and which protocols are asked for."""
+    """What the rows say about where they come from, and which protocols are asked for.
+
+    `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
+    """
 
     dataset: str
     method: str
@@ -44,6 +47,7 @@ class ScoreContext:
     ceiling: bool
     oracle: str | None
     protocols: tuple[str, ...]
+    k: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,9 +155,10 @@ def _checked(counts: Counts, path: Path, context: ScoreContext) -> Counts:
 
 def _takes(clusters: str, run: _Run, context: ScoreContext) -> bool:
     """Whether a protocol of this kind scores this run."""
+    few = context.k or len(context.classes)
     if clusters == "image":
-        return run.asked is None or (context.kind == "classes" and run.asked == len(context.classes))
-    return run.asked is not None and (run.asked == len(context.classes)) == (clusters == "classes")
+        return run.asked is None or (context.kind == "classes" and run.asked == few)
+    return run.asked is not None and (run.asked == few) == (clusters == "classes")
 
 
 def _matching(run: _Run, counts: Counts) -> dict[str, Any]:

@@ -32,12 +32,13 @@ class FloorSettings:
     floor: FloorKind
     q: int = 1
     centre: Centre = "mean"
-    kmeans: KMeansSettings = field(default_factory=lambda: KMeansSettings(niter=20, nredo=1, spherical=True))
+    kmeans: KMeansSettings = field(default_factory=lambda: KMeansSettings(spherical=True))
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> FloorSettings:
         """From the method's settings."""
-        return cls(cast(FloorKind, settings["floor"]), int(settings["q"]), cast(Centre, settings["centre"]))
+        kmeans = KMeansSettings(**settings["kmeans"], spherical=True)
+        return cls(cast(FloorKind, settings["floor"]), int(settings["q"]), cast(Centre, settings["centre"]), kmeans)
 
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,4 +46,9 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     found = NAME.fullmatch(str(own["name"]))
     if not found:
         raise UserError(f"{own['name']!r} is neither a method nor a floor (single, voronoi-<q>, image-kmeans-<q>).")
-    return {"floor": found["floor"] or "single", "q": int(found["q"] or 1), "centre": shared["centre"]}
+    return {
+        "floor": found["floor"] or "single",
+        "q": int(found["q"] or 1),
+        "centre": shared["centre"],
+        "kmeans": dict(shared["kmeans"]),
+    }

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from patchbank import threads as cpu_threads
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
@@ -46,7 +47,8 @@ def train(
         checkpoint: safetensors with the projection (`shift`, `matrix`, `normalise`) and ``k<asked>-s<seed>`` centroids.
         steps_csv: one row per iteration: `k`, `seed`, `iteration`, `objective`.
         epochs_csv: one row per fit, with the last objective.
-        state_root, threads: part of every method's shape; a fit is short and has no state to resume.
+        state_root: part of every method's shape; a fit is short and has no state to resume.
+        threads: CPU threads, for the record (faiss reads the number when it is imported).
     """
     options = TokenKMeansSettings.parse(settings)
     bank = open_bank(banks["whole"])
@@ -63,7 +65,13 @@ def train(
         steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
         epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
-    record = {"method": "kmeans", "settings": dict(settings), "seed": seed, "bank": bank.record["manifest"]}
+    record = {
+        "method": "kmeans",
+        "settings": dict(settings),
+        "seed": seed,
+        "bank": bank.record["manifest"],
+        "threads": cpu_threads.limit(threads),
+    }
     save_checkpoint(checkpoint, tensors, record)
     write_text(steps_csv, "\n".join(steps) + "\n")
     write_text(epochs_csv, "\n".join(epochs) + "\n")

@@ -28,7 +28,6 @@ from patchbank.errors import raise_problems
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
 from patchbank.report.rows import Row, read_rows
-from patchbank.weights.spec import BackboneSpec
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,14 @@ class ReportContext:
 
 
 def context_from(
-    manifest: Path, bank: Path, backbone: BackboneSpec, config: Mapping[str, Any], digest: str, threads: int
+    manifest: Path, bank: Path, note: str, config: Mapping[str, Any], digest: str, threads: int
 ) -> ReportContext:
     """The context of a run of the pipeline.
 
     Args:
         manifest: `manifest.json` of the set.
         bank: the evaluation split's `whole` bank (folder, or pointer file); its record says what was really used.
-        backbone: the configured backbone, for its note.
+        note: the sentence that every report says of the backbone.
         config: the set's resolved configuration, keys `fit`, `preprocessing`, `seeds`, `kmeans_seeds`.
         digest: hash of the whole configuration.
         threads: CPU threads that the stages used.
@@ -113,7 +112,7 @@ def context_from(
             input_size=(height, width),
             precision=record["precision"],
             weights_sha256=record["backbone"]["sha256"],
-            note=backbone.note,
+            note=note,
         ),
         fit=config["fit"],
         preprocessing=config["preprocessing"],

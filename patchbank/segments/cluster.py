@@ -13,10 +13,10 @@ images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans
-from patchbank.clustering.projection import ProjectionSettings, fit_projection
+from patchbank.clustering.projection import EPSILON, Centre, ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.files import write_npz
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
-from patchbank.seeds import derive
+from patchbank.seeds import derive, generator
 
 LOG = logging.getLogger(__name__)
 
@@ -41,16 +41,18 @@ class SegmentClusterSettings:
     Attributes:
         k: numbers of clusters asked for.
         kmeans_seeds: one fit each.
-        centre: whether the train tokens' mean is subtracted from the pooled tokens (``mean`` or ``none``).
+        centre: what the train tokens' statistics do to the pooled tokens (as for every k-means).
         projection: what is done to the pooled embeddings.
         kmeans: the fits.
+        sample: about how many training segments are clustered at most; bounds the memory.
     """
 
     k: Sequence[int]
     kmeans_seeds: Sequence[int] = (0, 1, 2, 3, 4)
-    centre: Literal["mean", "none"] = "mean"
+    centre: Centre = "mean"
     projection: ProjectionSettings = field(default_factory=lambda: ProjectionSettings(centre="none"))
     kmeans: KMeansSettings = field(default_factory=KMeansSettings)
+    sample: int = 50_000
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> SegmentClusterSettings:
@@ -59,40 +61,40 @@ class SegmentClusterSettings:
             k=tuple(settings["k"]),
             kmeans_seeds=tuple(settings["kmeans_seeds"]),
             centre=settings["centre"],
-            projection=ProjectionSettings(**settings["projection"]),
+            projection=ProjectionSettings(centre="none", **settings["projection"]),
             kmeans=KMeansSettings(**settings["kmeans"]),
         )
 
 
 def pool_segments(
-    bank_path: str | Path, prediction: str | Path, offset: NDArray[np.floating[Any]]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embedding of every segment of a split, image by image.
+    bank_path: str | Path, prediction: str | Path, statistics: Statistics, centre: Centre
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
+    """Embeddings of every image's segments, one image in memory at a time.
 
     Args:
         bank_path: `whole` bank of the split.
         prediction: segments of the same images.
-        offset: (D,) subtracted from the mean token of a segment.
+        statistics: of the train tokens.
+        centre: what they do to the mean token of a segment.
 
-    Returns:
-        embeddings (n, Q, D) float32, L2-normalised (0 for a segment without a patch), and patches per segment (n, Q).
+    Yields:
+        content id, embeddings (Q, D) float32 of unit length, and which segments have a patch (Q,).
     """
     bank = open_bank(bank_path)
+    shift = np.zeros(bank.dim) if centre == "none" else statistics.mean
+    scale = 1 / np.maximum(statistics.std, EPSILON) if centre == "standardise" else np.ones(bank.dim)
     with PredictionReader(prediction) as segments:
         if segments.images != bank.images:
             raise UserError(f"{prediction} and {bank.folder} hold different images; run the predict stage again.")
         q = segments.variants["segments"]
-        embeddings = np.zeros((len(bank), q, bank.dim), dtype=np.float32)
-        sizes = np.zeros((len(bank), q), dtype=np.int64)
         for row in track(range(len(bank)), "pool segments", "image"):
             labels = segments.labels("segments", row, row + 1).ravel()
             tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim).astype(np.float32)
             onehot = (labels[None] == np.arange(q)[:, None]).astype(np.float32)
-            sizes[row] = onehot.sum(1).astype(np.int64)
-            mean = onehot @ tokens / np.maximum(sizes[row], 1)[:, None] - offset.astype(np.float32)
-            norm = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
-            embeddings[row] = np.where(sizes[row][:, None] > 0, mean / norm, 0)
-    return embeddings, sizes
+            sizes = onehot.sum(1)
+            mean = (onehot @ tokens / np.maximum(sizes, 1)[:, None] - shift) * scale
+            norm = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
+            yield bank.images[row], (mean / norm).astype(np.float32), sizes > 0
 
 
 def cluster_segments(
@@ -106,26 +108,40 @@ def cluster_segments(
     out: str | Path,
 ) -> None:
     """Fit on one split, apply to the other, write the tables (see the module's docstring)."""
-    mean = Statistics.load(statistics).mean
-    offset = mean if settings.centre == "mean" else np.zeros_like(mean)
-    embeddings, sizes = pool_segments(fit_bank, fit_prediction, offset)
-    training = embeddings[sizes > 0]
+    moments = Statistics.load(statistics)
+    training = _sample(fit_bank, fit_prediction, moments, settings, seed)
     projection = fit_projection(training, settings.projection)
     points = projection(training)
-    embeddings, sizes = pool_segments(eval_bank, eval_prediction, offset)
-    targets = projection(embeddings[sizes > 0])
-    arrays: dict[str, NDArray[Any]] = dict(projection.arrays())
-    names, used = [], []
+    centroids: dict[str, NDArray[np.float32]] = {}
     for k in settings.k:
         for s in settings.kmeans_seeds:
-            name, count = f"k{k}-s{s}", cap(k, len(points))
-            centroids = fit_kmeans(points, count, derive("segment-clusters", seed, k, s), settings.kmeans).centroids
-            table = np.full(sizes.shape, -1, dtype=np.int32)
-            table[sizes > 0] = assign(targets, centroids, settings.kmeans.spherical)
-            arrays[name], arrays[f"centroids/{name}"] = table, centroids
-            names.append(name)
-            used.append(count)
-    LOG.info("%d training segments, %d eval segments, K used %s", len(points), len(targets), sorted(set(used)))
-    arrays["tables"], arrays["k_used"] = np.array(names), np.array(used, dtype=np.int32)
-    arrays["points"] = np.full(len(names), len(points), dtype=np.int64)
+            fit = fit_kmeans(points, cap(k, len(points)), derive("segment-clusters", seed, k, s), settings.kmeans)
+            centroids[f"k{k}-s{s}"] = fit.centroids
+    tables: dict[str, list[NDArray[np.int32]]] = {name: [] for name in centroids}
+    for _, embeddings, used in pool_segments(eval_bank, eval_prediction, moments, settings.centre):
+        targets = projection(embeddings)
+        for name, centres in centroids.items():
+            ids = assign(targets, centres, settings.kmeans.spherical)
+            tables[name].append(np.where(used, ids, -1).astype(np.int32))
+    sizes = [len(centres) for centres in centroids.values()]
+    LOG.info("%d training segments, K used %s", len(points), sorted(set(sizes)))
+    arrays: dict[str, NDArray[Any]] = {name: np.stack(rows) for name, rows in tables.items()}
+    arrays |= {f"centroids/{name}": centres for name, centres in centroids.items()}
+    arrays |= projection.arrays()
+    arrays["tables"], arrays["k_used"] = np.array(list(centroids)), np.array(sizes, dtype=np.int32)
+    arrays["points"] = np.full(len(centroids), len(points), dtype=np.int64)
     write_npz(out, arrays)
+
+
+def _sample(
+    bank: str | Path, prediction: str | Path, statistics: Statistics, settings: SegmentClusterSettings, seed: int
+) -> NDArray[np.float32]:
+    """Embeddings of the training segments (m, D); above `settings.sample` of them a random part of each image's."""
+    with PredictionReader(prediction) as segments:
+        share = settings.sample / max(1, len(segments.images) * segments.variants["segments"])
+    kept = []
+    for image, embeddings, used in pool_segments(bank, prediction, statistics, settings.centre):
+        if share < 1:
+            used = used & (generator("segment-sample", seed, image).random(len(used)) < share)
+        kept.append(embeddings[used])
+    return np.concatenate(kept)

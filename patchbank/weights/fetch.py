@@ -17,13 +17,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import atomic_path, sha256_file, write_json
 from patchbank.weights import hub, local, wheel
+from patchbank.weights.model import build_model
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
@@ -76,25 +76,6 @@ def fit_to_model(state: Mapping[str, torch.Tensor], model: str, source: str) -> 
     ]
     raise_problems(f"{source} does not fit {model}", problems)
     return {name: kept[name].detach().to(torch.float32).contiguous().clone() for name in expected}
-
-
-def build_model(model: str) -> torch.nn.Module:
-    """The timm model without a head, for any input size, in evaluation mode, randomly initialised."""
-    import timm
-
-    try:
-        built = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"timm cannot build model {model!r}: {error}") from error
-    module: torch.nn.Module = built.eval()
-    return module
-
-
-def load_weights(path: str | Path) -> dict[str, Any]:
-    """The parameters stored by `fetch_weights`."""
-    from safetensors.torch import load_file
-
-    return dict(load_file(str(path)))
 
 
 def _save(state: Mapping[str, torch.Tensor], path: str | Path) -> None:

@@ -21,8 +21,7 @@ def load(source: Mapping[str, Any], model: str) -> tuple[dict[str, torch.Tensor]
     tag = str(source["tag"])
     try:
         built: Any = timm.create_model(tag, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError, ValueError) as error:
-        # huggingface_hub's own errors derive from OSError or RuntimeError, whichever way the network fails
+    except Exception as error:
         raise UserError(
             f"hub tag {tag}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error

@@ -22,7 +22,7 @@ rule extract:
         code=lambda w: code(
             "extract", "patchbank.bank.extract", f"patchbank.views.{w.recipe}"
         ),
-        backbone=lambda w: C.backbone(C.backbone_name(w.dataset)),
+        backbone=lambda w: as_plain(C.backbone(C.backbone_name(w.dataset))),
         recipe=recipe_settings,
         extract=lambda w: C.of(w.dataset)["extract"],
         bank_root=C.bank_root,

@@ -63,7 +63,6 @@ def method_of(wildcards):
 
 def segment_counts(dataset):
     """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up."""
-    split = C.splits(dataset)["eval"]
     counts = set()
     for method in C.methods(dataset):
         if method.traits.kind == "segments":
@@ -224,3 +223,14 @@ def other_reports(wildcards):
     return {
         str(path): path.stat().st_mtime_ns for path in found.values() if path.is_file()
     }
+
+
+def records_of(wildcards):
+    """Records of the first training of every trained method, for what a report says of the machine."""
+    trained = [
+        method for method in C.methods(wildcards.dataset) if method.traits.trained
+    ]
+    return [
+        f"{run_folder(wildcards.dataset, m.name, min(m.seeds))}/checkpoint.json"
+        for m in trained
+    ]

@@ -41,7 +41,7 @@ checkpoint manifest:
             "patchbank.datasets.scan",
             f"patchbank.datasets.layouts.{C.spec(w.dataset).layout}",
         ),
-        spec=lambda w: checked(C.spec, w.dataset),
+        spec=lambda w: as_plain(checked(C.spec, w.dataset)),
         tree=tree_of,
     message:
         "Checking every image and mask of {wildcards.dataset}"

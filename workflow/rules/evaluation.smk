@@ -1,12 +1,13 @@
 # Evaluation: pixels are counted once, every protocol is a reduction of the counts.
 
 
-rule count:
+checkpoint count:
     input:
         manifest="results/{dataset}/manifest.json",
         prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
     output:
-        "results/{dataset}/{method}/seed{seed}/counts.npz",
+        counts="results/{dataset}/{method}/seed{seed}/counts.npz",
+        summary="results/{dataset}/{method}/seed{seed}/counts.json",
     log:
         "results/logs/{dataset}/count-{method}-seed{seed}.log",
     benchmark:
@@ -57,6 +58,7 @@ rule score:
         protocols=lambda w: C.of(w.dataset)["protocols"],
         preprocessing=lambda w: C.of(w.dataset)["preprocessing"],
         fit=lambda w: C.of(w.dataset)["fit"],
+        k=lambda w: C.clusters(w.dataset)[0],
     message:
         "Scoring {wildcards.method} on {wildcards.dataset}"
     script:

@@ -32,14 +32,13 @@ rule train:
         "../../scripts/train.py"
 
 
-checkpoint predict:
+rule predict:
     input:
         bank=lambda w: pointer(w.dataset, w.split, "whole"),
         statistics="results/{dataset}/statistics.npz",
         checkpoint=trained_checkpoint,
     output:
-        prediction="results/{dataset}/{method}/seed{seed}/{split}.h5",
-        summary="results/{dataset}/{method}/seed{seed}/{split}.json",
+        "results/{dataset}/{method}/seed{seed}/{split}.h5",
     log:
         "results/logs/{dataset}/predict-{method}-seed{seed}-{split}.log",
     benchmark:

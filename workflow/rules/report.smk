@@ -71,6 +71,7 @@ rule report:
         ],
         panel="results/{dataset}/panel.png",
         curves=curves_of,
+        records=records_of,
     output:
         json="results/{dataset}/report.json",
         markdown=report(
@@ -89,9 +90,9 @@ rule report:
         mem_mb=1000,
     params:
         code=code("report", "patchbank.report.build", "patchbank.report.write"),
-        backbone=lambda w: C.backbone(C.backbone_name(w.dataset)),
+        note=lambda w: C.backbone(C.backbone_name(w.dataset)).note,
         config=lambda w: C.of(w.dataset),
-        digest=C.digest,
+        digest=lambda w: C.digest(w.dataset),
     message:
         "Writing the report of {wildcards.dataset}"
     script:

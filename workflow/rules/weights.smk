@@ -15,7 +15,7 @@ rule weights:
         mem_mb=3000,
     params:
         code=code("weights", "patchbank.weights.fetch"),
-        spec=lambda w: C.backbone(w.backbone),
+        spec=lambda w: as_plain(C.backbone(w.backbone)),
         file_state=local_file_state,
     message:
         "Fetching the weights of {wildcards.backbone}"

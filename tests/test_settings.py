@@ -1,0 +1,129 @@
+"""The configuration: defaults, one message for all problems, what rules ask of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from patchbank.errors import UserError
+from patchbank.settings import PROJECT, SCHEMA, Config, default_config, merge
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return copy.deepcopy(yaml.safe_load((PROJECT / "config.yaml").read_text()))
+
+
+def test_the_shipped_configuration_is_valid_and_enables_only_what_needs_no_data() -> None:
+    config = default_config()
+    assert config.enabled == ["demo"]
+    assert {"demo", "msrc", "camvid", "voc"} <= set(config.datasets)
+    assert config.backbone_name("voc") == "dino_vits16"
+    assert config.backbone_name("msrc") == "dinov2_vits14_saliency"
+
+
+def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(values: dict[str, Any]) -> None:
+    schema = yaml.safe_load(SCHEMA.read_text())
+    for key, part in schema["properties"].items():
+        assert part.get("description"), key
+        if "default" in part and key != "methods" and not isinstance(part["default"], dict):
+            assert values[key] == part["default"], key
+    for group in ("extract", "clustering"):
+        for key, part in schema["properties"][group]["properties"].items():
+            assert values[group][key] == part["default"], f"{group}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("data_rot",), "x", "data_rot: unknown key; did you mean 'data_root'"),
+        (("seeds",), [0, 0], "seeds: "),
+        (("seeds",), "1", "seeds: '1' is not of type 'array'"),
+        (("fit",), "test", "fit: 'test' is not one of"),
+        (("backbone",), "resnet", "backbone: 'resnet' is not one of the backbones"),
+        (("all",), ["imagenet"], "all: 'imagenet' is not one of the datasets"),
+        (("recipes", "multicrop", "draws"), 0, "recipes.multicrop.draws: 0 is less than the minimum of 1"),
+        (("recipes", "whole", "sise"), 4, "recipes.whole.sise: unknown key; did you mean 'size'"),
+        (("clustering", "pca"), 0, None),
+        (("methods", "alignseg", "queries"), 1, "queries is 1, it must be at least 2"),
+        (("methods", "alignseg", "presure"), 1, "unknown presure"),
+        (("methods", "stego"), {}, "There is no method 'stego'"),
+        (("methods", "kmeans", "samples"), 3, "kmeans: unknown samples"),
+        (("datasets", "msrc", "layout"), "davis", "There is no layout 'davis'"),
+        (("datasets", "msrc", "backbone"), "vgg", "datasets.msrc.backbone: 'vgg'"),
+        (("datasets", "msrc", "settings"), {"seedz": [1]}, "datasets.msrc.settings"),
+        (("backbones", "dino_vits8", "sources"), [{"kind": "hub"}], "tag must be given"),
+    ],
+)
+def test_wrong_values_are_named_with_the_way_out(
+    values: dict[str, Any], path: tuple[str, ...], value: Any, said: str | None
+) -> None:
+    place = values
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    if said is None:
+        Config(values)
+        return
+    with pytest.raises(UserError) as caught:
+        Config(values)
+    assert said in str(caught.value)
+
+
+def test_all_problems_come_in_one_message(values: dict[str, Any]) -> None:
+    values["seedz"] = [1]
+    values["fit"] = "test"
+    values["recipes"]["whole"]["size"] = "big"
+    with pytest.raises(UserError) as caught:
+        Config(values)
+    assert all(part in str(caught.value) for part in ("seedz", "fit", "recipes.whole.size"))
+
+
+def test_whitening_without_pca_is_an_impossible_combination(values: dict[str, Any]) -> None:
+    values["clustering"] |= {"pca": 0, "whiten": True}
+    with pytest.raises(UserError, match="needs pca"):
+        Config(values)
+
+
+def test_a_sets_own_settings_change_only_that_set(values: dict[str, Any]) -> None:
+    values["datasets"]["msrc"]["settings"] = {"seeds": [7], "methods": {"alignseg": {"queries": 9}}}
+    config = Config(values)
+    assert config.method("msrc", "alignseg").settings["queries"] == 9
+    assert config.method("msrc", "alignseg").seeds == (7,)
+    assert config.method("camvid", "alignseg").settings["queries"] == 5
+    assert config.method("camvid", "alignseg").seeds == (0, 1, 2)
+    assert config.method("msrc", "kmeans").seeds == (7,)
+
+
+def test_a_method_may_stand_twice_with_other_settings(values: dict[str, Any]) -> None:
+    values["methods"]["alignseg-raw"] = {"kind": "alignseg", "centre": "none"}
+    found = Config(values).method("msrc", "alignseg-raw")
+    assert (found.folder, found.settings["centre"], found.traits.kind) == ("alignseg", "none", "segments")
+
+
+def test_one_backbone_for_all_and_a_local_file_first(values: dict[str, Any]) -> None:
+    values["backbone"] = "dino_vits8"
+    values["backbones"]["dino_vits8"]["file"] = "weights/dino.pth"
+    config = Config(values)
+    assert {config.backbone_name(name) for name in config.datasets} == {"dino_vits8"}
+    assert [source["kind"] for source in config.backbone("dino_vits8").sources] == ["file", "hub"]
+
+
+def test_floors_are_known_by_their_names() -> None:
+    config = default_config()
+    assert config.floor("msrc", "voronoi-16").settings["q"] == 16
+    assert config.floor("msrc", "single").settings["q"] == 1
+    with pytest.raises(UserError, match="neither a method nor a floor"):
+        config.floor("msrc", "voronoi-0")
+
+
+def test_clusters_start_with_the_number_of_classes() -> None:
+    assert default_config().clusters("msrc") == [23, 300]
+    assert default_config().splits("voc") == {"train": "trainaug", "eval": "val", "fit": "trainaug"}
+
+
+def test_merging_keeps_what_is_not_changed() -> None:
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"c": 4}}) == {"a": {"b": 1, "c": 4}, "d": 3}

@@ -1,0 +1,98 @@
+"""A copy of the project to run Snakemake in: own package, own configuration, own results."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from patchbank.settings import merge
+from patchbank.weights.model import build_model
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("Snakefile", "config.yaml", "workflow", "scripts", "envs", "profiles", "patchbank")
+TINY: dict[str, Any] = {
+    "seeds": [0],
+    "kmeans_seeds": [0],
+    "extract": {"images_per_shard": 4, "batch_tokens": 512},
+    "recipes": {"whole": {"size": 112}, "multicrop": {"size": 64, "draws": 2}},
+    "clustering": {"overcluster": [9], "niter": 5, "nredo": 1, "pca": 16},
+    "backbones": {"tiny": {"model": "vit_tiny_patch16_224", "file": "tiny.safetensors", "block": 1, "norm": False}},
+    "datasets": {
+        "demo": {
+            "backbone": "tiny",
+            "generated": {"train": 12, "val": 6, "size": 112},
+            "settings": {"methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64}}},
+        },
+    },
+}
+
+
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        values = merge(yaml.safe_load((ROOT / "config.yaml").read_text()), changes)
+        (folder / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+        torch.manual_seed(0)
+        save_file(build_model("vit_tiny_patch16_224").state_dict(), folder / "tiny.safetensors")
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a run."""
+        return [sys.executable, "-m", "snakemake", *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The copy's package comes first."""
+        return {**os.environ, "PYTHONPATH": str(self.folder)}
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake in the copy; output is stdout and stderr together."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def done(self, *arguments: str) -> str:
+        """Run and expect success; return what was printed."""
+        result = self.snakemake("--cores", "2", *arguments)
+        assert result.returncode == 0, result.stdout[-6000:]
+        return result.stdout
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs that a dry run would start, by rule; empty when there is nothing to be done."""
+        text = self.done("-n", *arguments)
+        if "Nothing to be done" in text:
+            return {}
+        table = text[text.rindex("Job stats:") :]
+        found = {name: int(count) for name, count in re.findall(r"^([a-z_]+) +(\d+)$", table, flags=re.M)}
+        return {name: count for name, count in found.items() if name != "total"}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text in a file of the copy; it must be there."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} holds no {old!r}"
+        path.write_text(text.replace(old, new, 1))
