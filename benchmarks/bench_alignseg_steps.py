@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timing import as_a_stage
 
 from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.alignseg.train import train_head
@@ -56,6 +57,7 @@ class SyntheticBank:
 
 
 def main() -> None:
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bank", type=Path, help="a multicrop bank; default: a synthetic one")
     parser.add_argument("--threads", type=int, default=2)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timing import machine, paired, spread
+from timing import as_a_stage, machine, paired, spread
 
 from patchbank.bank.format import FORMAT, content_hash, cut, shard_count, shard_name
 from patchbank.bank.reader import open_bank
@@ -92,6 +92,7 @@ def processes(folder: Path, rows: list[np.ndarray], repetitions: int, count: int
 
 
 def main() -> None:
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, default=1.2)
     parser.add_argument("--batches", type=int, default=100)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from timing import machine, paired, spread
+from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings, ImageViews, fill, row_shapes
@@ -26,6 +26,7 @@ from patchbank.views.base import make_recipe
 
 
 def main() -> None:
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)

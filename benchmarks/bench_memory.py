@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from timing import machine
+from timing import as_a_stage, machine
 
 STAGES = ("extract", "train alignseg", "train kmeans", "predict kmeans", "segment clusters", "count")
 
@@ -175,6 +175,7 @@ def peak_of(run: Callable[..., None], *arguments: object) -> tuple[float, float]
 
 
 def main() -> None:
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", type=int, default=200)
     parser.add_argument("--large", type=int, default=2000)

@@ -19,6 +19,7 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+from timing import as_a_stage
 
 from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import Counts, count_image
@@ -84,6 +85,7 @@ def line(what: str, seconds: list[float]) -> str:
 
 def main() -> None:
     """Print a table of median, smallest and largest seconds."""
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1449)
     parser.add_argument("--clusters", type=int, default=500)

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from timing import machine, timed
+from timing import as_a_stage, machine, timed
 
 from patchbank.backbones.vit import Encoded, FrozenViT
 from patchbank.datasets.images import load_image
@@ -21,6 +21,7 @@ from patchbank.views.base import make_recipe
 
 
 def main() -> None:
+    as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)

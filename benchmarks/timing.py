@@ -5,9 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from patchbank import threads
+
+
+def as_a_stage() -> None:
+    """Start this benchmark again with the thread settings of the pipeline's stages; call it first.
+
+    The number of threads and how they wait are read once, when torch and faiss are imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        threads.limit(int(os.environ["OMP_NUM_THREADS"]) if "OMP_NUM_THREADS" in os.environ else None)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def machine() -> str:

@@ -25,7 +25,6 @@ from patchbank.report.rows import sort_rows
 from patchbank.report.summary import build_summary, summary_markdown
 from patchbank.report.text import against, k_text, numbers, score_text, seeds_text
 from patchbank.report.write import write_report
-from patchbank.weights.spec import BackboneSpec
 
 CLASSES = ("sky", "pole|sign", "road")
 CONTEXT = ReportContext(
@@ -225,7 +224,6 @@ def test_context_says_what_the_bank_really_used(tmp_path: Path) -> None:
     record = {"format": 1, "backbone": backbone, "recipe": {"size": [322, 322]}, "precision": "bfloat16"}
     write_json(tmp_path / "bank.json", record)
     config = {"fit": "val", "preprocessing": "full", "seeds": [7], "kmeans_seeds": [0, 1], "other": 1}
-    spec = BackboneSpec("tiny", "vit_tiny_patch14", block=-1, note="a note")
     context = context_from(tmp_path / "manifest.json", tmp_path, "a note", config, "beef", 2)
     report = build_report([], context)
     assert report["backbone"] == {

@@ -1,5 +1,6 @@
 # The checked configuration and what several stages ask of it. Rules stand in the other files.
 import math
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -67,8 +68,8 @@ def segment_counts(dataset):
     for method in C.methods(dataset):
         if method.traits.kind == "segments":
             made = [
-                checkpoints.predict.get(
-                    dataset=dataset, method=method.name, seed=seed, split=split
+                checkpoints.count.get(
+                    dataset=dataset, method=method.name, seed=seed
                 ).output.summary
                 for seed in method.seeds
             ]
@@ -100,10 +101,17 @@ def rows_of(dataset):
 
 
 def tree_of(wildcards):
-    """What the manifest is made from; a set that is not there stops everything at once, with the expected tree."""
+    """What the manifest is made from; a set that is not there stops everything at once, with the expected tree.
+
+    An exception would reach the user with Snakemake's traceback of this function, so the message is printed here.
+    """
     if C.generated(wildcards.dataset) is not None:
         return "generated"
-    return checked(tree_fingerprint, C.spec(wildcards.dataset))
+    try:
+        return tree_fingerprint(C.spec(wildcards.dataset))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 # weights.smk
