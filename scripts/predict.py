@@ -1,4 +1,4 @@
-"""Rule `predict`: predictions of a method or floor on one split, and how many segments it used."""
+"""Rule `predict`: predictions of a method or floor on one split."""
 
 from typing import TYPE_CHECKING
 

@@ -23,6 +23,8 @@ with stage(snakemake):
         digest=snakemake.params.digest,
         threads=max([read_json(path)["threads"] for path in snakemake.input.records], default=available()),
     )
-    report = build_report([Path(path) for path in snakemake.input.scores], context)
+    report = build_report(
+        [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))], context
+    )
     figures = [Path(snakemake.input.panel), *map(Path, snakemake.input.curves)]
     write_report(report, figures, Path(snakemake.output.json), Path(snakemake.output.markdown))

@@ -227,12 +227,30 @@ def test_a_kill_in_the_middle_loses_nothing_and_a_new_image_costs_one_shard(fini
     manifest = json.loads((project.folder / "results" / "mine" / "manifest.json").read_text())
     assert len(manifest["splits"]["train"]) == 13
 
-    # another mask: pixels are counted again, no feature is computed (Snakemake runs the jobs between, which find it all)
+    # another mask: pixels are counted again, no feature is computed (the jobs between find everything there)
     masks = sorted((tmp_path / "mine" / "masks" / "val").iterdir())
     shutil.copy(masks[0], masks[1])
     text = project.done("eval_mine")
     assert "Counting pixels" in text
     assert {path.stat().st_ino for path in shards.rglob("train/*/whole-*/0*.h5")} == after
+
+
+def test_a_folder_without_labels_gives_segments_and_pictures(finished: Project, tmp_path: Path) -> None:
+    changes = {
+        "seeds": [0],
+        "floors": ["image-kmeans"],
+        "datasets": {"mine": {"layout": "folder", "root": str(tmp_path / "mine"), "backbone": "tiny"}},
+        "methods": {"alignseg": {"epochs": 1, "batch_size": 4, "hidden": 64}},
+        "clustering": {"k": 5},
+    }
+    project = Project(tmp_path / "p", merge(TINY, changes))
+    shutil.copytree(finished.folder / "results" / "demo" / "data" / "images", tmp_path / "mine" / "images")
+    project.done("eval_mine")
+    report = json.loads((project.folder / "results" / "mine" / "report.json").read_text())
+    assert report["rows"] == []
+    assert report["images"] == {"eval": 6, "train": 12}
+    with Image.open(project.folder / "results" / "mine" / "panel.png") as panel:
+        assert panel.height > 300
 
 
 def test_real_photographs_go_from_tree_to_report(real_data: Path, saliency_weights: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ kept; an interrupted extraction repeats at most one shard per job.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.bank.encode import encode
-from patchbank.bank.finish import present
+from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
 from patchbank.bank.record import make_record
 from patchbank.bank.writer import ShardWriter
@@ -149,8 +148,10 @@ def extract(
         try:
             fill(folder, content, {i: parts[i] for i in todo}, entries, vit, recipe, shapes, settings, threads)
         except OSError as error:
-            raise UserError(f"{folder} cannot be written ({error}); complete shards are kept, run again.") from error
-    write_json(out, {"folder": os.path.relpath(folder, Path(out).parent), "record": record})
+            raise UserError(
+                f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
+            ) from error
+    write_json(out, {"folder": pointed(folder, out), "record": record})
 
 
 def row_shapes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
         raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}. {AGAIN}")
     _join(folder, list(names))
     write_json(folder / "bank.json", {**record, "ids": ids})
-    write_json(pointer, {"bank": os.path.relpath(folder, Path(pointer).parent), "record": record})
+    write_json(pointer, {"bank": pointed(folder, pointer), "record": record})
 
 
 def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
@@ -51,17 +52,38 @@ def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
         return True
     recipe = folder.name.rsplit("-", 1)[0]
     for sibling in sorted(folder.parent.glob(f"{recipe}-*/{name}")):
-        if sibling.parent != folder and _complete(sibling, content, ids) and not damaged_rows(sibling):
+        if sibling.parent != folder and _complete(sibling, content, ids) and _sound(sibling):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).unlink(missing_ok=True)
-            try:
-                os.link(sibling, folder / name)
-            except OSError as error:
-                LOG.warning("%s cannot be linked (%s) and will be computed", sibling, error)
-                return False
-            LOG.info("%s: linked from %s", folder / name, sibling)
+            _link(sibling, folder / name)
+            LOG.info("%s: taken from %s", folder / name, sibling)
             return True
     return False
+
+
+def _sound(path: Path) -> bool:
+    """Whether all rows of a shard match their checksums."""
+    try:
+        return not damaged_rows(path)
+    except (OSError, KeyError, RuntimeError) as error:
+        LOG.warning("%s is damaged and not taken over (%s)", path, error)
+        return False
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none; the target appears at once."""
+    with atomic_path(target) as temporary:
+        temporary.unlink()
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def pointed(folder: Path, pointer: str | Path) -> str:
+    """How a pointer file names a bank's folder: relative to the pointer, or absolute where the bank's path is."""
+    if folder.is_absolute():
+        return str(folder)
+    return os.path.relpath(folder.resolve(), Path(pointer).parent.resolve())
 
 
 def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
@@ -72,7 +94,7 @@ def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
             if not shard.attrs.get("complete") or shard.attrs.get("content") != content:
                 return False
             return images_of(shard) == list(ids)
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
         LOG.warning("%s is not readable and will be computed again (%s)", path, error)
         return False
 

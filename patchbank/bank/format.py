@@ -37,7 +37,7 @@ from patchbank.errors import UserError
 from patchbank.files import digest, read_json
 
 FORMAT = 1
-AGAIN = "Extract again: snakemake --forcerun extract eval_<set> (complete shards are kept)."
+AGAIN = "Extract again: snakemake eval_<set> --forcerun extract (complete shards are kept, later stages run again)."
 """The way out of a bank that is not whole; Snakemake does not look into it by itself."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
 """Datasets of a row, in the order in which its checksum reads them."""

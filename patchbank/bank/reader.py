@@ -181,7 +181,7 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
                 places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*FIELDS, "crc")}
             # one map a shard, because each holds a file descriptor
             mapped = np.memmap(path, np.uint8, "r")
-        except OSError as error:
+        except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
             raise UserError(f"{path} is not readable ({error}); delete it. {AGAIN}") from None
         return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in places.items()}
 

@@ -103,13 +103,15 @@ def summarise(path: Path) -> dict[str, Any]:
     """Facts of a counts file: for segments how many there can be, and how many an image uses on labelled pixels.
 
     Returns:
-        ``images``; for methods that predict segments also ``segments`` (K) and ``used`` (as in the rows of a report).
+        ``images``; for methods that predict segments also ``segments`` (K) and ``used`` (as in the
+        rows of a report; None where no pixel is labelled).
     """
     file = CountsFile(path)
     summary: dict[str, Any] = {"images": len(file.images)}
     if "segments" in file:
         counts = file["segments"]
-        summary |= {"segments": counts.segments, "used": mean_used_segments(counts)}
+        used = mean_used_segments(counts)  # not a number where no pixel is labelled
+        summary |= {"segments": counts.segments, "used": used if np.isfinite(used) else None}
     return summary
 
 

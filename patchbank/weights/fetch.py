@@ -55,8 +55,8 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
     raise_problems(
         f"No weights for backbone {spec.name!r} ({spec.model}); tried {len(tried)} source(s)",
         tried or ["none is configured"],
-        f"Give a local file: snakemake ... --config 'backbones={{{spec.name}: {{file: PATH}}}}' "
-        "with PATH a .safetensors or .pth checkpoint.",
+        f"Give a local file: `file: PATH` under backbones: {spec.name}: in config.yaml, or for one run "
+        f"snakemake eval_<set> --config 'backbones={{{spec.name}: {{file: PATH}}}}', PATH a .safetensors or .pth.",
     )
 
 

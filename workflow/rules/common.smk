@@ -34,7 +34,7 @@ wildcard_constraints:
     method="[a-z0-9][a-z0-9_-]*",
     seed="[0-9]+",
     split="[A-Za-z0-9_]+",
-    recipe="[a-z]+",
+    recipe="[a-z][a-z0-9_]*",
     part="[0-9]+",
     parts="[0-9]+",
 
@@ -75,26 +75,25 @@ def segment_counts(dataset):
             ]
             found = [read_json(path) for path in made]
             counts.update(summary["segments"] for summary in found)
-            counts.add(
-                math.ceil(sum(summary["used"] for summary in found) / len(found))
-            )
+            used = [summary["used"] for summary in found if summary["used"] is not None]
+            if used:
+                counts.add(math.ceil(sum(used) / len(used)))
     return sorted(count for count in counts if count > 1)
 
 
-def rows_of(dataset):
-    """Names of all rows of a set's report: methods, then floors."""
-    floors = C.of(dataset)["floors"]
-    counts = (
-        segment_counts(dataset) if {"voronoi", "image-kmeans"} & set(floors) else []
-    )
+def fixed_rows(dataset):
+    """Names of the rows that are known before anything is predicted: methods and the floor of one segment."""
     names = [method.name for method in C.methods(dataset)]
-    names += ["single"] if "single" in floors else []
-    return names + [
-        f"{floor}-{q}"
-        for floor in ("voronoi", "image-kmeans")
-        if floor in floors
-        for q in counts
+    return names + (["single"] if "single" in C.of(dataset)["floors"] else [])
+
+
+def floor_rows(dataset):
+    """Names of the floors at the methods' numbers of segments."""
+    floors = [
+        name for name in ("voronoi", "image-kmeans") if name in C.of(dataset)["floors"]
     ]
+    counts = segment_counts(dataset) if floors else []
+    return [f"{floor}-{q}" for floor in floors for q in counts]
 
 
 # data.smk
@@ -190,7 +189,7 @@ def tables_of(wildcards):
 
 def panel_runs(dataset):
     """(row, seed) of the panel's columns: every method and the image-kmeans floor at the largest number of segments."""
-    floors = [name for name in rows_of(dataset) if name.startswith("image-kmeans-")]
+    floors = [name for name in floor_rows(dataset) if name.startswith("image-kmeans-")]
     shown = [*C.methods(dataset), *(C.floor(dataset, name) for name in floors[-1:])]
     return [(method, min(method.seeds)) for method in shown]
 

@@ -67,7 +67,10 @@ rule report:
         manifest="results/{dataset}/manifest.json",
         bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
         scores=lambda w: [
-            f"results/{w.dataset}/{name}/scores.json" for name in rows_of(w.dataset)
+            f"results/{w.dataset}/{name}/scores.json" for name in fixed_rows(w.dataset)
+        ],
+        floor_scores=lambda w: [
+            f"results/{w.dataset}/{name}/scores.json" for name in floor_rows(w.dataset)
         ],
         panel="results/{dataset}/panel.png",
         curves=curves_of,

@@ -1,0 +1,101 @@
+"""Crops: geometry, determinism, recipes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from patchbank.errors import UserError
+from patchbank.seeds import generator
+from patchbank.views.base import make_recipe
+from patchbank.views.geometry import RATIO, intersection, local_box, random_box
+
+SIZES = st.integers(1, 700)
+
+
+def picture(width: int = 60, height: int = 40) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+@given(SIZES, SIZES, st.integers(0, 1000), st.sampled_from([(0.05, 0.25), (0.5, 1.0), (1.0, 1.0)]))
+def test_a_crop_lies_inside_the_image(width: int, height: int, seed: int, scale: tuple[float, float]) -> None:
+    x0, y0, x1, y1 = random_box(generator(seed), width, height, scale)
+    assert 0 <= x0 < x1 <= width
+    assert 0 <= y0 < y1 <= height
+
+
+@given(st.integers(200, 700), st.integers(200, 700), st.integers(0, 1000))
+def test_area_and_ratio_of_a_crop_are_within_their_bounds(width: int, height: int, seed: int) -> None:
+    x0, y0, x1, y1 = random_box(generator(seed), width, height, (0.05, 0.25))
+    w, h = x1 - x0, y1 - y0
+    assert 0.045 <= w * h / (width * height) <= 0.26
+    assert RATIO[0] * 0.95 <= w / h <= RATIO[1] * 1.05
+
+
+def test_crops_are_spread_over_area_and_place() -> None:
+    boxes = np.array([random_box(generator(i), 400, 300, (0.05, 0.25)) for i in range(2000)])
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 120_000
+    assert abs(area.mean() - 0.15) < 0.005  # uniform between 0.05 and 0.25
+    assert abs(np.log((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])).mean()) < 0.02  # log-uniform
+    assert boxes[:, 0].min() == 0
+    assert boxes[:, 2].max() == 400
+
+
+@given(st.integers(30, 500), st.integers(30, 500), st.integers(0, 1000))
+def test_a_local_crop_meets_the_global_one(width: int, height: int, seed: int) -> None:
+    rng = generator(seed)
+    anchor = random_box(rng, width, height, (0.5, 1.0))
+    box = local_box(rng, width, height, (0.05, 0.25), anchor)
+    assert 0 <= box[0] < box[2] <= width
+    assert 0 <= box[1] < box[3] <= height
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    assert intersection(box, anchor) > min(math.floor(0.05 * width * height), area - 1)
+
+
+def test_an_overlap_that_cannot_be_reached_ends_with_the_centred_crop() -> None:
+    anchor = (300, 200, 400, 300)
+    box = local_box(generator(0), 400, 300, (0.01, 0.02), anchor)
+    assert intersection(box, anchor) == (box[2] - box[0]) * (box[3] - box[1])
+
+
+def test_intersection_by_hand() -> None:
+    assert intersection((0, 0, 4, 4), (2, 3, 9, 9)) == 2
+    assert intersection((0, 0, 4, 4), (4, 0, 9, 9)) == 0
+
+
+def test_multicrop_depends_on_seed_image_and_draw_only() -> None:
+    recipe = make_recipe("multicrop", {"size": 32, "draws": 3}, 16)
+    views = recipe.make(picture(), "a" * 16, 1)
+    assert views.pixels.shape == (3, 32, 32, 3)
+    again = make_recipe("multicrop", {"size": 32, "draws": 9}, 16).make(picture(), "a" * 16, 1)
+    np.testing.assert_array_equal(views.pixels, again.pixels)
+    for other in (recipe.make(picture(), "b" * 16, 1), recipe.make(picture(), "a" * 16, 2)):
+        assert not np.array_equal(views.boxes, other.boxes)
+    seeded = make_recipe("multicrop", {"size": 32, "seed": 1}, 16).make(picture(), "a" * 16, 1)
+    assert not np.array_equal(views.boxes, seeded.boxes)
+
+
+def test_a_view_is_its_box_resized() -> None:
+    views = make_recipe("multicrop", {"size": 32}, 16).make(picture(), "a" * 16, 0)
+    box = tuple(int(v) for v in views.boxes[2])
+    expected = picture().crop(box).resize((32, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(views.pixels[2], np.asarray(expected))
+
+
+def test_whole_squashes_and_rounds_to_the_patch() -> None:
+    recipe = make_recipe("whole", {"size": 320}, 14)
+    assert recipe.size == (322, 322)
+    views = recipe.make(picture(), "a" * 16, 0)
+    assert views.pixels.shape == (1, 322, 322, 3)
+    assert views.boxes.tolist() == [[0, 0, 60, 40]]
+
+
+def test_a_recipe_that_does_not_exist_is_named() -> None:
+    with pytest.raises(UserError, match="Recipe 'tiles' does not exist; recipes are multicrop, whole"):
+        make_recipe("tiles", {}, 14)
