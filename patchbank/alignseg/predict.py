@@ -28,8 +28,8 @@ from patchbank.progress import track
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
-_BLOCK_VALUES = 1 << 23
-"""Token values of one block of images (32 MB in float32)."""
+_BLOCK_VALUES = 1 << 21
+"""Token values of one block of images (8 MB in float32)."""
 
 
 def predict(

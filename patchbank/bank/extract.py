@@ -30,6 +30,7 @@ from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
+from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.threads import available
 from patchbank.views.base import RecipeProtocol, make_recipe
@@ -233,6 +234,7 @@ def fill(
                 pending.result()
             if shard != current:
                 shard_stack.close()
+                release()
                 samples = len(parts[shard]) * recipe.draws
                 writer = shard_stack.enter_context(ShardWriter(folder / shard_name(shard), content, samples, shapes))
                 current = shard

@@ -59,11 +59,13 @@ class Projection:
 
     def __call__(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Project (n, D) features to (n, d) float32."""
-        values: NDArray[Any] = (features.astype(np.float32) - self.shift) @ self.matrix
-        if self.normalise:
-            norm = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), EPSILON)
-            values = values / norm
-        return np.ascontiguousarray(values, dtype=np.float32)
+        values = np.empty((len(features), self.matrix.shape[1]), dtype=np.float32)
+        for start in range(0, len(features), BLOCK):
+            block = (features[start : start + BLOCK].astype(np.float32) - self.shift) @ self.matrix
+            if self.normalise:
+                block = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), EPSILON)
+            values[start : start + BLOCK] = block
+        return values
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` needs, for storage."""

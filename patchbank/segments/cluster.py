@@ -138,10 +138,14 @@ def _sample(
 ) -> NDArray[np.float32]:
     """Embeddings of the training segments (m, D); above `settings.sample` of them a random part of each image's."""
     with PredictionReader(prediction) as segments:
-        share = settings.sample / max(1, len(segments.images) * segments.variants["segments"])
-    kept = []
+        total = len(segments.images) * segments.variants["segments"]
+    share = settings.sample / max(1, total)
+    kept = np.empty((total, len(statistics.mean)), dtype=np.float32) if share >= 1 else None
+    parts, count = [], 0
     for image, embeddings, used in pool_segments(bank, prediction, statistics, settings.centre):
-        if share < 1:
-            used = used & (generator("segment-sample", seed, image).random(len(used)) < share)
-        kept.append(embeddings[used])
-    return np.concatenate(kept)
+        if kept is None:
+            parts.append(embeddings[used & (generator("segment-sample", seed, image).random(len(used)) < share)])
+            continue
+        kept[count : count + used.sum()] = embeddings[used]
+        count += int(used.sum())
+    return np.concatenate(parts) if kept is None else kept[:count]
