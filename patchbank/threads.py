@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -15,12 +16,17 @@ def available() -> int:
 def limit(requested: int | None = None) -> int:
     """Use at most `requested` threads (default: all that are available) from here on; return the number.
 
-    Call it before torch, faiss or NumPy are imported: they read the number once. Equal bits are promised at equal
-    thread counts only, so the number belongs into the record of a result.
+    Call it before torch and faiss are imported, which read how to wait once; where they are there already, they are
+    told the number. Equal bits are promised at equal thread counts only, so the number belongs into the record of a
+    result.
     """
     count = min(requested or available(), available())
     for name in VARIABLES:
         os.environ[name] = str(count)
     # waiting threads sleep instead of spinning: costs nothing alone, and a shared machine is not held up by barriers
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+    if "faiss" in sys.modules:
+        sys.modules["faiss"].omp_set_num_threads(count)
     return count
