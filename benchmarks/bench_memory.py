@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 from timing import as_a_stage, machine
 
-STAGES = ("extract", "train alignseg", "train kmeans", "predict kmeans", "segment clusters", "count")
+STAGES = (
+    "extract",
+    "train alignseg",
+    "train kmeans",
+    "predict alignseg",
+    "predict kmeans",
+    "segment clusters",
+    "count",
+)
 
 
 def make_world(folder: Path, images: int) -> None:
@@ -95,30 +103,20 @@ def run_stage(name: str, folder: Path) -> None:
             state_root=folder / "state",
             **common,
         )
-    elif name == "predict kmeans":
-        from patchbank.alignseg.predict import predict as predict_segments
-        from patchbank.kmeans.predict import predict
+    elif name.startswith("predict"):
+        import importlib
 
+        method = name.split()[1]
         for split in ("train", "val"):
-            arguments = {
-                "banks": {"whole": folder / f"{split}-whole.json"},
-                "dataset": "random",
-                "split": split,
+            importlib.import_module(f"patchbank.{method}.predict").predict(
+                banks={"whole": folder / f"{split}-whole.json"},
+                checkpoint=folder / f"{method}.safetensors",
+                settings=kmeans if method == "kmeans" else {},
+                dataset="random",
+                split=split,
+                method=method,
+                out=folder / f"{method}-{split}.h5",
                 **common,
-            }
-            predict_segments(
-                checkpoint=folder / "alignseg.safetensors",
-                settings={},
-                method="alignseg",
-                out=folder / f"alignseg-{split}.h5",
-                **arguments,
-            )
-            predict(
-                checkpoint=folder / "kmeans.safetensors",
-                settings=kmeans,
-                method="kmeans",
-                out=folder / f"kmeans-{split}.h5",
-                **arguments,
             )
     elif name == "segment clusters":
         from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments

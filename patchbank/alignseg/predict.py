@@ -22,6 +22,7 @@ from patchbank.alignseg.model import normalise
 from patchbank.alignseg.pooling import prepare_tokens
 from patchbank.bank.reader import open_bank
 from patchbank.errors import UserError
+from patchbank.memory import release
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 
@@ -100,6 +101,7 @@ def predict_segments(bank: Bank, head: Head, record: PredictionRecord, out: str 
             inverse_norms = prepare_tokens(stored, block, shift, scale)
             scores = segment_scores(model(block), block, inverse_norms)
             writer.write_scores("segments", start, scores.view(*scores.shape[:2], *grid).cpu().numpy())
+            release()
 
 
 def segment_scores(queries: Tensor, tokens: Tensor, inverse_norms: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from patchbank.errors import UserError
 
 Centre = Literal["none", "mean", "standardise"]
 EPSILON = 1e-12
-BLOCK = 8192
+BLOCK = 1024
 """Rows whose covariance is added at a time; bounds the memory of the float64 copy."""
 
 
