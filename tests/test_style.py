@@ -67,6 +67,14 @@ def test_files_stay_small_and_free_of_pickles_and_machine_paths() -> None:
         assert not re.search(r"(?<![\w.])/(work|farm|root)/", text) or name == "tests/test_style.py", name
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"`(docs/[a-z_]+\.md)`", text)
+        for target in named:
+            assert (page.parent / target).exists() or (ROOT / target).exists(), f"{page.name} names {target}"
+
+
 def test_the_golden_folder_is_complete() -> None:
     ours = ROOT / "tests" / "goldens"
     theirs = {path.name for path in Path(os.environ.get("PATCHBANK_GOLDENS") or ours).glob("*.npz")}
