@@ -87,13 +87,7 @@ LATER = {"train", "predict", "segment_clusters", "count", "score", "panel", "cur
 def test_a_change_of_code_reruns_what_depends_on_it(
     finished: Project, file: str, old: str, new: str, expected: dict[str, int] | None
 ) -> None:
-    path = finished.folder / file
-    before = path.read_text()
-    finished.edit(file, old, new)
-    try:
-        planned = finished.planned("all")
-    finally:
-        path.write_text(before)
+    planned = finished.planned_with(file, old, new)
     if expected is not None:
         assert planned == expected
     elif "protocols" in file:
@@ -125,13 +119,7 @@ def test_a_change_of_code_reruns_what_depends_on_it(
 def test_a_changed_setting_reruns_what_depends_on_it_only(
     finished: Project, file: str, old: str, new: str, first: str, untouched: set[str]
 ) -> None:
-    path = finished.folder / file
-    before = path.read_text()
-    finished.edit(file, old, new)
-    try:
-        planned = finished.planned("all")
-    finally:
-        path.write_text(before)
+    planned = finished.planned_with(file, old, new)
     assert first in planned
     assert not untouched & set(planned)
 

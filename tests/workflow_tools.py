@@ -90,6 +90,16 @@ class Project:
         found = {name: int(count) for name, count in re.findall(r"^([a-z_]+) +(\d+)$", table, flags=re.M)}
         return {name: count for name, count in found.items() if name != "total"}
 
+    def planned_with(self, file: str, old: str, new: str) -> dict[str, int]:
+        """Jobs that `all` would start after an edit of one file, which is taken back."""
+        path = self.folder / file
+        before = path.read_text()
+        self.edit(file, old, new)
+        try:
+            return self.planned("all")
+        finally:
+            path.write_text(before)
+
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in a file of the copy; it must be there."""
         path = self.folder / file

@@ -140,12 +140,11 @@ def _sample(
     with PredictionReader(prediction) as segments:
         total = len(segments.images) * segments.variants["segments"]
     share = settings.sample / max(1, total)
-    kept = np.empty((total, len(statistics.mean)), dtype=np.float32) if share >= 1 else None
-    parts, count = [], 0
+    kept, count = np.empty((total, len(statistics.mean)), dtype=np.float32), 0  # untouched rows take no memory
     for image, embeddings, used in pool_segments(bank, prediction, statistics, settings.centre):
-        if kept is None:
-            parts.append(embeddings[used & (generator("segment-sample", seed, image).random(len(used)) < share)])
-            continue
-        kept[count : count + used.sum()] = embeddings[used]
-        count += int(used.sum())
-    return np.concatenate(parts) if kept is None else kept[:count]
+        if share < 1:
+            used = used & (generator("segment-sample", seed, image).random(len(used)) < share)
+        chosen = embeddings[used]
+        kept[count : count + len(chosen)] = chosen
+        count += len(chosen)
+    return kept[:count]
