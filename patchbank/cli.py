@@ -1,15 +1,19 @@
-"""The command line: `patchbank verify PATH` and `patchbank info PATH`.
+"""The command line: `patchbank COMMAND ...`, also `python -m patchbank`; commands are files of `patchbank.commands`.
 
-A command calls the same function as the pipeline; bad input is one sentence on stderr and exit status 1.
+Bad input is one sentence on stderr and exit status 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import patchbank
+from patchbank import commands
 from patchbank.errors import UserError
 
 
@@ -26,27 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="patchbank", description=patchbank.__doc__)
     parser.add_argument("--version", action="version", version=f"patchbank {patchbank.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    where = "a bank's folder, its bank.json, or the pipeline's pointer, e.g. results/demo/bank/train-whole.json"
-    for name, run, text in (
-        ("verify", _verify, "read every row of a bank and compare its checksum"),
-        ("info", _info, "say what a bank holds"),
-    ):
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument("path", metavar="PATH", help=where)
-        command.set_defaults(run=run)
+    places: dict[str, Any] = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
+    for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
+        module = importlib.import_module(f"{commands.__name__}.{name}")
+        group, _, last = name.rpartition("_")
+        if group not in places:
+            shared = places[""].add_parser(group, help=f"commands about {group}")
+            places[group] = shared.add_subparsers(title="commands", required=True, metavar="COMMAND")
+        text = module.HELP
+        command = places[group].add_parser(last, help=text, description=text[0].upper() + text[1:] + ".")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
     return parser
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from patchbank.bank.verify import verify_bank
-
-    print(f"{verify_bank(options.path)} rows, all checksums match")
-    return 0
-
-
-def _info(options: argparse.Namespace) -> int:
-    from patchbank.bank.verify import describe_bank
-
-    print(describe_bank(options.path))
-    return 0

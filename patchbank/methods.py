@@ -1,15 +1,15 @@
 """What the pipeline has to know of a method before it runs: a few traits, declared in the method's own folder.
 
-A method is a folder of `patchbank` with `settings.py` (which declares ``TRAITS`` and ``resolve(own, shared)``),
-`predict.py` and, where it learns something, `train.py`. A third method is added by copying that shape; nothing here
-lists them.
+A method is a folder of `patchbank` with `settings.py` (which declares ``TRAITS`` and ``resolve(own, shared)``, and
+``recipes(settings)`` where the banks that it reads depend on its settings), `predict.py` and, where it learns
+something, `train.py`. A third method is added by copying that shape; nothing here lists them.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -25,7 +25,7 @@ class Traits:
     Attributes:
         kind: ``segments`` (ids inside one image, given dataset-wide ids by segment clusters) or ``classes``.
         trained: whether there is a `train.py`.
-        recipes: recipes of the bank that training reads.
+        recipes: recipes of the bank that training reads (unless `settings.recipes` says it for given settings).
         curves: whether `steps.csv` of training holds losses to draw.
         floor: whether rows are marked as a floor.
     """
@@ -73,4 +73,6 @@ def resolve(
     found = traits(folder)
     module = importlib.import_module(f"patchbank.{folder}.settings")
     settings = module.resolve(own, shared)
+    if hasattr(module, "recipes"):
+        found = replace(found, recipes=tuple(module.recipes(settings)))
     return make(name=name, folder=folder, settings=settings, seeds=tuple(seeds), traits=found)
