@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,12 @@ class Config:
         fit = spec.train_split if self.of(dataset)["fit"] == "train" else spec.eval_split
         return {"train": spec.train_split, "eval": spec.eval_split, "fit": fit}
 
+    def training_banks(self, dataset: str, method: Method, results: str = "results") -> dict[str, str]:
+        """Pointers of the banks that the training of a method reads, by recipe."""
+        splits = self.splits(dataset)
+        where = {r: splits["fit" if r == "whole" else "train"] for r in method.traits.recipes}
+        return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe, split in where.items()}
+
     def clusters(self, dataset: str) -> list[int]:
         """Numbers of clusters: the one of the protocols with K = classes first."""
         options = self.of(dataset)["clustering"]
@@ -221,7 +227,29 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 def default_config() -> Config:
     """The configuration that ships with the project."""
-    return Config(yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8")))
+    return read_config()
+
+
+def read_config(files: Sequence[str | Path] = (), changes: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that ships with the project, changed by `files` (YAML) and then by `changes`.
+
+    Raises:
+        UserError: for a file that is missing or not a YAML mapping, and for every wrong value.
+    """
+    values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    for file in files:
+        values = merge(values, _read_yaml(Path(file)))
+    return Config(merge(values, changes or {}))
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read as YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file} holds no keys; write them as in config.yaml.")
+    return values
 
 
 def as_plain(settings: Any) -> dict[str, Any]:

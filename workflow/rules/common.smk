@@ -154,12 +154,7 @@ def parts_of(wildcards):
 
 def training_banks(wildcards):
     """Pointers of the banks that training reads, by recipe."""
-    recipes = method_of(wildcards).traits.recipes
-    splits = C.splits(wildcards.dataset)
-    return {
-        r: pointer(wildcards.dataset, splits["fit" if r == "whole" else "train"], r)
-        for r in recipes
-    }
+    return C.training_banks(wildcards.dataset, method_of(wildcards))
 
 
 def trained_checkpoint(wildcards):

@@ -1,0 +1,114 @@
+"""`patchbank train METHOD --dataset SET --out DIR`: train a method from an existing bank, without the pipeline.
+
+    patchbank train alignseg --dataset msrc --out trained/msrc --seed 1 --set queries=8 --set epochs=20
+    patchbank train alignseg --bank results/msrc/bank/train-multicrop.json --statistics results/msrc/statistics.npz \
+        --out trained/msrc
+
+Settings are those of `config.yaml` for the set, changed by every `--config FILE` (as ``snakemake --configfile``) and
+then by every `--set KEY=VALUE` (a key of the method, a value in YAML). Banks and statistics are those of the pipeline
+below `--results`, unless they are named. DIR gets `checkpoint.safetensors`, `checkpoint.json`, `steps.csv`,
+`epochs.csv`, and below `.training` the state from which the same command goes on after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from patchbank.errors import UserError
+
+HELP = "train a method from an existing bank, without the pipeline"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained, on what, and where results go."""
+    parser.add_argument("method", metavar="METHOD", help="a name under `methods` of the configuration, e.g. alignseg")
+    parser.add_argument("--dataset", metavar="SET", help="set whose settings and banks are used; default: the bank's")
+    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for checkpoint and logs")
+    parser.add_argument("--seed", type=int, default=0, help="of the training (default 0)")
+    parser.add_argument("--config", metavar="FILE", action="append", default=[], help="changes of config.yaml")
+    parser.add_argument("--set", metavar="KEY=VALUE", dest="changes", action="append", default=[], help="one setting")
+    parser.add_argument("--results", metavar="DIR", default="results", help="the pipeline's folder (default results)")
+    parser.add_argument("--bank", metavar="PATH", dest="banks", action="append", default=[], help="a bank, as in info")
+    parser.add_argument("--statistics", metavar="FILE", type=Path, help="statistics.npz of the train bank")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train and say where the results are."""
+    import importlib
+    import logging
+
+    from patchbank import threads
+
+    threads.limit(options.threads)  # before torch is imported
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder, arguments = prepare(options)
+    importlib.import_module(f"patchbank.{folder}.train").train(**arguments)
+    print(f"{arguments['checkpoint']}, {arguments['steps_csv']}, {arguments['epochs_csv']}")
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The method's folder, and what its stage `train` is called with.
+
+    Raises:
+        UserError: for a set, method, setting, bank or file that does not exist.
+    """
+    from patchbank.settings import read_config
+
+    named = _by_recipe(options.banks)
+    dataset = options.dataset or next((record["dataset"] for _, record in named.values()), None)
+    known = read_config(options.config).datasets
+    if dataset not in known:
+        said = "No set is named" if dataset is None else f"The set {dataset!r} is not configured"
+        raise UserError(f"{said}; name one with --dataset: {', '.join(known)}.")
+    own = {"settings": {"methods": {options.method: _changes(options.changes)}}}
+    config = read_config(options.config, {"datasets": {dataset: own}} if options.changes else {})
+    method = config.method(dataset, options.method)
+    if not method.traits.trained:
+        raise UserError(f"{method.name} has no stage `train`: nothing of it is learned.")
+    banks = {
+        recipe: named[recipe][0] if recipe in named else Path(path)
+        for recipe, path in config.training_banks(dataset, method, options.results).items()
+    }
+    unused = [f"{path} (recipe {recipe})" for recipe, (path, _) in named.items() if recipe not in banks]
+    if unused:
+        raise UserError(f"{method.name} reads banks of {', '.join(banks)}, not {', '.join(unused)}.")
+    statistics = options.statistics or Path(options.results, dataset, "statistics.npz")
+    missing = [str(path) for path in (*banks.values(), statistics) if not path.exists()]
+    if missing:
+        raise UserError(f"{', '.join(missing)}: no such file; `snakemake {missing[0]}` makes it, or name another.")
+    return method.folder, {
+        "banks": banks,
+        "statistics": statistics,
+        "settings": method.settings,
+        "seed": options.seed,
+        "checkpoint": options.out / "checkpoint.safetensors",
+        "steps_csv": options.out / "steps.csv",
+        "epochs_csv": options.out / "epochs.csv",
+        "state_root": options.out / ".training",
+        "threads": options.threads,
+    }
+
+
+def _by_recipe(paths: Sequence[str]) -> dict[str, tuple[Path, Mapping[str, Any]]]:
+    """Named banks with their records, by recipe."""
+    if not paths:
+        return {}
+    from patchbank.bank.format import read_record
+
+    records = [(Path(path), read_record(path)[1]) for path in paths]
+    return {record["recipe"]["name"]: (path, record) for path, record in records}
+
+
+def _changes(assignments: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as a mapping; values are YAML."""
+    import yaml
+
+    wrong = [text for text in assignments if not text.partition("=")[1]]
+    if wrong:
+        raise UserError(f"--set {wrong[0]}: write KEY=VALUE, for example --set queries=8.")
+    return {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in assignments)}
