@@ -21,18 +21,19 @@ WEIGHT = 0.15
 """Weight of the patch loss in the published code."""
 
 
-def pair_crops(pairing: str, batch: int, local_crops: int) -> tuple[Tensor, Tensor]:
+def pair_crops(pairing: str, batch: int, local_crops: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Which local crop the losses compare with each global crop.
 
     Args:
         pairing: ``same_image``, or ``reference``: the published code reads crop-major rows as image-major ones.
         batch: number of images B.
         local_crops: number of local crops L of an image.
+        device: where the indices are made.
 
     Returns:
         image and local index, both (B, L) int64: pair (b, i) is local crop ``local[b, i]`` of ``image[b, i]``.
     """
-    b, i = torch.arange(batch)[:, None], torch.arange(local_crops)[None]
+    b, i = torch.arange(batch, device=device)[:, None], torch.arange(local_crops, device=device)[None]
     if pairing == "same_image":
         return b.expand(batch, local_crops), i.expand(batch, local_crops)
     row = b * local_crops + i

@@ -1,6 +1,7 @@
 """AdamW as published: betas .9 / .999, eps 1e-8, no weight decay on biases, 1-d parameters and queries.
 
-The learning rate is set once an epoch (`AlignSegSettings.learning_rate`); there is no warm-up and no clipping.
+The learning rate is set once an epoch (`AlignSegSettings.learning_rate`); there is no warm-up and no clipping. On a
+GPU it is a tensor there, so that a recorded step (`patchbank.alignseg.capture`) reads its present value.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ def build_optimiser(model: QueryDecoder, settings: AlignSegSettings) -> torch.op
         {"params": decayed, "weight_decay": float(settings.weight_decay)},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=float(settings.lr), betas=(0.9, 0.999), eps=1e-8, fused=True)
+    on_gpu = model.queries.device.type == "cuda"
+    rate = torch.tensor(float(settings.lr), device=model.queries.device) if on_gpu else float(settings.lr)
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=on_gpu)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Use `rate` from the next step on."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, model: QueryDecoder) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def batch_losses(model: QueryDecoder, crops: Crops, settings: AlignSegSettings) 
         settings: `pairing` and `pressure` are used.
     """
     batch, views, _ = crops.foreground.shape
-    image, local = (part.to(crops.tokens.device) for part in pair_crops(settings.pairing, batch, views - 1))
+    image, local = pair_crops(settings.pairing, batch, views - 1, crops.tokens.device)
     flat_queries = model(crops.tokens)
     flat_pooled, flat_mass, flat_means, cosines = assignment_pool(
         crops.tokens,

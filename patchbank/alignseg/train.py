@@ -20,22 +20,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 import patchbank
 from patchbank import threads as cpu_threads
 from patchbank.alignseg.batches import Batch, load_batches, plan_epoch, steps_per_epoch
+from patchbank.alignseg.capture import CapturedStep
 from patchbank.alignseg.foreground import ForegroundMasks
 from patchbank.alignseg.head import Centring, save_head
-from patchbank.alignseg.logs import write_logs
+from patchbank.alignseg.logs import StepLog, write_logs
 from patchbank.alignseg.model import QueryDecoder
 from patchbank.alignseg.optimiser import build_optimiser, set_learning_rate
 from patchbank.alignseg.pooling import prepare_tokens
@@ -53,6 +52,8 @@ if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
 LOG = logging.getLogger(__name__)
+_FETCH_EVERY = 50
+"""Steps whose losses are fetched from a GPU together."""
 
 
 def train(
@@ -189,43 +190,35 @@ class _Run:
         arguments = (images, self._bank.draws, settings.batch_size, self._seed)
         batches = [batch for epoch in range(first, settings.epochs) for batch in plan_epoch(*arguments, epoch)]
         masks = ForegroundMasks(self._bank, min(self._bank.draws, settings.epochs)) if settings.foreground else None
-        total = settings.epochs * steps_per_epoch(images, settings.batch_size)
-        LOG.info("AlignSeg: %d of %d steps on %s", len(batches), total, self._device)
-        started = time.perf_counter()
-        loaded = load_batches(self._bank, batches, self._device)
-        for batch, stored in track(loaded, "AlignSeg", unit="step", total=len(batches)):
+        in_epoch = steps_per_epoch(images, settings.batch_size)
+        LOG.info("AlignSeg: %d of %d steps on %s", len(batches), settings.epochs * in_epoch, self._device)
+        on_gpu = self._device.type == "cuda"
+        step = CapturedStep(self._step, self._device) if on_gpu else self._step
+        loaded = load_batches(self._bank, batches, masks, self._device)
+        log = StepLog(rows, _FETCH_EVERY if on_gpu else 1, self._place)
+        for batch, tokens, foreground in track(loaded, "AlignSeg", unit="step", total=len(batches)):
             rate = settings.learning_rate(batch.epoch)
-            values = self._step(batch, stored, masks, rate, len(rows))
-            now = time.perf_counter()
-            rows.append([len(rows), batch.epoch, rate, *values, len(batch.rows) / (now - started)])
-            started = now
+            if batch.index == 0:
+                set_learning_rate(self._optimiser, rate)
+            log.add(batch, rate, step(tokens, foreground))
             done = batch.epoch + 1
-            if batch.last and done % settings.checkpoint_every == 0 and done < settings.epochs:
+            if batch.last and (done % settings.checkpoint_every == 0 or done == settings.epochs):
+                log.fetch()
                 self._check_weights(batch)
-                self.state.save(self.model, self._optimiser, done, rows)
+                if done < settings.epochs:
+                    self.state.save(self.model, self._optimiser, done, log.rows)
             if on_step:
-                on_step(len(rows) - 1)
-        if batches:
-            self._check_weights(batches[-1])
-        return rows
+                on_step(batch.epoch * in_epoch + batch.index)
+        return log.rows
 
-    def _step(
-        self, batch: Batch, stored: torch.Tensor, masks: ForegroundMasks | None, rate: float, number: int
-    ) -> list[float]:
-        """One step; returns both losses, their sum, and used segments."""
-        shape = (len(batch.rows), self._bank.views, self._bank.tokens_per_view)
+    def _step(self, stored: Tensor, foreground: Tensor) -> Tensor:
+        """One step on stored tokens (b * V, N, D) and masks (b, V, N); the four values of `StepLog.add`."""
         inverse_norms = prepare_tokens(stored, self._tokens, self._shift, self._scale)
-        foreground = torch.from_numpy(masks(batch.rows) if masks else np.ones(shape, np.float32)).to(self._device)
-        losses = batch_losses(self.model, Crops(self._tokens, inverse_norms, foreground), self._settings)
-        scalars = [losses.patch, losses.query, losses.total, losses.used_segments]
-        values: list[float] = torch.stack(scalars).tolist()  # waits for a GPU once
-        if not math.isfinite(values[2]):
-            raise UserError(f"AlignSeg: the loss is {values[2]} at step {number}, {self._place(batch)}")
-        set_learning_rate(self._optimiser, rate)
+        losses = batch_losses(self.model, Crops(self._tokens, inverse_norms, foreground.float()), self._settings)
         self._optimiser.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
-        return values
+        return torch.stack([losses.patch, losses.query, losses.total, losses.used_segments]).detach()
 
     def _check_weights(self, batch: Batch) -> None:
         if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
