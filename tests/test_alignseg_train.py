@@ -2,10 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -221,33 +217,6 @@ def test_a_run_that_differs_does_not_take_the_state(tmp_path: Path) -> None:
     done = []
     run(tmp_path, small(), on_step=done.append)
     assert done[0] == 4
-
-
-SCRIPT = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_alignseg_train import run, small
-
-def stop(step):
-    if step == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-run(Path(sys.argv[2]), small(epochs=6, checkpoint_every=1), on_step=stop)
-"""
-
-
-@pytest.mark.slow
-def test_kill_9_and_resume(tmp_path: Path) -> None:
-    undisturbed = run(tmp_path / "undisturbed", small(epochs=6, checkpoint_every=1))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for at in (1, 8):
-        command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "killed"), str(at)]
-        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "head.safetensors").exists()
-    resumed = run(tmp_path / "killed", small(epochs=6, checkpoint_every=1))
-    assert resumed["head"].read_bytes() == undisturbed["head"].read_bytes()
-    assert untimed(resumed["steps"]) == untimed(undisturbed["steps"])
 
 
 def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_state(tmp_path: Path) -> None:
