@@ -1,8 +1,9 @@
 """What the pipeline has to know of a method before it runs: a few traits, declared in the method's own folder.
 
-A method is a folder of `patchbank` with `settings.py` (which declares ``TRAITS`` and ``resolve(own, shared)``, and
-``recipes(settings)`` where the banks that it reads depend on its settings), `predict.py` and, where it learns
-something, `train.py`. A third method is added by copying that shape; nothing here lists them.
+A method is a folder of `patchbank` with `settings.py`, `predict.py` and, where it learns something, `train.py`.
+`settings.py` declares ``TRAITS`` and ``resolve(own, shared)``, and where it needs them ``recipes(settings)`` (the banks
+that are read depend on the settings) and ``check_width(settings, width)`` (not every width of the tokens will do). A
+third method is added by copying that shape; nothing here lists them.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ def traits(folder: str) -> Traits:
 def method_folders() -> list[str]:
     """Folders of `patchbank` with a method, sorted."""
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py"))
+
+
+def check_width(folder: str, settings: Mapping[str, Any], width: int) -> None:
+    """Raise `UserError` when the method in `folder` cannot work with tokens of that width."""
+    module = importlib.import_module(f"patchbank.{folder}.settings")
+    if hasattr(module, "check_width"):
+        module.check_width(settings, width)
 
 
 def resolve(

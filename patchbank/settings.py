@@ -21,6 +21,7 @@ from patchbank.datasets.layouts import layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
+from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
@@ -120,8 +121,8 @@ class Config:
 
     def training_banks(self, dataset: str, method: Method, results: str = "results") -> dict[str, str]:
         """Pointers of the banks that the training of a method reads, by recipe."""
-        splits = self.splits(dataset)
-        where = {r: splits["fit" if r == "whole" else "train"] for r in method.traits.recipes}
+        splits, k_means = self.splits(dataset), method.traits.kind == "classes"
+        where = {r: splits["fit" if r == "whole" and k_means else "train"] for r in method.traits.recipes}
         return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe, split in where.items()}
 
     def clusters(self, dataset: str) -> list[int]:
@@ -190,9 +191,12 @@ class Config:
                 ProjectionSettings(**self.shared(name)["projection"])
                 layout(self.spec(name).layout)
                 crops = self.of(name)["recipes"]["multicrop"]
-                for key in ("global_scale", "local_scale"):
-                    if crops[key][0] > crops[key][1]:
-                        yield f"datasets.{name}: recipes.multicrop.{key} is {crops[key]}; the smaller bound comes first"
+                for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
+                    yield f"datasets.{name}: recipes.multicrop.{problem}"
+                width = self.backbone(backbone).width if backbone in self.values["backbones"] else None
+                if width is not None:
+                    for method in self.methods(name):
+                        methods.check_width(method.folder, method.settings, width)
             except UserError as error:
                 yield f"datasets.{name}: {error}"
 

@@ -55,6 +55,9 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
         (("datasets", "msrc", "layout"), "davis", "There is no layout 'davis'"),
         (("datasets", "msrc", "backbone"), "vgg", "datasets.msrc.backbone: 'vgg'"),
         (("datasets", "msrc", "settings"), {"seedz": [1]}, "datasets.msrc.settings"),
+        (("methods", "alignseg", "heads"), 5, "heads is 5, which does not divide the tokens' width 384"),
+        (("recipes", "multicrop", "local_scale"), [0.01, 0.05], "local_scale is [0.01, 0.05]; local crops must share"),
+        (("recipes", "multicrop", "global_scale"), [1.0, 0.5], "global_scale is [1.0, 0.5]; the smaller bound comes"),
         (("backbones", "dino_vits8", "sources"), [{"kind": "hub"}], "tag must be given"),
     ],
 )

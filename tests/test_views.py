@@ -99,3 +99,16 @@ def test_whole_squashes_and_rounds_to_the_patch() -> None:
 def test_a_recipe_that_does_not_exist_is_named() -> None:
     with pytest.raises(UserError, match="Recipe 'tiles' does not exist; recipes are multicrop, whole"):
         make_recipe("tiles", {}, 14)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"local_scale": (0.01, 0.05)}, r"local_scale is \[0.01, 0.05\]; local crops must share more than 0.05"),
+        ({"global_scale": (0.02, 0.04)}, r"global_scale is \[0.02, 0.04\]; local crops must share"),
+        ({"global_scale": (1.0, 0.5)}, r"global_scale is \[1.0, 0.5\]; the smaller bound comes first"),
+    ],
+)
+def test_crops_that_cannot_overlap_are_refused(settings: dict[str, tuple[float, float]], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        make_recipe("multicrop", settings, 14)

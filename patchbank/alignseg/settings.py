@@ -22,7 +22,7 @@ _CHOICES = {
     "decoder": ("stacked", "reference"),
     "pairing": ("same_image", "reference"),
     "centre": ("none", "mean", "standardise"),
-    "initial_queries": ("normal",),
+    "initial_queries": ("normal", "kmeans"),
 }
 _AT_LEAST = {"queries": 2, "heads": 1, "layers": 1, "hidden": 1, "epochs": 1, "batch_size": 1} | {
     "lr_step_epochs": 1,
@@ -51,7 +51,8 @@ class AlignSegSettings:
         lr_step_epochs: epochs between two decays of the learning rate.
         lr_gamma: factor of one decay, in (0, 1].
         checkpoint_every: epochs between two resumable states.
-        initial_queries: how queries start (``normal``: standard normal).
+        initial_queries: how queries start: ``normal`` (standard normal), or ``kmeans`` (in the directions of centroids
+            of train tokens).
     """
 
     queries: int = 5
@@ -104,6 +105,11 @@ class AlignSegSettings:
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings from the method's entry in the configuration."""
     return asdict(AlignSegSettings.from_mapping(own))
+
+
+def check_width(settings: Mapping[str, Any], width: int) -> None:
+    """Raise `UserError` when these settings do not fit tokens of that width; asked before anything is extracted."""
+    AlignSegSettings.from_mapping(settings).check_width(width)
 
 
 def _problem(name: str, value: Any) -> str | None:

@@ -34,6 +34,7 @@ from patchbank.alignseg.batches import Batch, load_batches, plan_epoch, steps_pe
 from patchbank.alignseg.capture import CapturedStep
 from patchbank.alignseg.foreground import ForegroundMasks
 from patchbank.alignseg.head import Centring, save_head
+from patchbank.alignseg.initial_queries import kmeans_queries
 from patchbank.alignseg.logs import StepLog, write_logs
 from patchbank.alignseg.model import QueryDecoder
 from patchbank.alignseg.optimiser import build_optimiser, set_learning_rate
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
 LOG = logging.getLogger(__name__)
-_FETCH_EVERY = 50
+FETCH_EVERY = 50
 """Steps whose losses are fetched from a GPU together."""
 
 
@@ -185,6 +186,9 @@ class _Run:
         """Train all epochs that are left; return the rows of the log."""
         settings, images = self._settings, len(self._bank.images)
         first, rows = self.state.restore(self.model, self._optimiser)
+        if first == 0 and settings.initial_queries == "kmeans":
+            queries = self.model.queries.data
+            queries.copy_(kmeans_queries(self._bank, queries, self._shift, self._scale, self._seed))
         if first:
             LOG.info("going on after epoch %d of %d (%s)", first - 1, settings.epochs, self.state.folder)
         arguments = (images, self._bank.draws, settings.batch_size, self._seed)
@@ -195,7 +199,7 @@ class _Run:
         on_gpu = self._device.type == "cuda"
         step = CapturedStep(self._step, self._device) if on_gpu else self._step
         loaded = load_batches(self._bank, batches, masks, self._device)
-        log = StepLog(rows, _FETCH_EVERY if on_gpu else 1, self._place)
+        log = StepLog(rows, FETCH_EVERY if on_gpu else 1, self._place)
         for batch, tokens, foreground in track(loaded, "AlignSeg", unit="step", total=len(batches)):
             rate = settings.learning_rate(batch.epoch)
             if batch.index == 0:

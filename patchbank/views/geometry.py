@@ -8,6 +8,7 @@ the largest central crop with the ratio clamped.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,6 +18,18 @@ TRIES = 10
 MAX_REDRAWS = 100
 """How often a local crop is redrawn for its overlap with the global one (the published loop has no bound)."""
 MIN_OVERLAP = 0.05
+
+
+def scale_problems(global_scale: Sequence[float], local_scale: Sequence[float]) -> Iterator[str]:
+    """What is wrong with the bounds of the crops' areas (shares of the image's), one sentence a problem."""
+    for name, scale in (("global_scale", global_scale), ("local_scale", local_scale)):
+        if scale[0] > scale[1]:
+            yield f"{name} is {list(scale)}; the smaller bound comes first"
+        elif scale[1] <= MIN_OVERLAP:
+            yield (
+                f"{name} is {list(scale)}; local crops must share more than {MIN_OVERLAP} of the image with the global"
+                f" one, so the larger bound has to be above {MIN_OVERLAP}"
+            )
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, scale: tuple[float, float]) -> Box:

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from patchbank.backbones.sizes import round_to_patch
+from patchbank.errors import UserError
 from patchbank.seeds import generator
 from patchbank.views.base import Views
-from patchbank.views.geometry import local_box, random_box
+from patchbank.views.geometry import local_box, random_box, scale_problems
 
 
 class Recipe:
@@ -27,6 +28,9 @@ class Recipe:
         local_crops: number of local crops.
         global_scale, local_scale: bounds of the crops' areas as a share of the image's.
         seed: seed of the draws.
+
+    Raises:
+        UserError: for bounds in the wrong order, or crops too small to overlap.
     """
 
     def __init__(
@@ -39,6 +43,8 @@ class Recipe:
         local_scale: tuple[float, float] = (0.05, 0.25),
         seed: int = 0,
     ) -> None:
+        if problems := list(scale_problems(global_scale, local_scale)):
+            raise UserError(f"Recipe multicrop: {'; '.join(problems)}.")
         side = round_to_patch(size, patch)
         self.draws, self.views, self.size = draws, 1 + local_crops, (side, side)
         self.global_scale = (global_scale[0], global_scale[1])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_WIDTHS = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
+_PLAIN_VIT = re.compile(rf"vit_({'|'.join(_WIDTHS)})_patch\d+_(?!plus)")
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,9 @@ class BackboneSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""
+
+    @property
+    def width(self) -> int | None:
+        """Width of the tokens where timm's name of the model tells it (importing timm takes seconds), else None."""
+        plain = _PLAIN_VIT.match(self.model)
+        return _WIDTHS[plain[1]] if plain else None
