@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,6 +127,16 @@ def test_floors_are_known_by_their_names() -> None:
 def test_clusters_start_with_the_number_of_classes() -> None:
     assert default_config().clusters("msrc") == [23, 300]
     assert default_config().splits("voc") == {"train": "trainaug", "eval": "val", "fit": "trainaug"}
+
+
+def test_training_reads_the_train_split_and_only_kmeans_the_one_it_is_fitted_on(values: dict[str, Any]) -> None:
+    values["fit"] = "val"
+    config = Config(values)
+    alignseg, kmeans = (config.method("msrc", name) for name in ("alignseg", "kmeans"))
+    assert config.training_banks("msrc", kmeans) == {"whole": "results/msrc/bank/val-whole.json"}
+    assert config.training_banks("voc", alignseg, "r") == {"multicrop": "r/voc/bank/trainaug-multicrop.json"}
+    whole = replace(alignseg, traits=replace(alignseg.traits, recipes=("whole",)))
+    assert config.training_banks("msrc", whole) == {"whole": "results/msrc/bank/train-whole.json"}
 
 
 def test_merging_keeps_what_is_not_changed() -> None:

@@ -7,7 +7,7 @@
 | `lr` | learning rate of the step |
 | `loss_patch`, `loss_query`, `loss` | the two losses and their sum |
 | `used_segments` | mean number of distinct best queries in a global crop |
-| `images_per_second` | images of the step / its wall time, reading included |
+| `images_per_second` | images of the step / its wall time, reading included; on a GPU the mean of a fetch (`StepLog`) |
 """
 
 from __future__ import annotations
