@@ -61,12 +61,13 @@ def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
     named = _by_recipe(options.banks)
     dataset = options.dataset or next((record["dataset"] for _, record in named.values()), None)
-    known = read_config(options.config).datasets
-    if dataset not in known:
+    config = read_config(options.config)
+    if dataset not in config.datasets:
         said = "No set is named" if dataset is None else f"The set {dataset!r} is not configured"
-        raise UserError(f"{said}; name one with --dataset: {', '.join(known)}.")
-    own = {"settings": {"methods": {options.method: _changes(options.changes)}}}
-    config = read_config(options.config, {"datasets": {dataset: own}} if options.changes else {})
+        raise UserError(f"{said}; name one with --dataset: {', '.join(config.datasets)}.")
+    if options.changes:
+        own = {"settings": {"methods": {options.method: _changes(options.changes)}}}
+        config = read_config(options.config, {"datasets": {dataset: own}})
     method = config.method(dataset, options.method)
     if not method.traits.trained:
         raise UserError(f"{method.name} has no stage `train`: nothing of it is learned.")
