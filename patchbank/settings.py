@@ -138,12 +138,13 @@ class Config:
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
         options = self.of(dataset)
+        shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
         found = []
         for name, entry in options["methods"].items():
             own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
             folder = str(entry.get("kind", name)).replace("-", "_")
             seeds = tuple(entry.get("seeds", options["seeds"]))
-            found.append(methods.resolve(name, folder, own, self.shared(dataset), seeds, Method))
+            found.append(methods.resolve(name, folder, own, shared, seeds, Method))
         return found
 
     def floor(self, dataset: str, name: str) -> Method:

@@ -70,22 +70,3 @@ def local_box(rng: np.random.Generator, width: int, height: int, scale: tuple[fl
     x = min(max(0, (anchor[0] + anchor[2] - w) // 2), width - w)
     y = min(max(0, (anchor[1] + anchor[3] - h) // 2), height - h)
     return x, y, x + w, y + h
-
-
-def multicrop_boxes(
-    rng: np.random.Generator,
-    size: tuple[int, int],
-    global_scale: tuple[float, float],
-    local_scale: tuple[float, float],
-    local_crops: int,
-) -> list[Box]:
-    """Boxes of one draw: the global crop, then the local ones that overlap it.
-
-    Args:
-        rng: source of randomness.
-        size: (width, height) of the image in pixels.
-        global_scale, local_scale: bounds of the crops' areas as a share of the image's.
-        local_crops: number of local crops.
-    """
-    anchor = random_box(rng, *size, global_scale)
-    return [anchor, *(local_box(rng, *size, local_scale, anchor) for _ in range(local_crops))]

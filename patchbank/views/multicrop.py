@@ -16,7 +16,7 @@ from patchbank.backbones.sizes import round_to_patch
 from patchbank.seeds import generator
 from patchbank.views.base import Views
 from patchbank.views.colour import distort
-from patchbank.views.geometry import multicrop_boxes
+from patchbank.views.geometry import Box, local_box, random_box
 
 
 class Recipe:
@@ -63,10 +63,15 @@ class Recipe:
             "augment": self.augment,
         }
 
+    def boxes(self, size: tuple[int, int], image_id: str, draw: int) -> list[Box]:
+        """Boxes of one draw of an image of `size` (width, height) in pixels: the global crop, then the local ones."""
+        rng = generator("multicrop", self.seed, image_id, draw)
+        anchor = random_box(rng, *size, self.global_scale)
+        return [anchor, *(local_box(rng, *size, self.local_scale, anchor) for _ in range(self.views - 1))]
+
     def make(self, image: Image.Image, image_id: str, draw: int) -> Views:
         """The global crop first, then the local ones."""
-        rng = generator("multicrop", self.seed, image_id, draw)
-        boxes = multicrop_boxes(rng, image.size, self.global_scale, self.local_scale, self.views - 1)
+        boxes = self.boxes(image.size, image_id, draw)
         target = (self.size[1], self.size[0])
         crops = [image.crop(box).resize(target, Image.Resampling.BILINEAR) for box in boxes]
         if self.augment:

@@ -153,13 +153,10 @@ def parts_of(wildcards):
 
 
 def training_banks(wildcards):
-    """Pointers of the banks that training reads, by recipe."""
-    recipes = method_of(wildcards).traits.recipes
-    splits = C.splits(wildcards.dataset)
-    return {
-        r: pointer(wildcards.dataset, splits["fit" if r == "whole" else "train"], r)
-        for r in recipes
-    }
+    """Pointers of the banks that training reads, by recipe: `fit` says where clusters come from, not heads."""
+    traits = method_of(wildcards).traits
+    split = C.splits(wildcards.dataset)["fit" if traits.floor else "train"]
+    return {r: pointer(wildcards.dataset, split, r) for r in traits.recipes}
 
 
 def trained_checkpoint(wildcards):
