@@ -109,7 +109,7 @@ def test_instances_and_images_without_masks(tmp_path: Path) -> None:
     blind = make_set(tmp_path, 3, masks=False)
     count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full")
     assert total(CountsFile(tmp_path / "c.npz")["segments"]) == 0
-    with pytest.raises(UserError, match="toy has no instance maps in split 'val'; take `objects` out"):
+    with pytest.raises(UserError, match="toy has no instance maps in split 'val', and protocol `objects` needs"):
         count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", label_kind="instance")
 
 

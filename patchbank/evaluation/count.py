@@ -74,8 +74,8 @@ def count_predictions(
         entries = _entries_of(reader, manifest)
         if label_kind == "instance" and not any(entry.instances for entry in entries):
             raise UserError(
-                f"{manifest.dataset} has no instance maps in split {reader.record.split!r}; take `objects` out of "
-                "`protocols`, which needs them."
+                f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
+                "needs them; take it out of `protocols`."
             )
         asked: Upsample = "bilinear" if preprocessing in SOFT else reader.record.upsample
         rules: dict[str, Upsample] = {
