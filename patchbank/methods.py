@@ -71,7 +71,7 @@ def resolve(
         name: how rows call it.
         folder: folder of `patchbank`.
         own: the entry's values.
-        shared: what every k-means of the set has in common (K, seeds, projection).
+        shared: what every k-means of the set has in common (K, seeds, projection), and the settings of `multicrop`.
         seeds: seeds of trainings.
         make: called with name, folder, settings, seeds and traits.
 

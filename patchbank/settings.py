@@ -120,10 +120,9 @@ class Config:
         return {"train": spec.train_split, "eval": spec.eval_split, "fit": fit}
 
     def training_banks(self, dataset: str, method: Method, results: str = "results") -> dict[str, str]:
-        """Pointers of the banks that the training of a method reads, by recipe."""
-        splits, k_means = self.splits(dataset), method.traits.kind == "classes"
-        where = {r: splits["fit" if r == "whole" and k_means else "train"] for r in method.traits.recipes}
-        return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe, split in where.items()}
+        """Pointers of the banks that training reads, by recipe: `fit` says where clusters come from, not heads."""
+        split = self.splits(dataset)["fit" if method.traits.floor else "train"]
+        return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe in method.traits.recipes}
 
     def clusters(self, dataset: str) -> list[int]:
         """Numbers of clusters: the one of the protocols with K = classes first."""
@@ -145,12 +144,13 @@ class Config:
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
         options = self.of(dataset)
+        shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
         found = []
         for name, entry in options["methods"].items():
             own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
             folder = str(entry.get("kind", name)).replace("-", "_")
             seeds = tuple(entry.get("seeds", options["seeds"]))
-            found.append(methods.resolve(name, folder, own, self.shared(dataset), seeds, Method))
+            found.append(methods.resolve(name, folder, own, shared, seeds, Method))
         return found
 
     def floor(self, dataset: str, name: str) -> Method:

@@ -1,4 +1,4 @@
-"""Rule `count`: count pixels by image, predicted segment and true class."""
+"""Rule `count`: count pixels by image, predicted segment and true class or instance."""
 
 from typing import TYPE_CHECKING
 
@@ -20,5 +20,6 @@ with stage(snakemake):
         Path(snakemake.output.counts),
         snakemake.params.preprocessing,
         workers=snakemake.threads,
+        label_kind=snakemake.params.label_kind,
     )
     write_json(snakemake.output.summary, summarise(Path(snakemake.output.counts)))

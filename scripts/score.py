@@ -16,6 +16,7 @@ with stage(snakemake):
 
     method = snakemake.params.method
     tables = list(snakemake.input.get("tables", []))
+    instances = list(snakemake.input.get("instances", []))
     context = ScoreContext(
         dataset=snakemake.wildcards.dataset,
         method=method["name"],
@@ -35,5 +36,6 @@ with stage(snakemake):
         dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),
         dict(zip(seeds, map(Path, tables), strict=True)) if tables else None,
         context,
+        dict(zip(seeds, map(Path, instances), strict=True)) if instances else None,
     )
     write_json(snakemake.output[0], scores)

@@ -147,6 +147,14 @@ def test_folder_without_splits_or_labels(tmp_path: Path) -> None:
     assert names(folder(tmp_path)) == {"train": expected, "val": expected}
 
 
+def test_instances_need_no_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "images/train/a.jpg", "images/val/b.jpg", "instances/val/b.png", "masks/val/b.png")
+    assert names(folder(tmp_path)) == {
+        "train": [["images/train/a.jpg", None, None]],
+        "val": [["images/val/b.jpg", None, "instances/val/b.png"]],
+    }
+
+
 def test_folder_keeps_files_of_unknown_kind_so_that_the_scan_names_them(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.heic")
     assert [item[0] for item in names(folder(tmp_path))["val"]] == ["images/a.jpg", "images/b.heic"]

@@ -107,9 +107,29 @@ def test_instances_and_images_without_masks(tmp_path: Path) -> None:
     assert total(found) == sum(entry.width * entry.height for entry in manifest.entries("val"))
 
     blind = make_set(tmp_path, 3, masks=False)
-    for kind in ("class", "instance"):
-        count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", label_kind=kind)
-        assert total(CountsFile(tmp_path / "c.npz")["segments"]) == 0
+    count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full")
+    assert total(CountsFile(tmp_path / "c.npz")["segments"]) == 0
+    with pytest.raises(UserError, match="toy has no instance maps in split 'val', and protocol `objects` needs"):
+        count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", label_kind="instance")
+
+
+def test_objects_are_compared_by_soft_assignments_whatever_the_methods_own_rule(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 2)
+    scores = write_predictions(tmp_path / "p.h5", manifest, {"segments": 4, "k65-s0": 65}, "nearest")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "objects_256", label_kind="instance")
+    file = CountsFile(tmp_path / "c.npz")
+    assert (file.preprocessing, file["segments"].upsample) == ("objects_256", "bilinear")
+    assert file["k65-s0"].upsample.startswith("nearest instead of bilinear")
+    expected, plain = np.zeros((2, 4, 4), np.int64)
+    for entry, values in zip(manifest.entries("val"), torch.from_numpy(scores["segments"]), strict=True):
+        mask = Image.open(tmp_path / str(entry.instances)).resize((256, 256), Image.Resampling.NEAREST)
+        truth = np.asarray(mask)
+        for table, maps in ((expected, values.softmax(0)), (plain, values)):
+            up = F.interpolate(maps[None], size=(256, 256), mode="bilinear", align_corners=False)
+            np.add.at(table, (up[0].argmax(0).numpy(), truth), 1)
+    found = confusion(file["segments"])
+    assert np.abs(found - expected).sum() < 200  # float16 scores move a few of 131,072 pixels
+    assert np.abs(found - plain).sum() > 2000  # the softmax is taken before, not after
 
 
 def test_errors_leave_no_file(tmp_path: Path) -> None:

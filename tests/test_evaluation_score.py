@@ -139,12 +139,30 @@ def test_absent_classes_are_null_where_they_do_not_enter(tmp_path: Path) -> None
     assert rows_of(result, "hungarian_iou")[0]["per_class"] == [100.0, 100.0, 0.0]
 
 
-def test_instances_are_scored_by_objects_only(tmp_path: Path) -> None:
-    counts = replace(random_counts(0, Q), label_kind="instance")
-    save_counts(tmp_path / "c.npz", {"segments": counts})
-    result = score_method({0: tmp_path / "c.npz"}, None, CONTEXT)
-    assert [(row["protocol"], row["variant"]) for row in result["rows"]] == [("objects", "fg_ari"), ("objects", "mbo")]
-    assert rows_of(result, "objects", "mbo")[0]["per_class"] == [None, None, None]
+def test_instances_are_scored_by_objects_at_its_own_preprocessing(tmp_path: Path) -> None:
+    counts, tables, _ = write_segments(tmp_path, (0, 1))
+    instances = {}
+    for training in counts:
+        found = replace(random_counts(training, Q), label_kind="instance", preprocessing="objects_256")
+        instances[training] = tmp_path / f"i{training}.npz"
+        save_counts(instances[training], {"segments": found})
+    result = score_method(counts, tables, CONTEXT, instances)
+    classes = score_method(counts, tables, CONTEXT)
+    assert result["rows"][:-2] == classes["rows"]
+    assert result["matching"] == classes["matching"]
+    rows = result["rows"][-2:]
+    assert [(row["protocol"], row["variant"]) for row in rows] == [("objects", "fg_ari"), ("objects", "mbo")]
+    for row in rows:
+        assert (row["preprocessing"], row["per_class"], row["k"], row["miou"]["n"]) == (
+            "objects_256",
+            [None, None, None],
+            None,
+            2,
+        )
+    wrong = replace(random_counts(0, Q), label_kind="instance")
+    save_counts(tmp_path / "wrong.npz", {"segments": wrong})
+    with pytest.raises(ValueError, match="objects: counts at full, expected objects_256"):
+        score_method({0: counts[0]}, None, CONTEXT, {0: tmp_path / "wrong.npz"})
 
 
 def test_no_labels_no_rows(tmp_path: Path) -> None:

@@ -99,6 +99,8 @@ def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
     notes = build_notes(sort_rows(rows), shared_draws=True)
     assert any(note.startswith("Shared draws: the training seeds 0-2 of alignseg") for note in notes)
     assert not any(note.startswith("Shared draws") for note in build_notes(rows, shared_draws=False))
+    own = [{**row, "settings": {"tokens_from": "whole"}} for row in rows]
+    assert not any(note.startswith("Shared draws") for note in build_notes(own, shared_draws=True))
     assert any("asked for K = 300 under `overcluster` and used 88" in note for note in notes)
     assert sum("asked for K" in note for note in notes) == 1
     assert any("probe used labels of the val split" in note for note in notes)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from patchbank.errors import UserError
 from patchbank.seeds import generator
+from patchbank.views import geometry
 from patchbank.views.base import make_recipe
-from patchbank.views.geometry import RATIO, intersection, local_box, random_box
+from patchbank.views.geometry import MAX_REDRAWS, RATIO, intersection, local_box, random_box
 
 SIZES = st.integers(1, 700)
 
@@ -62,6 +63,32 @@ def test_an_overlap_that_cannot_be_reached_ends_with_the_centred_crop() -> None:
     anchor = (300, 200, 400, 300)
     box = local_box(generator(0), 400, 300, (0.01, 0.02), anchor)
     assert intersection(box, anchor) == (box[2] - box[0]) * (box[3] - box[1])
+
+
+def test_a_local_crop_is_redrawn_until_it_shares_more_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchor = (0, 0, 100, 100)
+    apart, exact, enough = (150, 0, 180, 30), (90, 0, 110, 50), (90, 0, 110, 51)  # 0, 500 and 510 of 500 pixels
+    for draws, expected in (([apart, exact, enough], enough), ([enough, apart], enough)):
+        waiting = iter(draws)
+        monkeypatch.setattr(geometry, "random_box", lambda *_, w=waiting: next(w))
+        assert local_box(generator(0), 100, 100, (0.05, 0.25), anchor) == expected
+
+
+def test_redraws_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(geometry, "random_box", lambda *_: drawn.append(1) or (380, 280, 400, 300))
+    assert local_box(generator(0), 400, 300, (0.05, 0.25), (0, 0, 200, 100)) == (90, 40, 110, 60)
+    assert len(drawn) == MAX_REDRAWS
+
+
+@pytest.mark.parametrize(
+    ("size", "box"), [((300, 30), (130, 0, 170, 30)), ((30, 300), (0, 130, 30, 170)), ((1, 1), (0, 0, 1, 1))]
+)
+def test_where_no_try_fits_the_largest_central_crop_is_taken(
+    size: tuple[int, int], box: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(geometry, "TRIES", 0)
+    assert random_box(generator(0), *size, (0.5, 1.0)) == box
 
 
 def test_intersection_by_hand() -> None:

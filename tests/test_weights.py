@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import pickle
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +38,38 @@ def state() -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in build_model(MODEL).state_dict().items()}
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "pth", "teacher", "state_dict"])
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+SHAPES: dict[str, Callable[[dict[str, torch.Tensor]], dict[str, Any]]] = {
+    "plain": dict,
+    # the full checkpoint of DINO's training, with its command line
+    "full": lambda state: {
+        "student": {"module.backbone.cls_token": torch.zeros(1), "module.head.last_layer.weight_g": torch.zeros(2)},
+        "teacher": {**prefixed(state, "backbone."), "head.last_layer.weight": torch.zeros(2)},
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1}]},
+        "args": argparse.Namespace(arch="vit_tiny", patch_size=16),
+        "epoch": 3,
+    },
+    "student": lambda state: {"student": {**prefixed(state, "module.backbone."), "module.head.x": torch.zeros(2)}},
+    "flat": lambda state: {**prefixed(state, "teacher.backbone."), "student.backbone.cls_token": torch.zeros(2)},
+    "wrapped": lambda state: {"state_dict": prefixed(state, "module."), "epoch": 3},
+    "alignseg": lambda state: {
+        "state_dict": {**prefixed(state, "backbone."), "clsQueries.weight": torch.zeros(5, 192)},
+        "net": "alignseg",
+    },
+    "classifier": lambda state: {"model": {**state, "head.weight": torch.zeros(2), "head.bias": torch.zeros(2)}},
+}
+
+
+@pytest.mark.parametrize("kind", ["safetensors", *SHAPES])
 def test_local_files_of_every_published_shape(kind: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
     if kind == "safetensors":
         save_file(state, path)
-    elif kind == "teacher":
-        prefixed = {f"backbone.{name}": value for name, value in state.items()}
-        torch.save({"teacher": {**prefixed, "head.last_layer.weight": torch.zeros(2)}, "epoch": 3}, path)
-    elif kind == "state_dict":
-        torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
     else:
-        torch.save(state, path)
+        torch.save(SHAPES[kind](state), path)
     fetch_weights(spec({"kind": "file", "path": str(path)}), tmp_path / "o.safetensors", tmp_path / "o.json")
     stored = load_weights(tmp_path / "o.safetensors")
     assert set(stored) == set(state)

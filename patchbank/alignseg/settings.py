@@ -23,7 +23,10 @@ _CHOICES = {
     "pairing": ("same_image", "reference"),
     "centre": ("none", "mean", "standardise"),
     "initial_queries": ("normal", "kmeans"),
+    "tokens_from": ("crops", "whole"),
 }
+_CROPS = ("size", "local_crops", "global_scale", "local_scale")
+"""What `crops` takes over from recipe `multicrop`."""
 _AT_LEAST = {"queries": 2, "heads": 1, "layers": 1, "hidden": 1, "epochs": 1, "batch_size": 1} | {
     "lr_step_epochs": 1,
     "checkpoint_every": 1,
@@ -53,6 +56,9 @@ class AlignSegSettings:
         checkpoint_every: epochs between two resumable states.
         initial_queries: how queries start: ``normal`` (standard normal), or ``kmeans`` (in the directions of centroids
             of train tokens).
+        tokens_from: ``crops`` reads a `multicrop` bank, ``whole`` cuts its crops out of whole-image tokens.
+        crops: geometry of the crops of ``tokens_from="whole"``, those settings of recipe `multicrop` that shape a
+            box; None otherwise.
     """
 
     queries: int = 5
@@ -72,6 +78,8 @@ class AlignSegSettings:
     lr_gamma: float = 0.5
     checkpoint_every: int = 2
     initial_queries: str = "normal"
+    tokens_from: str = "crops"
+    crops: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one sentence."""
@@ -104,6 +112,10 @@ class AlignSegSettings:
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings from the method's entry in the configuration."""
+    if "crops" in own:
+        raise UserError("AlignSeg settings: crops follows from recipes.multicrop; change it there.")
+    if own.get("tokens_from") == "whole":
+        own = {**own, "crops": {key: shared["multicrop"][key] for key in _CROPS}}
     return asdict(AlignSegSettings.from_mapping(own))
 
 
@@ -112,10 +124,18 @@ def check_width(settings: Mapping[str, Any], width: int) -> None:
     AlignSegSettings.from_mapping(settings).check_width(width)
 
 
+def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Recipes of the banks that training with these settings reads."""
+    return ("whole",) if settings["tokens_from"] == "whole" else ("multicrop",)
+
+
 def _problem(name: str, value: Any) -> str | None:
     if name in _CHOICES:
         options = _CHOICES[name]
         return None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"
+    if name == "crops":
+        whole = value is None or (isinstance(value, Mapping) and set(value) == set(_CROPS))
+        return None if whole else f"{name} is {value!r}, it must give {', '.join(_CROPS)}"
     if name == "foreground":
         return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"
     if name in _AT_LEAST:

@@ -1,8 +1,9 @@
-"""Stage `train`: an AlignSeg head from a `multicrop` bank and the statistics of the train split.
+"""Stage `train`: an AlignSeg head from a bank and the statistics of the train split.
 
 | in | what |
 |---|---|
 | bank `multicrop` | tokens (samples, V, N, D), view 0 the global crop, the others local; `cls_attention` |
+| or bank `whole` | tokens (images, 1, N, D) from which crops are cut (`tokens_from: whole`), see `feature_crops` |
 | statistics | mean and standard deviation of the train split's tokens |
 
 | out | what |
@@ -72,7 +73,7 @@ def train(
     """The stage, from files to files.
 
     Args:
-        banks: recipe -> bank; `multicrop` is read.
+        banks: recipe -> bank; `multicrop` is read, or `whole` with ``tokens_from="whole"``.
         statistics: `.npz` of the statistics stage.
         settings: fields of `AlignSegSettings`.
         seed: covers initial values and order.
@@ -81,10 +82,11 @@ def train(
         state_root: folder for resumable states.
         threads: CPU threads, default all.
     """
+    options = AlignSegSettings.from_mapping(settings)
     train_head(
-        open_bank(banks["multicrop"]),
+        _training_bank(banks, options, seed),
         Statistics.load(statistics),
-        AlignSegSettings.from_mapping(settings),
+        options,
         seed,
         checkpoint,
         steps_csv,
@@ -139,6 +141,14 @@ def train_head(
     write_logs(rows, steps_csv, epochs_csv)
     save_head(checkpoint, run.model, settings, centring, record)
     run.state.remove()
+
+
+def _training_bank(banks: Mapping[str, Path], settings: AlignSegSettings, seed: int) -> Bank:
+    if settings.tokens_from == "crops":
+        return open_bank(banks["multicrop"])
+    from patchbank.alignseg.feature_crops import FeatureCrops  # torchvision takes a second to import
+
+    return FeatureCrops(open_bank(banks["whole"]), settings, seed)
 
 
 def _origin(

@@ -7,7 +7,8 @@ Each mask is decoded once for all variants. Worker threads are used and not proc
 lock, nothing has to be pickled, and a Snakemake script need not be importable by its children. Predictions are read
 block by block in the main thread, so memory does not grow with the number of images (except by the counts
 themselves). The result does not depend on the number of workers.
-An image without a mask has no counts.
+An image without a mask has no counts. Counts of instances (`label_kind`) are a file of their own, made by the same
+stage for protocols that need them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from patchbank.errors import UserError, raise_problems
 from patchbank.evaluation.counts import (
@@ -33,7 +35,7 @@ from patchbank.evaluation.counts import (
     mean_used_segments,
     save_counts,
 )
-from patchbank.evaluation.preprocessing import Upsample, frame
+from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
 from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
 from patchbank.threads import available
@@ -65,13 +67,20 @@ def count_predictions(
         label_kind: compare with class labels or with instance ids.
 
     Raises:
-        UserError: an image of the prediction is not in the manifest, an unknown preprocessing, or a bad mask.
+        UserError: an image of the prediction is not in the manifest, an unknown preprocessing, a bad mask, or
+            instances are asked for and no image has any.
     """
     with PredictionReader(prediction_path) as reader:
         entries = _entries_of(reader, manifest)
+        if label_kind == "instance" and not any(entry.instances for entry in entries):
+            raise UserError(
+                f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
+                "needs them; take it out of `protocols`."
+            )
+        asked: Upsample = "bilinear" if preprocessing in SOFT else reader.record.upsample
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
-            name: "bilinear" if reader.record.upsample == "bilinear" and k <= MAX_SCORES else "nearest"
+            name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
             for name, k in reader.variants.items()
         }
         count_one = partial(
@@ -88,7 +97,7 @@ def count_predictions(
             blocks = list(range(0, len(entries), BLOCK))
             for start in track(blocks, f"count {reader.record.dataset}", "block"):
                 block = entries[start : start + BLOCK]
-                grids = _read_grids(reader, rules, start, start + len(block))
+                grids = _read_grids(reader, rules, preprocessing in SOFT, start, start + len(block))
                 for triples in pool.map(count_one, block, grids):
                     for name, triple in triples.items():
                         found[name].append(triple)
@@ -96,7 +105,7 @@ def count_predictions(
             name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
             for name, triples in found.items()
         }
-        save_counts(out_path, {name: replace(c, upsample=_said(rules[name], reader)) for name, c in variants.items()})
+        save_counts(out_path, {name: replace(c, upsample=_said(rules[name], asked)) for name, c in variants.items()})
 
 
 def summarise(path: Path) -> dict[str, Any]:
@@ -115,9 +124,8 @@ def summarise(path: Path) -> dict[str, Any]:
     return summary
 
 
-def _said(rule: Upsample, reader: PredictionReader) -> str:
-    """The rule that was used, with a word where the record asked for another one."""
-    asked = reader.record.upsample
+def _said(rule: Upsample, asked: Upsample) -> str:
+    """The rule that was used, with a word where another one was asked for."""
     return rule if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
 
 
@@ -133,13 +141,16 @@ def _entries_of(reader: PredictionReader, manifest: Manifest) -> list[Entry]:
 
 
 def _read_grids(
-    reader: PredictionReader, rules: Mapping[str, Upsample], start: int, stop: int
+    reader: PredictionReader, rules: Mapping[str, Upsample], soft: bool, start: int, stop: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """One dict of grids (ids or scores by variant) for each image of the block."""
+    """One dict of grids (ids, scores, or where `soft` their softmax, by variant) for each image of the block."""
     read: dict[str, NDArray[Any]] = {}
     for name, rule in rules.items():
         scores = reader.scores(name, start, stop) if rule == "bilinear" else None
-        read[name] = reader.labels(name, start, stop) if scores is None else scores
+        if scores is None:
+            read[name] = reader.labels(name, start, stop)
+        else:
+            read[name] = softmax(scores, axis=1) if soft else scores
     return ({name: grids[i] for name, grids in read.items()} for i in range(stop - start))
 
 

@@ -6,8 +6,10 @@
 | `squash_320` | torch nearest, short side 320, the proportion of the model's input | grid to that size |
 | `short_320_center` | PIL nearest, short side 320, centre crop 320x320 | grid to the uncropped size, same crop |
 | `full` | the raw mask | grid to the raw size |
+| `objects_256` | PIL nearest to 256x256 | softmax over segments on the grid, bilinear to 256x256, then argmax |
 
-Sources: AlignSeg and Leopart (the first), TransFGU (the second), STEGO (the third). Predictions are those of the
+Sources: AlignSeg and Leopart (the first), TransFGU (the second), STEGO (the third), AlignSeg on MOVi (the last, used
+by protocol `objects` alone). Predictions are those of the
 whole image squashed to the model's input size, stored on its patch grid; `short_320_center` compares them inside
 STEGO's crop and does not run the model on the crop.
 
@@ -34,6 +36,9 @@ from patchbank.errors import UserError
 Index = NDArray[np.int64]
 Size = tuple[int, int]
 Upsample = Literal["nearest", "bilinear"]
+
+SOFT = ("objects_256",)
+"""Variants that compare soft assignments: the softmax of the scores, bilinear whatever the method's own rule."""
 
 BAND = 64
 """Rows that bilinear upsampling computes at a time, so that full-size masks need no (K, H, W) array."""
@@ -144,11 +149,16 @@ def _full(shape: Size, input_size: Size) -> Frame:
     return Frame(np.arange(shape[0]), np.arange(shape[1]), shape)
 
 
+def _objects_256(shape: Size, input_size: Size) -> Frame:
+    return Frame(pil_nearest(shape[0], 256), pil_nearest(shape[1], 256), (256, 256))
+
+
 VARIANTS: dict[str, Callable[[Size, Size], Frame]] = {
     "squash_448_100": _squash_448_100,
     "squash_320": _squash_320,
     "short_320_center": _short_320_center,
     "full": _full,
+    "objects_256": _objects_256,
 }
 
 

@@ -1,8 +1,9 @@
 """Stage `score`: protocols applied to the counts of one method, aggregated over trainings and k-means seeds.
 
-Inputs: a counts file for each training seed; for methods that predict segments also the table of segment clusters of
-each training seed (`.npz`: int32 (n, Q) arrays named `k{asked K}-s{k-means seed}`, `tables` their names, `k_used`
-the K of each; optional `points`, the training segments that k-means was fitted on).
+Inputs: a counts file for each training seed, and one of instances where a protocol needs it; for methods that predict
+segments also the table of segment clusters of each training seed (`.npz`: int32 (n, Q) arrays named
+`k{asked K}-s{k-means seed}`, `tables` their names, `k_used` the K of each; optional `points`, the training segments
+that k-means was fitted on).
 Output: `{"rows": [...], "matching": {...} | null}`, the fields of a row as in "Names in report.json" of the protocols;
 all scores in percent, mean and standard deviation (ddof 1, null for one run) over runs = trainings x k-means seeds.
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +58,7 @@ class _Run:
 
     training: int
     label_kind: str
+    preprocessing: str
     upsample: str
     used: float
     asked: int | None = None
@@ -73,7 +76,10 @@ class _Group:
 
 
 def score_method(
-    counts: Mapping[int, Path], tables: Mapping[int, Path] | None, context: ScoreContext
+    counts: Mapping[int, Path],
+    tables: Mapping[int, Path] | None,
+    context: ScoreContext,
+    instances: Mapping[int, Path] | None = None,
 ) -> dict[str, Any]:
     """Score one method on one set.
 
@@ -82,6 +88,7 @@ def score_method(
         tables: training seed -> table of segment clusters; None for methods that predict classes, or where only the
             `image` protocols are wanted.
         context: what the rows say, and the protocols.
+        instances: training seed -> counts file of instances, for the protocols that need it.
 
     Returns:
         JSON values `{"rows": [...], "matching": {...} | None}`; no rows and None where no pixel is labelled.
@@ -93,11 +100,14 @@ def score_method(
     wanted = [protocols.get(name) for name in context.protocols]
     groups: dict[tuple[str, int | None], _Group] = {}
     matching: dict[str, Any] | None = None
-    for run, found in _runs(counts, tables, context):
+    for run, found in chain(_runs(counts, tables, context), _runs(instances or {}, None, context)):
         if not len(found.count):
             continue
         for protocol in wanted:
             if protocol.labels == run.label_kind and _takes(protocol.clusters, run, context):
+                expected = protocol.preprocessing or context.preprocessing
+                if run.preprocessing != expected:
+                    raise ValueError(f"{protocol.name}: counts at {run.preprocessing}, expected {expected}.")
                 group = groups.setdefault((protocol.name, run.asked), _Group())
                 group.runs.append(run)
                 for variant, score in protocol.evaluate(found).items():
@@ -116,16 +126,14 @@ def _runs(
     """Every run with its counts, one in memory at a time, ordered by training seed, K and k-means seed."""
     for training in sorted(counts):
         file = CountsFile(counts[training])
-        if file.preprocessing != context.preprocessing:
-            raise ValueError(f"{counts[training]}: {file.preprocessing}, expected {context.preprocessing}.")
         if context.kind == "classes":
             for k, seed, name in _ordered(list(file)):
                 found = _checked(file[name], counts[training], context)
-                facts = (file.label_kind, found.upsample, mean_used_segments(found))
+                facts = (file.label_kind, file.preprocessing, found.upsample, mean_used_segments(found))
                 yield _Run(training, *facts, k, seed, found.segments), found
             continue
         own = _checked(file["segments"], counts[training], context)
-        facts = (file.label_kind, own.upsample, mean_used_segments(own))
+        facts = (file.label_kind, file.preprocessing, own.upsample, mean_used_segments(own))
         yield _Run(training, *facts), own
         if tables is not None and file.label_kind == "class" and len(own.count):
             arrays = read_npz(tables[training])
@@ -181,7 +189,7 @@ def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> d
         "variant": variant,
         "k": None if per_image else runs[0].asked,
         "k_used": [] if per_image else sorted({run.k_used for run in runs if run.k_used is not None}),
-        "preprocessing": context.preprocessing,
+        "preprocessing": runs[0].preprocessing,
         "fit": context.fit,
         "segments": float(np.mean([run.used for run in runs])),
         "settings": dict(context.settings),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.report.notes import beats, floors_of
-from patchbank.report.protocols import HEADLINE, MEANING, order
+from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
 from patchbank.report.rows import Row, mean_of, runs_of, trained
 from patchbank.report.text import (
     NOTHING,
@@ -127,7 +127,8 @@ def _headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     lines: list[str] = []
     for row in headline_rows(rows):
         runs = runs_of(row["miou"])
-        line = f"**{name_of(row)}: {score_text(row['miou']).rsplit(' (', 1)[0]} mIoU** under `{row['protocol']}`"
+        score = f"{score_text(row['miou']).rsplit(' (', 1)[0]} {score_name(row['protocol'], row['variant'])}"
+        line = f"**{name_of(row)}: {score}** under `{row['protocol']}`"
         line += f" (mean of {runs} runs)." if runs > 1 else " (one run)."
         floor = strongest(row, rows)
         if floor:
@@ -154,7 +155,7 @@ def _setting(report: Mapping[str, Any]) -> list[str]:
 
 
 def _protocol_section(protocol: str, rows: Sequence[Row], report: Mapping[str, Any]) -> list[str]:
-    header = list(HEADER)
+    header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
     lines = [score_cells(row, _row_note(row, report)) for row in rows]
     for name in ("note", "variant", "accuracy", "K (used)"):
         column = header.index(name)

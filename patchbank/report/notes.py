@@ -137,7 +137,8 @@ def _few_seeds(rows: Sequence[Row]) -> list[str]:
 def _shared_draws(rows: Sequence[Row]) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in trained(rows):
-        seeds.setdefault(row["method"], set()).update(row["seeds"].get("training") or ())
+        if row["settings"].get("tokens_from") != "whole":  # such crops are drawn by each training for itself
+            seeds.setdefault(row["method"], set()).update(row["seeds"].get("training") or ())
     return [
         f"Shared draws: the training seeds {numbers(sorted(found))} of {method} read the same stored views, so the "
         "spread over seeds leaves out the spread over draws."

@@ -38,8 +38,15 @@ MEANING = {
 }
 """One sentence for each protocol id, in the order of the tables."""
 
-VARIANTS = ("", "precision", "iou", "without_first")
+VARIANTS = ("", "precision", "iou", "without_first", "fg_ari", "mbo")
 """Variants in the order of the tables."""
+
+
+def score_name(protocol: str, variant: str | None = None) -> str:
+    """What the score of a protocol is called: mIoU, and for `objects` what its variant says (without one: score)."""
+    if protocol != "objects":
+        return "mIoU"
+    return {"fg_ari": "FG-ARI", "mbo": "mBO"}.get(variant or "", "score")
 
 
 def order(protocol: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from patchbank.files import read_json
 from patchbank.report.markdown import READING, table
-from patchbank.report.protocols import MEANING, order
+from patchbank.report.protocols import MEANING, order, score_name
 from patchbank.report.rows import mean_of
 from patchbank.report.text import NOTHING, k_text, mark, name_of, percent, score_text, seeds_text
 
@@ -85,7 +85,8 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
         parts += ["## Scores", READING]
     for protocol in sorted({row["protocol"] for row in rows}, key=order):
         chosen = [row for row in rows if row["protocol"] == protocol]
-        header = ["dataset", "method", "variant", "mIoU ± std (n)", "accuracy", "segments", "K (used)", "seeds"]
+        score = f"{score_name(protocol)} ± std (n)"
+        header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds"]
         header.append("floor or ceiling")
         parts += [f"### `{protocol}`", *([MEANING[protocol]] if protocol in MEANING else [])]
         parts.append(table(header, map(_cells, chosen)))

@@ -53,7 +53,8 @@ def make_recipe(name: str, settings: Mapping[str, Any], patch: int) -> RecipePro
     Raises:
         UserError: for a name that is no recipe, or settings that the recipe does not have.
     """
-    known = sorted(m.name for m in pkgutil.iter_modules(patchbank.views.__path__) if m.name not in ("base", "geometry"))
+    found = {module.name for module in pkgutil.iter_modules(patchbank.views.__path__)}
+    known = sorted(found - {"base", "colour", "geometry"})
     if name not in known:
         raise UserError(f"Recipe {name!r} does not exist; recipes are {', '.join(known)}.")
     module = importlib.import_module(f"patchbank.views.{name}")

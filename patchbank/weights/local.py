@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,12 +24,15 @@ def load(source: Mapping[str, Any], model: str) -> tuple[dict[str, torch.Tensor]
     path = Path(str(source["path"])).expanduser()
     if not path.is_file():
         raise UserError(f"{path} does not exist")
-    state = clean_backbone_keys(_read(path))
+    try:
+        state = clean_backbone_keys(_read(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     record = {"source": str(path), "source_sha256": sha256_file(path), "licence": str(source.get("licence", "unknown"))}
     return state, record
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -36,14 +40,13 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         try:
             return dict(load_file(str(path)))
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is not a safetensors file ({error})") from error
+            raise UserError(f"not a safetensors file ({error})") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # full training checkpoints of DINO carry their command line; a Namespace is plain values
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read without executing pickles ({str(error).splitlines()[0]})") from error
-    for key in ("teacher", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise UserError(f"{path} holds no plain dictionary of tensors")
+        raise UserError(f"cannot be read without executing pickles ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise UserError("holds no dictionary of weights")
     return content

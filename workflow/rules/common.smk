@@ -9,6 +9,7 @@ from patchbank.bank.format import shard_count
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.devices import cuda_present
 from patchbank.errors import UserError
+from patchbank.evaluation import protocols
 from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
 from patchbank.settings import Config, as_plain
@@ -33,6 +34,7 @@ wildcard_constraints:
     backbone="|".join(C.values["backbones"]),
     method="[a-z0-9][a-z0-9_-]*",
     seed="[0-9]+",
+    labels="(-instance)?",
     split="[A-Za-z0-9_]+",
     recipe="[a-z][a-z0-9_]*",
     part="[0-9]+",
@@ -65,11 +67,13 @@ def method_of(wildcards):
 def segment_counts(dataset):
     """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up."""
     counts = set()
+    only_instances = instance_protocols(dataset) and not C.spec(dataset).classes
+    labels = "-instance" if only_instances else ""
     for method in C.methods(dataset):
         if method.traits.kind == "segments":
             made = [
                 checkpoints.count.get(
-                    dataset=dataset, method=method.name, seed=seed
+                    dataset=dataset, method=method.name, seed=seed, labels=labels
                 ).output.summary
                 for seed in method.seeds
             ]
@@ -165,6 +169,29 @@ def trained_checkpoint(wildcards):
 
 
 # evaluation.smk
+
+
+def instance_protocols(dataset):
+    """Protocols of a set that compare instances instead of classes."""
+    found = [protocols.get(name) for name in C.of(dataset)["protocols"]]
+    return [protocol for protocol in found if protocol.labels == "instance"]
+
+
+def count_preprocessing(wildcards):
+    """Classes are compared as the configuration says, instances as their protocol says."""
+    own = instance_protocols(wildcards.dataset) if wildcards.labels else []
+    return own[0].preprocessing if own else C.of(wildcards.dataset)["preprocessing"]
+
+
+def instance_counts_of(wildcards):
+    """Counts of instances of every seed, where a protocol asks for them."""
+    if not instance_protocols(wildcards.dataset):
+        return []
+    return expand(
+        "results/{dataset}/{method}/seed{seed}/counts-instance.npz",
+        seed=method_of(wildcards).seeds,
+        allow_missing=True,
+    )
 
 
 def tables_of(wildcards):

@@ -1,4 +1,5 @@
-# Evaluation: pixels are counted once, every protocol is a reduction of the counts.
+# Evaluation: pixels are counted once, every protocol is a reduction of the counts. Protocols of instances have counts
+# of their own, counts-instance.npz (wildcard labels: "" or "-instance").
 
 
 checkpoint count:
@@ -6,12 +7,12 @@ checkpoint count:
         manifest="results/{dataset}/manifest.json",
         prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
     output:
-        counts="results/{dataset}/{method}/seed{seed}/counts.npz",
-        summary="results/{dataset}/{method}/seed{seed}/counts.json",
+        counts="results/{dataset}/{method}/seed{seed}/counts{labels}.npz",
+        summary="results/{dataset}/{method}/seed{seed}/counts{labels}.json",
     log:
-        "results/logs/{dataset}/count-{method}-seed{seed}.log",
+        "results/logs/{dataset}/count-{method}-seed{seed}{labels}.log",
     benchmark:
-        "results/benchmarks/{dataset}/count-{method}-seed{seed}.tsv"
+        "results/benchmarks/{dataset}/count-{method}-seed{seed}{labels}.tsv"
     conda:
         "../../envs/patchbank.yaml"
     threads: 2
@@ -19,7 +20,8 @@ checkpoint count:
         mem_mb=2000,
     params:
         code=code("count", "patchbank.evaluation.count"),
-        preprocessing=lambda w: C.of(w.dataset)["preprocessing"],
+        preprocessing=count_preprocessing,
+        label_kind=lambda w: "instance" if w.labels else "class",
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -35,6 +37,7 @@ rule score:
             allow_missing=True,
         ),
         tables=tables_of,
+        instances=instance_counts_of,
     output:
         "results/{dataset}/{method}/scores.json",
     log:

@@ -2,7 +2,7 @@
 
 `images/<split>/*` with masks of the same stem in `masks/<split>/*` and, where there are any, instance maps in
 `instances/<split>/*`. Without sub-folders (`images/*`) the same pictures serve as train and eval split. A set without
-class names is unlabelled, and `masks/` is not read.
+class names is unlabelled, and `masks/` is not read; instance maps are, for protocols that need no classes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _items(spec: DatasetSpec, split: str) -> list[Item]:
         raise missing_tree(spec, EXPECTED_TREE, f"{spec.root / 'images' / split} holds no picture.")
     masks = by_stem(_files(spec, "masks", split)) if spec.classes else None
     folder = spec.root / "instances" / split
-    instances = by_stem(list_files(folder)) if spec.classes and folder.is_dir() else None
+    instances = by_stem(list_files(folder)) if folder.is_dir() else None
     stems = by_stem(images)
     if masks is not None:
         _check_pairs(spec, split, stems, masks)

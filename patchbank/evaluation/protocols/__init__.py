@@ -5,6 +5,7 @@ The file's name is the protocol's id (spec/protocols.md), and it defines
 - `CLUSTERS`: which segments it scores: ``"image"`` (ids of one image, any number), ``"classes"`` (one cluster per
   class, K = number of classes) or ``"more"`` (more clusters than classes);
 - `LABELS`: the label kind it needs, ``"class"`` or ``"instance"``;
+- `PREPROCESSING`, only where it has one of its own, at which it is always scored, whatever the configuration says;
 - `evaluate(counts) -> dict[str, Score]`: its scores by variant (``""`` where there is one only).
 
 Files are found by name, so `patchbank.fingerprint` cannot see them from an import: a fingerprint of the score stage
@@ -32,6 +33,7 @@ class Protocol:
     clusters: Literal["image", "classes", "more"]
     labels: LabelKind
     evaluate: Callable[[Counts], dict[str, Score]]
+    preprocessing: str | None = None
 
 
 def names() -> list[str]:
@@ -53,4 +55,5 @@ def get(name: str) -> Protocol:
     if name not in names():
         raise UserError(f"protocol is {name!r}; choose one of {', '.join(names())}.")
     module = importlib.import_module(f"{__name__}.{name}")
-    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate)
+    own = getattr(module, "PREPROCESSING", None)
+    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own)

@@ -6,6 +6,8 @@ and 1 where that denominator is not positive.
 Variant `mbo`: mean over all labels present, INCLUDING label 0, of the best IoU with any segment (all pixels).
 Both are means over scenes; a scene without labels is not scored.
 
+Always compared at `objects_256`: soft assignments upsampled bilinearly to 256x256, then argmax.
+
 Source: AlignSeg's evaluation code (golden `object_metrics`). Needs counts of instances; it has no mIoU, the row's
 score is the variant.
 """
@@ -19,6 +21,7 @@ from patchbank.evaluation.measures import Floats, Ints, Score, mean, pairwise_io
 
 CLUSTERS = "image"
 LABELS = "instance"
+PREPROCESSING = "objects_256"
 
 
 def evaluate(counts: Counts) -> dict[str, Score]:
