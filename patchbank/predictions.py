@@ -7,6 +7,7 @@ One HDF5 file per (dataset, split, method, seed), written atomically:
 | `image` | (n,) | S16 | content ids of the images, in manifest order |
 | `<variant>/scores` | (n, K, h, w) | float16 | per-patch scores before any softmax, relative to the best (0) |
 | `<variant>/labels` | (n, h, w) | uint16 | instead of `scores` where K > 64 |
+| `metric` | (D, d) | float32 | optional: what the method wants segments to be clustered by |
 | attributes | | | `format`, `record` (JSON: dataset, split, method, kind, settings, seed, upsample, input_size) |
 
 `kind` is ``segments`` (ids mean something inside their image only) or ``classes`` (ids mean the same everywhere).
@@ -60,6 +61,8 @@ class PredictionWriter:
         images: content ids, one row each.
         variants: number of segments or clusters K of each variant.
         grid: (h, w) of the patch grid.
+        metric: (D, d) learned projection of segment embeddings (mean centred token of unit length), instead of the
+            configured one; None where the method learned none.
     """
 
     def __init__(
@@ -69,8 +72,9 @@ class PredictionWriter:
         images: Sequence[str],
         variants: Mapping[str, int],
         grid: tuple[int, int],
+        metric: NDArray[np.float32] | None = None,
     ) -> None:
-        self._atomic = atomic_path(path)
+        self._atomic, self._metric = atomic_path(path), metric
         self._record, self._images, self._variants, self._grid = record, list(images), dict(variants), grid
 
     def __enter__(self) -> PredictionWriter:
@@ -78,6 +82,8 @@ class PredictionWriter:
         self._file.attrs["format"] = FORMAT
         self._file.attrs["record"] = json.dumps(asdict(self._record), sort_keys=True)
         self._file.create_dataset("image", data=np.array(self._images, dtype="S16"))
+        if self._metric is not None:
+            self._file.create_dataset("metric", data=self._metric)
         n = len(self._images)
         for name, k in self._variants.items():
             group = self._file.create_group(name)
@@ -127,7 +133,9 @@ class PredictionReader:
         fields["input_size"] = tuple(fields["input_size"])
         self.record = PredictionRecord(**fields)
         self.images: list[str] = [i.decode() for i in self._file["image"][:]]
-        self.variants: dict[str, int] = {name: int(g.attrs["k"]) for name, g in self._file.items() if name != "image"}
+        groups = {name: found for name, found in self._file.items() if isinstance(found, h5py.Group)}
+        self.variants: dict[str, int] = {name: int(group.attrs["k"]) for name, group in groups.items()}
+        self.metric: NDArray[np.float32] | None = self._file["metric"][:] if "metric" in self._file else None
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """A trained head on disk: the decoder, its settings, and the statistics that its tokens are centred with.
 
 A checkpoint (`patchbank.checkpoints.store`) holds the decoder's parameters as ``decoder/<name>`` and, unless
-``centre`` is ``none``, ``centre/mean`` (D,) and for ``standardise`` ``centre/std`` (D,), float64. So a prediction needs
-no other file of the training run.
+``centre`` is ``none``, ``centre/mean`` (D,) and for ``standardise`` ``centre/std`` (D,), float64; with a metric also
+``metric`` (D, d) float32. So a prediction needs no other file of the training run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from patchbank.alignseg.grouping import group
 from patchbank.alignseg.model import QueryDecoder
 from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.checkpoints.reference import read_reference, shape_settings, write_reference
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from patchbank.bank.statistics import Statistics
 
 METHOD = "alignseg"
-_DECODER, _CENTRE = "decoder/", "centre/"
+_DECODER, _CENTRE, _METRIC = "decoder/", "centre/", "metric"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,13 @@ class Head:
     settings: AlignSegSettings
     centring: Centring
     record: Mapping[str, Any]
+    metric: Tensor | None = None
+
+    def scores(self, tokens: Tensor, inverse_norms: Tensor) -> Tensor:
+        """Scores (C, Q, N) of centred tokens (C, N, D) of inverse length (C, N) with the segments of their image."""
+        options = self.settings
+        metric = None if self.metric is None else self.metric.to(tokens.device)
+        return group(tokens, inverse_norms, self.model(tokens), options.refine, metric, options.merge_above)
 
 
 def save_head(
@@ -80,12 +88,15 @@ def save_head(
     settings: AlignSegSettings,
     centring: Centring,
     record: Mapping[str, Any],
+    metric: Tensor | None = None,
 ) -> None:
     """Write a head; `record` adds where it comes from (seed, backbone, bank, ...)."""
     tensors = {_DECODER + name: value for name, value in model.state_dict().items()}
     for name, value in (("mean", centring.mean), ("std", centring.std)):
         if value is not None:
             tensors[_CENTRE + name] = value
+    if metric is not None:
+        tensors[_METRIC] = metric
     save_checkpoint(path, tensors, {**record, "method": METHOD, "dim": model.dim, "settings": asdict(settings)})
 
 
@@ -103,10 +114,12 @@ def load_head(path: str | Path) -> Head:
     expected = {_DECODER + name: value for name, value in model.state_dict().items()}
     statistics = {"none": (), "mean": ("mean",), "standardise": ("mean", "std")}[settings.centre]
     expected |= {_CENTRE + name: torch.empty(model.dim) for name in statistics}
+    if settings.metric != "none":
+        expected[_METRIC] = torch.empty(model.dim, settings.metric_dims)
     check_keys(path, tensors, expected)
     model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
     centring = Centring(tensors.get(_CENTRE + "mean"), tensors.get(_CENTRE + "std"))
-    return Head(model.eval(), settings, centring, record)
+    return Head(model.eval(), settings, centring, record, tensors.get(_METRIC))
 
 
 def check_backbone(head: Head, found: Mapping[str, Any], path: str | Path) -> None:

@@ -1,8 +1,8 @@
 """Stage `predict`: segments of every image of a split, from its `whole` bank and a trained head.
 
-Per image: tokens -> queries -> cosine of every token with every query, stored as `scores` (n, Q, h, w). The segment of
-a patch is the query with the largest cosine; it goes to pixels by nearest neighbour. Segment ids mean something inside
-their image only.
+Per image: tokens -> queries -> cosine of every token with every query, stored as `scores` (n, Q, h, w), after the
+test-time steps of the head's settings (`patchbank.alignseg.grouping`). The segment of a patch is the query with
+the largest cosine; it goes to pixels by nearest neighbour. Segment ids mean something inside their image only.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from patchbank import threads as cpu_threads
 from patchbank.alignseg.head import Head, check_backbone, load_head
-from patchbank.alignseg.model import normalise
 from patchbank.alignseg.pooling import prepare_tokens
 from patchbank.bank.reader import open_bank
 from patchbank.errors import UserError
@@ -87,23 +85,19 @@ def predict_segments(bank: Bank, head: Head, record: PredictionRecord, out: str 
         raise UserError(f"The head reads tokens of width {head.model.dim}, the bank's have {bank.dim}.")
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(automatic if device == "auto" else device)
-    model = head.model.to(place)
+    head.model.to(place)
     shift, scale = head.centring.shift_and_scale(place)
     images, grid = len(bank.images), bank.grid
     size = max(1, _BLOCK_VALUES // (bank.tokens_per_view * bank.dim))
     tokens = torch.empty((min(size, images), bank.tokens_per_view, bank.dim), device=place)
-    writer = PredictionWriter(out, record, bank.images, {"segments": head.settings.queries}, grid)
+    metric = None if head.metric is None else head.metric.numpy()
+    writer = PredictionWriter(out, record, bank.images, {"segments": head.settings.queries}, grid, metric)
     with writer, torch.no_grad():
         for start in track(range(0, images, size), f"predict {record.split}", unit="block"):
             rows = np.arange(start, min(start + size, images)) * bank.draws
             stored = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"][:, 0])
             block = tokens[: len(rows)]
             inverse_norms = prepare_tokens(stored, block, shift, scale)
-            scores = segment_scores(model(block), block, inverse_norms)
+            scores = head.scores(block, inverse_norms)
             writer.write_scores("segments", start, scores.view(*scores.shape[:2], *grid).cpu().numpy())
             release()
-
-
-def segment_scores(queries: Tensor, tokens: Tensor, inverse_norms: Tensor) -> Tensor:
-    """Cosines (C, Q, N) of queries (C, Q, D) with tokens (C, N, D) of inverse length (C, N)."""
-    return torch.bmm(normalise(queries), tokens.transpose(1, 2)) * inverse_norms[:, None]

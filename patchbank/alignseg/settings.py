@@ -24,12 +24,15 @@ _CHOICES = {
     "centre": ("none", "mean", "standardise"),
     "initial_queries": ("normal", "kmeans"),
     "tokens_from": ("crops", "whole"),
+    "metric": ("none", "discriminant"),
 }
 _CROPS = ("size", "local_crops", "global_scale", "local_scale")
 """What `crops` takes over from recipe `multicrop`."""
 _AT_LEAST = {"queries": 2, "heads": 1, "layers": 1, "hidden": 1, "epochs": 1, "batch_size": 1} | {
     "lr_step_epochs": 1,
     "checkpoint_every": 1,
+    "refine": 0,
+    "metric_dims": 1,
 }
 
 
@@ -56,6 +59,12 @@ class AlignSegSettings:
         checkpoint_every: epochs between two resumable states.
         initial_queries: how queries start: ``normal`` (standard normal), or ``kmeans`` (in the directions of centroids
             of train tokens).
+        refine: k-means steps inside the image that move the queries at test time; 0 is published (`grouping`).
+        metric: ``discriminant`` learns without labels in which directions segments differ, divides images and clusters
+            segments by them (`metric`); ``none`` is published.
+        metric_dims: number of those directions.
+        metric_shrink: share of the mean variance inside segments that is added to every direction.
+        merge_above: segments of an image whose mean directions have a higher cosine are one; 1 merges none.
         tokens_from: ``crops`` reads a `multicrop` bank, ``whole`` cuts its crops out of whole-image tokens.
         crops: geometry of the crops of ``tokens_from="whole"``, those settings of recipe `multicrop` that shape a
             box; None otherwise.
@@ -78,6 +87,11 @@ class AlignSegSettings:
     lr_gamma: float = 0.5
     checkpoint_every: int = 2
     initial_queries: str = "normal"
+    refine: int = 0
+    metric: str = "none"
+    metric_dims: int = 32
+    metric_shrink: float = 0.01
+    merge_above: float = 1.0
     tokens_from: str = "crops"
     crops: Mapping[str, Any] | None = None
 
@@ -104,6 +118,8 @@ class AlignSegSettings:
                 f"AlignSeg settings: heads is {self.heads}, which does not divide the tokens' width {dim};"
                 f" up to 16 these do: {', '.join(map(str, fitting))}."
             )
+        if self.metric != "none" and self.metric_dims > dim:
+            raise UserError(f"AlignSeg settings: metric_dims is {self.metric_dims}, the tokens' width is only {dim}.")
 
     def learning_rate(self, epoch: int) -> float:
         """Learning rate of epoch `epoch` (0-based): one factor `lr_gamma` every `lr_step_epochs` epochs."""
@@ -149,6 +165,10 @@ def _problem(name: str, value: Any) -> str | None:
         return f"lr is {value}, it must be above 0"
     if name == "weight_decay" and value < 0:
         return f"weight_decay is {value}, it must not be negative"
+    if name == "metric_shrink" and value <= 0:
+        return f"{name} is {value}, it must be above 0"
+    if name == "merge_above" and not -1 < value <= 1:
+        return f"{name} is {value}, it is a cosine and must lie in (-1, 1]"
     if name == "lr_gamma" and not 0 < value <= 1:
         return f"lr_gamma is {value}, it must lie in (0, 1]"
     return None

@@ -37,6 +37,7 @@ from patchbank.alignseg.foreground import ForegroundMasks
 from patchbank.alignseg.head import Centring, save_head
 from patchbank.alignseg.initial_queries import kmeans_queries
 from patchbank.alignseg.logs import StepLog, write_logs
+from patchbank.alignseg.metric import fit_metric
 from patchbank.alignseg.model import QueryDecoder
 from patchbank.alignseg.optimiser import build_optimiser, set_learning_rate
 from patchbank.alignseg.pooling import prepare_tokens
@@ -139,7 +140,7 @@ def train_head(
     record = {key: value for key, value in origin.items() if key != "settings"}
     record |= {"backbone": bank.record.get("backbone"), "images": len(bank.images), "steps": len(rows)}
     write_logs(rows, steps_csv, epochs_csv)
-    save_head(checkpoint, run.model, settings, centring, record)
+    save_head(checkpoint, run.model, settings, centring, record, run.metric())
     run.state.remove()
 
 
@@ -224,6 +225,14 @@ class _Run:
             if on_step:
                 on_step(batch.epoch * in_epoch + batch.index)
         return log.rows
+
+    def metric(self) -> Tensor | None:
+        """What the settings ask to learn from the trained decoder's segments."""
+        options = self._settings
+        if options.metric == "none":
+            return None
+        choices = (options.metric_dims, options.metric_shrink, options.refine, self._seed)
+        return fit_metric(self._bank, self.model, self._shift, self._scale, *choices)
 
     def _step(self, stored: Tensor, foreground: Tensor) -> Tensor:
         """One step on stored tokens (b * V, N, D) and masks (b, V, N); the four values of `StepLog.add`."""

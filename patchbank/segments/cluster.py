@@ -2,7 +2,8 @@
 
 The frozen tokens of each segment are averaged (mean, centred by the train tokens' mean, L2-normalised); k-means is
 fitted on the segments of the fit split (`train` by default) and applied to the eval split. K is capped at a quarter
-of the training segments.
+of the training segments. Embeddings are projected as the configuration says (PCA, whitening), or by the metric that a
+method learned and left in its predictions.
 
 Output `.npz`: for each asked K and k-means seed a table ``k<asked>-s<seed>`` (n, Q) int32, -1 where a segment has no
 patch; `tables` (names) and `k_used` (int32) say how many clusters each has; `points` the training
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans
-from patchbank.clustering.projection import EPSILON, Centre, ProjectionSettings, fit_projection
+from patchbank.clustering.projection import EPSILON, Centre, Projection, ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.files import write_npz
 from patchbank.predictions import PredictionReader
@@ -110,7 +111,7 @@ def cluster_segments(
     """Fit on one split, apply to the other, write the tables (see the module's docstring)."""
     moments = Statistics.load(statistics)
     training = _sample(fit_bank, fit_prediction, moments, settings, seed)
-    projection = fit_projection(training, settings.projection)
+    projection = _projection(training, fit_prediction, settings)
     points = projection(training)
     centroids: dict[str, NDArray[np.float32]] = {}
     for k in settings.k:
@@ -131,6 +132,16 @@ def cluster_segments(
     arrays["tables"], arrays["k_used"] = np.array(list(centroids)), np.array(sizes, dtype=np.int32)
     arrays["points"] = np.full(len(centroids), len(points), dtype=np.int64)
     write_npz(out, arrays)
+
+
+def _projection(training: NDArray[np.float32], prediction: str | Path, settings: SegmentClusterSettings) -> Projection:
+    """The configured projection, or the metric that the method learned and left in its predictions."""
+    with PredictionReader(prediction) as segments:
+        metric = segments.metric
+    if metric is None:
+        return fit_projection(training, settings.projection)
+    LOG.info("segments are clustered by the method's own metric, %d directions", metric.shape[1])
+    return Projection(np.zeros(len(metric), np.float32), metric, normalise=False)
 
 
 def _sample(
