@@ -21,8 +21,7 @@ Method: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,17 +41,22 @@ Run = tuple[int, int | None]
 """Training seed and k-means seed (None where none plays a part)."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass
 class Resampled:
     """One method under one protocol: the score of each run, and of each run on each resample of the images.
 
     Args:
-        scores: run -> score on all images, 0-1.
-        resamples: (runs, r) scores on the resamples, in the order of `scores`.
+        weights: (r, n) of `draw_images`, the same for all methods of a set.
     """
 
-    scores: Mapping[Run, float]
-    resamples: Floats
+    weights: Weights
+    scores: dict[Run, float] = field(default_factory=dict)
+    resamples: dict[Run, Floats] = field(default_factory=dict)
+
+    def add(self, run: Run, terms: Terms) -> None:
+        """Score a run on all images and on every resample; `terms` are of (n) images in one order for all runs."""
+        self.scores[run] = terms.value()
+        self.resamples[run] = terms.resampled(self.weights)
 
 
 @dataclass(frozen=True)
@@ -101,18 +105,6 @@ def draw_images(labelled: NDArray[np.integer[Any]], n: int, seed: int = 0, resam
     return weights
 
 
-def resample(terms: Mapping[Run, Terms], weights: Weights) -> Resampled:
-    """Scores of every run on all images and on every resample of them.
-
-    Args:
-        terms: run -> terms of (n) images, the same images in the same order for all runs and methods.
-        weights: (r, n) of `draw_images`, the same for all methods of a set.
-    """
-    runs = sorted(terms, key=lambda run: (run[0], -1 if run[1] is None else run[1]))
-    scores = {run: terms[run].value() for run in runs}
-    return Resampled(scores, np.stack([terms[run].resampled(weights) for run in runs]))
-
-
 def draw_runs(runs: list[Run], rng: np.random.Generator, resamples: int) -> Floats:
     """Weight (r, runs) of each run in each resample: trainings with replacement, inside each its k-means seeds."""
     trainings = sorted({training for training, _ in runs})
@@ -130,19 +122,28 @@ def compare(a: Resampled, b: Resampled, seed: int = 0) -> Difference:
     """Difference a - b of two methods on the same resamples of the images.
 
     Args:
-        a, b: from `resample` with the same weights.
+        a, b: with the same weights.
         seed: of the draws of runs.
 
     Raises:
-        ValueError: another number of resamples.
+        ValueError: other resamples.
     """
-    count = a.resamples.shape[1]
-    if b.resamples.shape[1] != count:
-        raise ValueError(f"{count} resamples against {b.resamples.shape[1]}.")
-    runs = draw_runs(list(a.scores), generator("bootstrap-runs", seed), count)
-    same = list(a.scores) == list(b.scores)
-    others = runs if same else draw_runs(list(b.scores), generator("bootstrap-runs-other", seed), count)
-    drawn = (runs * a.resamples.T).sum(1) - (others * b.resamples.T).sum(1)
-    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if a.weights is not b.weights and not np.array_equal(a.weights, b.weights):
+        raise ValueError("the methods were scored on other resamples; draw the images once.")
+    count, own, others = len(a.weights), sorted(a.scores, key=_order), sorted(b.scores, key=_order)
+    drawn = draw_runs(own, generator("bootstrap-runs", seed), count)
+    drawn_b = drawn if own == others else draw_runs(others, generator("bootstrap-runs-other", seed), count)
+    values = _weighted(a, own, drawn) - _weighted(b, others, drawn_b)
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     full = float(np.mean(list(a.scores.values())) - np.mean(list(b.scores.values())))
     return Difference(full, float(low), float(high))
+
+
+def _weighted(method: Resampled, runs: list[Run], weights: Floats) -> Floats:
+    """Mean score (r,) over the drawn runs."""
+    total: Floats = (weights * np.stack([method.resamples[run] for run in runs], axis=1)).sum(1)
+    return total
+
+
+def _order(run: Run) -> tuple[int, int]:
+    return run[0], -1 if run[1] is None else run[1]
