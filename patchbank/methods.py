@@ -29,6 +29,8 @@ class Traits:
         recipes: recipes of the bank that training reads (unless `settings.recipes` says it for given settings).
         curves: whether `steps.csv` of training holds losses to draw.
         floor: whether rows are marked as a floor.
+        ceiling: whether rows are marked as a ceiling.
+        oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none.
     """
 
     kind: Literal["segments", "classes"]
@@ -36,6 +38,8 @@ class Traits:
     recipes: tuple[str, ...] = ()
     curves: bool = False
     floor: bool = False
+    ceiling: bool = False
+    oracle: Literal["train", "val"] | None = None
 
 
 def traits(folder: str) -> Traits:

@@ -23,8 +23,7 @@ with stage(snakemake):
         digest=snakemake.params.digest,
         threads=max([read_json(path)["threads"] for path in snakemake.input.records], default=available()),
     )
-    report = build_report(
-        [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))], context
-    )
+    scores = [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))]
+    report = build_report(scores, context, Path(snakemake.input.comparisons))
     figures = [Path(snakemake.input.panel), *map(Path, snakemake.input.curves)]
     write_report(report, figures, Path(snakemake.output.json), Path(snakemake.output.markdown))

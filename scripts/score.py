@@ -11,26 +11,13 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.datasets.manifest import Manifest
-    from patchbank.evaluation.score import ScoreContext, score_method
+    from patchbank.evaluation.score import context_of, score_method
     from patchbank.files import write_json
 
     method = snakemake.params.method
     tables = list(snakemake.input.get("tables", []))
     instances = list(snakemake.input.get("instances", []))
-    context = ScoreContext(
-        dataset=snakemake.wildcards.dataset,
-        method=method["name"],
-        kind=method["traits"]["kind"],
-        classes=Manifest.load(snakemake.input.manifest).classes,
-        preprocessing=snakemake.params.preprocessing,
-        fit=snakemake.params.fit,
-        k=snakemake.params.k,
-        settings=method["settings"],
-        floor=method["traits"]["floor"],
-        ceiling=False,
-        oracle=None,
-        protocols=tuple(snakemake.params.protocols),
-    )
+    context = context_of(method, Manifest.load(snakemake.input.manifest).classes, **snakemake.params.scoring)
     seeds = method["seeds"]
     scores = score_method(
         dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from patchbank.report.notes import build_notes, floor_notes
+from patchbank.report.notes import build_notes, floor_notes, method_notes
 from patchbank.report.rows import sort_rows
 
 
@@ -108,3 +108,40 @@ def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
     assert any("probe ran with 1 training seed;" in note for note in notes)
     assert any("probe ran with 2 k-means seeds;" in note for note in notes)
     assert not any("alignseg ran with" in note for note in notes)
+
+
+def interval(a: str, b: str, low: float, high: float, **changes: Any) -> dict[str, Any]:
+    middle = (low + high) / 2
+    entry = {"a": a, "b": b, "protocol": "hungarian", "variant": "", "k": 3, "difference": middle}
+    return entry | {"low": low, "high": high, "n_images": 9, "runs": [15, 5]} | changes
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.2, 2.4, "alignseg is better than kmeans under hungarian (18.3 against 17.0; means of 15 and 5 runs; 95 % "
+         "interval of the difference +0.2 to +2.4)."),
+        (-0.2, 2.8, "alignseg is not shown to beat kmeans under hungarian (18.3 against 17.0; means of 15 and 5 runs; "
+         "95 % interval of the difference -0.2 to +2.8)."),
+    ],
+)  # fmt: skip
+def test_better_needs_an_interval_without_zero(low: float, high: float, said: str) -> None:
+    notes = floor_notes(sort_rows(ROWS), [interval("alignseg", "kmeans", low, high)])
+    assert said in notes
+    assert notes[0].startswith("Better means that the 95 % interval")
+    other = floor_notes(sort_rows(ROWS), [interval("alignseg", "kmeans", low, high, protocol="hungarian_iou")])
+    assert any(note.startswith("alignseg has a higher mean than kmeans") for note in other)
+
+
+def test_a_weak_floor_is_named_where_beating_it_is_not_shown() -> None:
+    rows = [make_row("a", "hungarian", 20.0), make_floor("voronoi-5", "hungarian", 10.0)]
+    assert any("a is not shown to beat voronoi-5" in n for n in floor_notes(rows, [interval("a", "voronoi-5", -1, 21)]))
+    assert not floor_notes(rows, [interval("a", "voronoi-5", 1, 21)])
+
+
+def test_methods_are_compared_with_each_other() -> None:
+    rows = [make_row("a", "hungarian", 20.0), make_row("b", "hungarian", 22.0), make_floor("kmeans", "hungarian", 1.0)]
+    verbs = ((-3, -1, "is worse than"), (-3, 1, "is not shown to differ from"), (1, 3, "is better than"))
+    for low, high, verb in verbs:
+        (note,) = method_notes(rows, [interval("a", "b", low, high), interval("a", "kmeans", 18, 20)])
+        assert note.startswith(f"a {verb} b under hungarian (20.0 against 22.0; means of 15 runs each; 95 %")

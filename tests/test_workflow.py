@@ -40,6 +40,9 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
         rows = [row for row in report["rows"] if row["protocol"] == protocol]
         assert {row["method"] for row in rows} >= {"alignseg", "kmeans", "single"}
         assert all(0 <= row["miou"]["mean"] <= 100 for row in rows)
+    pairs = {(entry["a"], entry["b"]) for entry in report["comparisons"]}
+    assert {("alignseg", "kmeans"), ("alignseg", "single"), ("alignseg", "image-kmeans-5")} <= pairs
+    assert {entry["protocol"] for entry in report["comparisons"]} == {row["protocol"] for row in report["rows"]}
     text = (results / "demo" / "report.md").read_text()
     assert "panel.png" in text
     assert "alignseg/curves.png" in text
@@ -71,7 +74,7 @@ def test_no_log_is_missing_and_nothing_is_left_half_written(finished: Project) -
     assert not any(Path("results/.training").iterdir()) if Path("results/.training").exists() else True
 
 
-LATER = {"train", "predict", "segment_clusters", "count", "score", "panel", "curves", "report", "summary", "all"}
+LATER = {"train", "predict", "segment_clusters", "count", "score", "compare", "panel", "curves", "report", "summary"}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +94,11 @@ def test_a_change_of_code_reruns_what_depends_on_it(
     if expected is not None:
         assert planned == expected
     elif "protocols" in file:
-        assert set(planned) == {"score", "panel", "report", "summary", "all"}
+        assert set(planned) == {"score", "compare", "panel", "report", "summary", "all"}
     else:
         assert "train" in planned
         assert planned["train"] == 1
-        assert set(planned) <= LATER
+        assert set(planned) <= {*LATER, "all"}
         assert not {"extract", "bank", "manifest", "weights", "demo"} & set(planned)
 
 

@@ -52,6 +52,34 @@ class ScoreContext:
     k: int = 0
 
 
+def context_of(
+    method: Mapping[str, Any],
+    classes: Sequence[str],
+    *,
+    dataset: str,
+    preprocessing: str,
+    fit: str,
+    protocols: Sequence[str],
+    k: int,
+) -> ScoreContext:
+    """The context of a row from its method (`patchbank.settings.Method`, as plain values) and the set's settings."""
+    traits = method["traits"]
+    return ScoreContext(
+        dataset=dataset,
+        method=method["name"],
+        kind=traits["kind"],
+        classes=tuple(classes),
+        preprocessing=preprocessing,
+        fit=fit,
+        settings=method["settings"],
+        floor=traits["floor"],
+        ceiling=traits["ceiling"],
+        oracle=traits["oracle"],
+        protocols=tuple(protocols),
+        k=k,
+    )
+
+
 @dataclass(frozen=True)
 class _Run:
     """Facts of one training and, where clusters are scored, of one k-means seed."""
@@ -97,27 +125,42 @@ def score_method(
         ValueError: a counts file of another preprocessing or number of classes.
         UserError: a missing file, or an unknown protocol.
     """
-    wanted = [protocols.get(name) for name in context.protocols]
     groups: dict[tuple[str, int | None], _Group] = {}
     matching: dict[str, Any] | None = None
-    for run, found in chain(_runs(counts, tables, context), _runs(instances or {}, None, context)):
-        if not len(found.count):
-            continue
+    for run, found, wanted in scored_runs(counts, tables, context, instances):
         for protocol in wanted:
-            if protocol.labels == run.label_kind and _takes(protocol.clusters, run, context):
-                expected = protocol.preprocessing or context.preprocessing
-                if run.preprocessing != expected:
-                    raise ValueError(f"{protocol.name}: counts at {run.preprocessing}, expected {expected}.")
-                group = groups.setdefault((protocol.name, run.asked), _Group())
-                group.runs.append(run)
-                for variant, score in protocol.evaluate(found).items():
-                    group.scores.setdefault(variant, []).append(score)
+            group = groups.setdefault((protocol.name, run.asked), _Group())
+            group.runs.append(run)
+            for variant, score in protocol.evaluate(found).items():
+                group.scores.setdefault(variant, []).append(score)
         if matching is None and run.label_kind == "class" and _takes("classes", run, context):
             matching = _matching(run, found)
     order = {name: position for position, name in enumerate(context.protocols)}
     keys = sorted(groups, key=lambda key: (order[key[0]], key[1] or 0))
     rows = [_row(key[0], variant, groups[key], context) for key in keys for variant in groups[key].scores]
     return {"rows": rows, "matching": matching}
+
+
+def scored_runs(
+    counts: Mapping[int, Path],
+    tables: Mapping[int, Path] | None,
+    context: ScoreContext,
+    instances: Mapping[int, Path] | None = None,
+) -> Iterator[tuple[_Run, Counts, list[protocols.Protocol]]]:
+    """Every run with labelled pixels, one in memory at a time, with its counts and the protocols that score it.
+
+    Arguments and errors as in `score_method`.
+    """
+    wanted = [protocols.get(name) for name in context.protocols]
+    for run, found in chain(_runs(counts, tables, context), _runs(instances or {}, None, context)):
+        if not len(found.count):
+            continue
+        takers = [p for p in wanted if p.labels == run.label_kind and _takes(p.clusters, run, context)]
+        for protocol in takers:
+            expected = protocol.preprocessing or context.preprocessing
+            if run.preprocessing != expected:
+                raise ValueError(f"{protocol.name}: counts at {run.preprocessing}, expected {expected}.")
+        yield run, found, takers
 
 
 def _runs(

@@ -10,6 +10,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `backbone` | `name`, `model`, `block`, `input_size`, `precision`, `weights_sha256`, `note` |
 | `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
 | `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
+| `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
 | `notes` | sentences that belong beside the numbers, see `patchbank.report.notes` |
 | `provenance` | `package`, `git`, `config`, `seeds`, `machine`; no times |
 """
@@ -25,6 +26,7 @@ from patchbank import __version__
 from patchbank.bank.format import read_record
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import raise_problems
+from patchbank.files import read_json
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
 from patchbank.report.rows import Row, read_rows
@@ -122,12 +124,13 @@ def context_from(
     )
 
 
-def build_report(scores: Sequence[Path], context: ReportContext) -> dict[str, Any]:
+def build_report(scores: Sequence[Path], context: ReportContext, comparisons: Path | None = None) -> dict[str, Any]:
     """Build the dict of `report.json`.
 
     Args:
         scores: `scores.json` files in any order; none, or files without rows, for an unlabelled set.
         context: what the report says beside the scores.
+        comparisons: `comparisons.json` of the compare stage; without it no method is called better.
 
     Returns:
         Plain values for `patchbank.files.write_json`; equal inputs on one machine give equal dicts.
@@ -137,6 +140,7 @@ def build_report(scores: Sequence[Path], context: ReportContext) -> dict[str, An
     """
     rows = read_rows(scores)
     _check_classes(rows, context)
+    compared = read_json(comparisons)["comparisons"] if comparisons else []
     backbone = context.backbone
     return {
         "dataset": context.dataset,
@@ -154,7 +158,8 @@ def build_report(scores: Sequence[Path], context: ReportContext) -> dict[str, An
         "fit": context.fit,
         "preprocessing": context.preprocessing,
         "rows": rows,
-        "notes": build_notes(rows, context.shared_draws),
+        "comparisons": compared,
+        "notes": build_notes(rows, context.shared_draws, compared),
         "provenance": {
             "package": __version__,
             "git": git_state(),

@@ -1,11 +1,11 @@
 """What a reader must know beside the numbers, as sentences: shared draws, capped K, and who does not beat a floor.
 
-Comparisons are of means over the runs of each row and say how many runs those are; no interval is computed here, so
-no sentence calls a method better. A trained method is compared with floors of the same protocol, K, variant,
-preprocessing and fit: every floor it does not beat is named, and of those it beats `image-kmeans-q` and `kmeans`,
-which see the same tokens. Under a protocol inside the image (no K) more segments alone raise the score, so a
-comparison there names the segments of both, and of several `image-kmeans-q` only the q of the method's mean number of
-segments, rounded up, is used where it is there.
+A method is called better only where the 95 % interval of the paired difference (`patchbank.evaluation.compare`)
+excludes 0; without an interval, comparisons are of means over the runs of each row and say so. A trained method is
+compared with floors of the same protocol, K, variant, preprocessing and fit: every floor it does not beat is named,
+and of those it beats `image-kmeans-q` and `kmeans`, which see the same tokens. Under a protocol inside the image (no
+K) more segments alone raise the score, so a comparison there names the segments of both, and of several
+`image-kmeans-q` only the q of the method's mean number of segments, rounded up, is used where it is there.
 """
 
 from __future__ import annotations
@@ -18,15 +18,20 @@ from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of, runs_of, trained
 from patchbank.report.text import against, listing, name_of, numbers, place
 
+INTERVALS = (
+    "Better means that the 95 % interval of the paired difference, over images and seeds, excludes 0; the matching of "
+    "clusters and classes is that of the whole set."
+)
 _SAME = ("protocol", "k", "variant", "preprocessing", "fit")
 
 
-def build_notes(rows: Sequence[Row], shared_draws: bool) -> list[str]:
+def build_notes(rows: Sequence[Row], shared_draws: bool, comparisons: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """All sentences for a report, in the order in which they should be read.
 
     Args:
         rows: sorted rows of all methods.
         shared_draws: whether the training seeds of a method read one bank.
+        comparisons: differences of the compare stage.
 
     Returns:
         Sentences that end with a full stop.
@@ -39,12 +44,14 @@ def build_notes(rows: Sequence[Row], shared_draws: bool) -> list[str]:
         *_few_seeds(rows),
         *(_shared_draws(rows) if shared_draws else ()),
         *_capped(rows),
-        *floor_notes(rows),
+        *floor_notes(rows, comparisons),
+        *method_notes(rows, comparisons),
     ]
 
 
-def floor_notes(rows: Sequence[Row]) -> list[str]:
+def floor_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]] = ()) -> list[str]:
     """One sentence for each trained row and floor, first the floors that are not beaten."""
+    known = _by_pair(comparisons)
     lost: list[str] = []
     won: list[str] = []
     for row in trained(rows):
@@ -57,15 +64,30 @@ def floor_notes(rows: Sequence[Row]) -> list[str]:
                 f"No floor of the same protocol, K and variant stands beside {name_of(row)} under {place(row)}."
             )
         for floor in floors:
-            if beats(row, floor):
-                if is_strong(floor):
-                    won.append(f"{name_of(row)} has a higher mean than {_compared(row, floor)}.")
-            else:
-                lost.append(f"{name_of(row)} does not beat {_compared(row, floor)}.")
+            entry = known.get((row["method"], floor["method"], *_key(row)))
+            if not beats(row, floor):
+                lost.append(f"{name_of(row)} does not beat {_compared(row, floor, entry)}.")
+            elif entry is not None and entry["low"] <= 0:
+                lost.append(f"{name_of(row)} is not shown to beat {_compared(row, floor, entry)}.")
+            elif is_strong(floor):
+                verb = "has a higher mean than" if entry is None else "is better than"
+                won.append(f"{name_of(row)} {verb} {_compared(row, floor, entry)}.")
     if not lost and not won:
         return []
     caution = "Methods and floors are compared by the means of their runs; a small difference may be chance."
-    return [caution, *lost, *won]
+    return [INTERVALS if known else caution, *lost, *won]
+
+
+def method_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each pair of trained methods, protocol, variant and K that has an interval."""
+    methods = {(row["method"], *_key(row)): row for row in trained(rows) if mean_of(row["miou"]) is not None}
+    notes = []
+    for entry in comparisons:
+        a, b = (methods.get((entry[side], *_key(entry))) for side in ("a", "b"))
+        if a is not None and b is not None:
+            sure = "is better than" if entry["low"] > 0 else "is worse than" if entry["high"] < 0 else None
+            notes.append(f"{name_of(a)} {sure or 'is not shown to differ from'} {_compared(a, b, entry)}.")
+    return notes
 
 
 def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
@@ -93,13 +115,23 @@ def is_strong(floor: Mapping[str, Any]) -> bool:
     return floor["method"] == "kmeans" or str(floor["method"]).startswith("image-kmeans-")
 
 
-def _compared(row: Row, floor: Row) -> str:
+def _key(row: Mapping[str, Any]) -> tuple[str, str, int | None]:
+    return row["protocol"], row["variant"], row["k"]
+
+
+def _by_pair(comparisons: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    return {(entry["a"], entry["b"], *_key(entry)): entry for entry in comparisons}
+
+
+def _compared(row: Row, floor: Row, entry: Mapping[str, Any] | None) -> str:
     runs, floor_runs = runs_of(row["miou"]), runs_of(floor["miou"])
     text = f"{floor['method']} under {place(row)} ({against(row['miou']['mean'], floor['miou']['mean'])}"
     if runs != 1 or floor_runs != 1:
         text += f"; means of {runs} and {floor_runs} runs" if runs != floor_runs else f"; means of {runs} runs each"
     else:
         text += "; one run each"
+    if entry is not None:
+        text += f"; 95 % interval of the difference {entry['low']:+.1f} to {entry['high']:+.1f}"
     if row["k"] is None and row["segments"] is not None and floor["segments"] is not None:
         text += f"; {against(row['segments'], floor['segments'])} segments an image"
     return text + ")"

@@ -206,6 +206,49 @@ def tables_of(wildcards):
     )
 
 
+def protocol_modules(dataset):
+    """Modules of the protocols of a set, which no import shows."""
+    names = C.of(dataset)["protocols"]
+    return [f"patchbank.evaluation.protocols.{name}" for name in names]
+
+
+def scoring_of(wildcards):
+    """What all rows of a set are scored by."""
+    options = C.of(wildcards.dataset)
+    same = {key: options[key] for key in ("protocols", "preprocessing", "fit")}
+    return {
+        "dataset": wildcards.dataset,
+        "k": C.clusters(wildcards.dataset)[0],
+        **same,
+    }
+
+
+def compared_methods(dataset):
+    """Methods and floors of the table, for intervals of their differences."""
+    names = [*fixed_rows(dataset), *floor_rows(dataset)]
+    return [C.method(dataset, name) for name in names]
+
+
+def compared_files(wildcards):
+    """Counts, and where there are any tables and counts of instances, of all seeds of the compared methods in order."""
+    runs = [
+        (m.traits.kind, run_folder(wildcards.dataset, m.name, seed))
+        for m in compared_methods(wildcards.dataset)
+        for seed in m.seeds
+    ]
+    return {
+        "counts": [f"{folder}/counts.npz" for _, folder in runs],
+        "tables": [
+            f"{folder}/clusters.npz" for kind, folder in runs if kind == "segments"
+        ],
+        "instances": [
+            f"{folder}/counts-instance.npz"
+            for _, folder in runs
+            if instance_protocols(wildcards.dataset)
+        ],
+    }
+
+
 # report.smk
 
 

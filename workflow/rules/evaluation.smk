@@ -50,19 +50,38 @@ rule score:
         mem_mb=2000,
     params:
         code=lambda w: code(
-            "score",
-            "patchbank.evaluation.score",
-            *(
-                f"patchbank.evaluation.protocols.{name}"
-                for name in C.of(w.dataset)["protocols"]
-            ),
+            "score", "patchbank.evaluation.score", *protocol_modules(w.dataset)
         ),
         method=lambda w: as_plain(method_of(w)),
-        protocols=lambda w: C.of(w.dataset)["protocols"],
-        preprocessing=lambda w: C.of(w.dataset)["preprocessing"],
-        fit=lambda w: C.of(w.dataset)["fit"],
-        k=lambda w: C.clusters(w.dataset)[0],
+        scoring=scoring_of,
     message:
         "Scoring {wildcards.method} on {wildcards.dataset}"
     script:
         "../../scripts/score.py"
+
+
+rule compare:
+    input:
+        unpack(compared_files),
+        manifest="results/{dataset}/manifest.json",
+    output:
+        "results/{dataset}/comparisons.json",
+    log:
+        "results/logs/{dataset}/compare.log",
+    benchmark:
+        "results/benchmarks/{dataset}/compare.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda w: code(
+            "compare", "patchbank.evaluation.compare", *protocol_modules(w.dataset)
+        ),
+        methods=lambda w: [as_plain(m) for m in compared_methods(w.dataset)],
+        scoring=scoring_of,
+    message:
+        "Comparing the methods of {wildcards.dataset}"
+    script:
+        "../../scripts/compare.py"

@@ -72,6 +72,7 @@ rule report:
         floor_scores=lambda w: [
             f"results/{w.dataset}/{name}/scores.json" for name in floor_rows(w.dataset)
         ],
+        comparisons="results/{dataset}/comparisons.json",
         panel="results/{dataset}/panel.png",
         curves=curves_of,
         records=records_of,

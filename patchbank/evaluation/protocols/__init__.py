@@ -6,7 +6,9 @@ The file's name is the protocol's id (spec/protocols.md), and it defines
   class, K = number of classes) or ``"more"`` (more clusters than classes);
 - `LABELS`: the label kind it needs, ``"class"`` or ``"instance"``;
 - `PREPROCESSING`, only where it has one of its own, at which it is always scored, whatever the configuration says;
-- `evaluate(counts) -> dict[str, Score]`: its scores by variant (``""`` where there is one only).
+- `evaluate(counts) -> dict[str, Score]`: its scores by variant (``""`` where there is one only);
+- `terms(counts) -> dict[str, Terms]`, optional: what each image brings to these scores, for comparisons with
+  intervals (`patchbank.evaluation.paired`).
 
 Files are found by name, so `patchbank.fingerprint` cannot see them from an import: a fingerprint of the score stage
 adds `modules()`.
@@ -23,6 +25,7 @@ from typing import Literal
 from patchbank.errors import UserError
 from patchbank.evaluation.counts import Counts, LabelKind
 from patchbank.evaluation.measures import Score
+from patchbank.evaluation.terms import Terms
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Protocol:
     labels: LabelKind
     evaluate: Callable[[Counts], dict[str, Score]]
     preprocessing: str | None = None
+    terms: Callable[[Counts], dict[str, Terms]] | None = None
 
 
 def names() -> list[str]:
@@ -55,5 +59,5 @@ def get(name: str) -> Protocol:
     if name not in names():
         raise UserError(f"protocol is {name!r}; choose one of {', '.join(names())}.")
     module = importlib.import_module(f"{__name__}.{name}")
-    own = getattr(module, "PREPROCESSING", None)
-    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own)
+    own, terms = getattr(module, "PREPROCESSING", None), getattr(module, "terms", None)
+    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own, terms)

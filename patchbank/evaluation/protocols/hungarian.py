@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, confusion
-from patchbank.evaluation.measures import Score, assigned_iou, mean, ratio
+from patchbank.evaluation.measures import Ints, Score, assigned_iou, mean, ratio
+from patchbank.evaluation.terms import Terms, class_sums
 
 CLUSTERS = "classes"
 LABELS = "class"
@@ -25,12 +26,24 @@ LABELS = "class"
 def evaluate(counts: Counts) -> dict[str, Score]:
     """Score `""` with accuracies and the assignment."""
     pixels = confusion(counts)
-    classes, clusters = linear_sum_assignment(pixels.T, maximize=True)
-    assignment = np.full(counts.segments, -1, np.int64)
-    assignment[clusters] = classes
+    assignment = _match(pixels)
+    clusters = np.flatnonzero(assignment >= 0)
     right = np.zeros(counts.classes, np.int64)
-    right[classes] = pixels[clusters, classes]
+    right[assignment[clusters]] = pixels[clusters, assignment[clusters]]
     iou = assigned_iou(pixels, assignment, empty=np.nan)
     accuracy = ratio(right.sum(), pixels.sum())
     class_accuracy = mean(ratio(right, pixels.sum(0)))
     return {"": Score(mean(iou), iou, float(accuracy), class_accuracy, assignment)}
+
+
+def terms(counts: Counts) -> dict[str, Terms]:
+    """What each image brings to the score, given the matching of the full set."""
+    return {"": class_sums(counts, _match(confusion(counts)), empty=np.nan)}
+
+
+def _match(pixels: Ints) -> Ints:
+    """Class (K,) of each cluster, -1 = none."""
+    classes, clusters = linear_sum_assignment(pixels.T, maximize=True)
+    assignment = np.full(len(pixels), -1, np.int64)
+    assignment[clusters] = classes
+    return assignment

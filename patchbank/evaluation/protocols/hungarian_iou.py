@@ -13,7 +13,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, confusion
-from patchbank.evaluation.measures import Score, assigned_iou, mean, pairwise_iou
+from patchbank.evaluation.measures import Ints, Score, assigned_iou, mean, pairwise_iou
+from patchbank.evaluation.terms import Terms, class_sums
 
 CLUSTERS = "classes"
 LABELS = "class"
@@ -22,8 +23,19 @@ LABELS = "class"
 def evaluate(counts: Counts) -> dict[str, Score]:
     """Score `""` with the assignment (leftover clusters: class 0)."""
     pixels = confusion(counts)
-    clusters, classes = linear_sum_assignment(1.0 - pairwise_iou(pixels))
-    assignment = np.zeros(counts.segments, np.int64)
-    assignment[clusters] = classes
+    assignment = _match(pixels)
     iou = assigned_iou(pixels, assignment, empty=0.0)
     return {"": Score(mean(iou), iou, assignment=assignment)}
+
+
+def terms(counts: Counts) -> dict[str, Terms]:
+    """What each image brings to the score, given the matching of the full set."""
+    return {"": class_sums(counts, _match(confusion(counts)), empty=0.0)}
+
+
+def _match(pixels: Ints) -> Ints:
+    """Class (K,) of each cluster."""
+    clusters, classes = linear_sum_assignment(1.0 - pairwise_iou(pixels))
+    assignment = np.zeros(len(pixels), np.int64)
+    assignment[clusters] = classes
+    return assignment

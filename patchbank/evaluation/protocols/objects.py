@@ -18,6 +18,7 @@ import numpy as np
 
 from patchbank.evaluation.counts import Counts, image_confusions
 from patchbank.evaluation.measures import Floats, Ints, Score, mean, pairwise_iou
+from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
 LABELS = "instance"
@@ -28,6 +29,14 @@ def evaluate(counts: Counts) -> dict[str, Score]:
     """Scores `fg_ari` and `mbo` (means over scenes, 0-1)."""
     fg_ari, mbo = scene_scores(counts)
     return {"fg_ari": Score(mean(fg_ari)), "mbo": Score(mean(mbo))}
+
+
+def terms(counts: Counts) -> dict[str, Terms]:
+    """The scores of each scene by variant."""
+    scenes = np.unique(counts.image)
+    table = np.full((2, len(counts.images)), np.nan)
+    table[:, scenes] = scene_scores(counts)
+    return {"fg_ari": ImageMeans(table[0]), "mbo": ImageMeans(table[1])}
 
 
 def scene_scores(counts: Counts) -> tuple[Floats, Floats]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from patchbank.evaluation.counts import Counts
 from patchbank.evaluation.measures import Floats, Score, mean, ratio
+from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
 LABELS = "class"
@@ -24,12 +25,12 @@ LABELS = "class"
 
 def evaluate(counts: Counts) -> dict[str, Score]:
     """Scores `""` and `without_first`."""
-    iou = image_ious(counts)
-    present = ~np.isnan(iou)
-    rest = iou.copy()
-    several = np.flatnonzero(present.sum(1) > 1)
-    rest[several, present.argmax(1)[several]] = np.nan
-    return {"": _score(iou), "without_first": _score(rest)}
+    return {variant: _score(iou) for variant, iou in _variants(counts).items()}
+
+
+def terms(counts: Counts) -> dict[str, Terms]:
+    """The score of each image by variant."""
+    return {variant: ImageMeans(_image_scores(iou)) for variant, iou in _variants(counts).items()}
 
 
 def image_ious(counts: Counts) -> Floats:
@@ -51,7 +52,21 @@ def image_ious(counts: Counts) -> Floats:
     return iou.reshape(n, classes)
 
 
+def _variants(counts: Counts) -> dict[str, Floats]:
+    """IoU (n, C) of what enters the score, NaN elsewhere, by variant."""
+    iou = image_ious(counts)
+    present = ~np.isnan(iou)
+    rest = iou.copy()
+    several = np.flatnonzero(present.sum(1) > 1)
+    rest[several, present.argmax(1)[several]] = np.nan
+    return {"": iou, "without_first": rest}
+
+
+def _image_scores(iou: Floats) -> Floats:
+    """Mean (n,) over the classes of each image, NaN without one."""
+    return ratio(np.nan_to_num(iou).sum(1), (~np.isnan(iou)).sum(1))
+
+
 def _score(iou: Floats) -> Score:
-    entered = ~np.isnan(iou)
-    values = np.where(entered, iou, 0.0)
-    return Score(mean(ratio(values.sum(1), entered.sum(1))), ratio(values.sum(0), entered.sum(0)))
+    per_class = ratio(np.nan_to_num(iou).sum(0), (~np.isnan(iou)).sum(0))
+    return Score(mean(_image_scores(iou)), per_class)

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, image_confusions
-from patchbank.evaluation.measures import Score, mean, pairwise_iou, ratio
+from patchbank.evaluation.measures import Floats, Score, mean, pairwise_iou, ratio
+from patchbank.evaluation.terms import ClassSums, Terms
 
 CLUSTERS = "image"
 LABELS = "class"
@@ -24,11 +25,23 @@ LABELS = "class"
 
 def evaluate(counts: Counts) -> dict[str, Score]:
     """Score `""`."""
-    right, predicted, truth = np.zeros((3, counts.classes))
-    for _, _, classes, pixels in image_confusions(counts):
-        rows, columns = linear_sum_assignment(pairwise_iou(pixels), maximize=True)
-        right[classes[columns]] += pixels[rows, columns]
-        predicted[classes[columns]] += pixels.sum(1)[rows]
-        truth[classes] += pixels.sum(0)
-    iou = ratio(right, truth + predicted - right)
+    right, union = _image_sums(counts)
+    iou = ratio(right.sum(0), union.sum(0))
     return {"": Score(mean(iou), iou)}
+
+
+def terms(counts: Counts) -> dict[str, Terms]:
+    """What each image brings to the pooled sums."""
+    return {"": ClassSums(*_image_sums(counts), empty=np.nan)}
+
+
+def _image_sums(counts: Counts) -> tuple[Floats, Floats]:
+    """tp and tp + fp + fn (n, C) of each image and class."""
+    right, union = np.zeros((2, len(counts.images), counts.classes))
+    for image, _, classes, pixels in image_confusions(counts):
+        rows, columns = linear_sum_assignment(pairwise_iou(pixels), maximize=True)
+        matched = pixels[rows, columns]
+        right[image, classes[columns]] = matched
+        union[image, classes] = pixels.sum(0)
+        union[image, classes[columns]] += pixels.sum(1)[rows] - matched
+    return right, union

@@ -1,0 +1,27 @@
+"""Rule `compare`: differences between the methods of a set, with intervals."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.datasets.manifest import Manifest
+    from patchbank.evaluation.compare import Compared, compare_methods
+    from patchbank.evaluation.score import context_of
+    from patchbank.files import write_json
+
+    classes = Manifest.load(snakemake.input.manifest).classes
+    files = {name: map(Path, snakemake.input.get(name, [])) for name in ("counts", "tables", "instances")}
+    compared = []
+    for method in snakemake.params.methods:
+        context = context_of(method, classes, **snakemake.params.scoring)
+        # files stand in the order of methods and seeds; methods that predict classes have no tables
+        names = [name for name in files if name != "tables" or context.kind == "segments"]
+        own = {name: dict(zip(method["seeds"], files[name], strict=False)) for name in names}
+        compared.append(Compared(context, own["counts"], own.get("tables"), own.get("instances")))
+    write_json(snakemake.output[0], compare_methods(compared))
