@@ -6,7 +6,6 @@ The set is the demo's pictures and instance masks without their classes, as MOVi
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
