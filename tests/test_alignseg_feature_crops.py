@@ -178,5 +178,7 @@ def test_the_settings_say_which_bank_is_read_and_take_the_crops_of_the_recipe() 
     ):
         with pytest.raises(UserError, match=said):
             resolve(wrong, {"multicrop": multicrop})
+    with pytest.raises(UserError, match="no pixels to augment"):
+        resolve({"tokens_from": "whole"}, {"multicrop": {**multicrop, "augment": True}})
     with pytest.raises(UserError, match="it must give size, local_crops"):
         AlignSegSettings(crops={"size": 3})

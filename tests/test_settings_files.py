@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.settings import PROJECT, SCHEMA, Config, merge
 
 FOLDER = PROJECT / "workflow" / "settings"
@@ -19,6 +21,10 @@ COMMON = {
     "centre": "none",
     "foreground": True,
     "tokens_from": "crops",
+    "initial_queries": "normal",
+    "refine": 0,
+    "metric": "none",
+    "merge_above": 1.0,
     "lr": 5e-4,
     "weight_decay": 0.04,
     "batch_size": 32,
@@ -93,6 +99,15 @@ def test_a_published_file_says_what_is_published(name: str) -> None:
     # what the evaluation file says is a second row, equal in everything else
     others = [method for method in config.methods(dataset) if method.name == "alignseg-eval"]
     assert [method.settings for method in others] == ([{**settings, **elsewhere}] if elsewhere else [])
+
+
+def test_a_published_file_leaves_no_value_to_our_defaults() -> None:
+    """Defaults of ours may change, published values may not."""
+    idle = {"crops", "metric_dims", "metric_shrink"}  # they do nothing with tokens_from: crops and metric: none
+    fields = {field.name for field in dataclasses.fields(AlignSegSettings)} - idle
+    for name, (dataset, *_) in PUBLISHED.items():
+        entry = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())["datasets"][dataset]["settings"]
+        assert set(entry["methods"]["alignseg"]) == fields
 
 
 def test_a_published_file_changes_no_other_set() -> None:

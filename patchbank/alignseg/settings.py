@@ -131,6 +131,8 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     if "crops" in own:
         raise UserError("AlignSeg settings: crops follows from recipes.multicrop; change it there.")
     if own.get("tokens_from") == "whole":
+        if shared["multicrop"]["augment"]:
+            raise UserError("AlignSeg settings: tokens_from is 'whole', whose crops have no pixels to augment.")
         own = {**own, "crops": {key: shared["multicrop"][key] for key in _CROPS}}
     return asdict(AlignSegSettings.from_mapping(own))
 
