@@ -14,6 +14,8 @@ include: "workflow/rules/bank.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/common_ablation.smk"
+include: "workflow/rules/ablation.smk"
 include: "workflow/rules/targets.smk"
 
 

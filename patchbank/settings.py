@@ -48,6 +48,26 @@ class Method:
     traits: methods.Traits
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """One factor of a method at a time.
+
+    Attributes:
+        name: of the ablation, and of its target ``ablate_<name>``.
+        method: row of `methods` that is varied.
+        datasets: sets it runs on.
+        floors: floors that stand beside every row, at the number of segments that it uses.
+        rows: name -> `factor`, changed `settings`, and `suffix` of the sets whose banks are read instead; the first
+            row is what the others are compared with.
+    """
+
+    name: str
+    method: str
+    datasets: tuple[str, ...]
+    floors: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Any]]
+
+
 class Config:
     """A checked configuration.
 
@@ -161,14 +181,51 @@ class Config:
         """A method or a floor by its name."""
         return next((m for m in self.methods(dataset) if m.name == name), None) or self.floor(dataset, name)
 
+    def ablation(self, name: str) -> Ablation:
+        """An ablation by its name under `ablations`."""
+        entry = self.values["ablations"][name]
+        return Ablation(name, entry["method"], tuple(entry["datasets"]), tuple(entry["floors"]), entry["rows"])
+
+    def ablation_set(self, ablation: Ablation, dataset: str, row: str) -> str:
+        """The set whose bank a row reads: the set itself, or one of the same images that the row names."""
+        return dataset + str(ablation.rows.get(row, {}).get("suffix", ""))
+
+    def ablation_row(self, ablation: Ablation, dataset: str, row: str) -> Method:
+        """A row of an ablation: the method with the row's changes, or a floor by its name."""
+        if row not in ablation.rows:
+            return self.floor(dataset, row)
+        entry = self.of(dataset)["methods"][ablation.method]
+        own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
+        own |= ablation.rows[row].get("settings", {})
+        base = self.method(dataset, ablation.method)
+        return methods.resolve(row, base.folder, own, self.shared(dataset), base.seeds, Method)
+
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""
-        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone")
+        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations")
         values = {key: value for key, value in self.of(dataset).items() if key not in apart}
         name = self.backbone_name(dataset)
         return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])
 
+    def _ablation_problems(self) -> Iterator[str]:
+        for name in self.values["ablations"]:
+            ablation = self.ablation(name)
+            for dataset in ablation.datasets:
+                for row in ablation.rows:
+                    source = self.ablation_set(ablation, dataset, row)
+                    if source not in self.values["datasets"] or dataset not in self.values["datasets"]:
+                        yield f"ablations.{name}.{row}: {source!r} is not one of the datasets"
+                        continue
+                    if ablation.method not in self.of(dataset)["methods"]:
+                        yield f"ablations.{name}.method: {ablation.method!r} is not one of the methods"
+                        continue
+                    try:
+                        self.ablation_row(ablation, dataset, row)
+                    except UserError as error:
+                        yield f"ablations.{name}.{row}: {error}"
+
     def _problems(self) -> Iterator[str]:
+        yield from self._ablation_problems()
         for name in self.enabled:
             if name not in self.values["datasets"]:
                 yield f"all: {name!r} is not one of the datasets ({', '.join(self.datasets)})"

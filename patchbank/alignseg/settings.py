@@ -33,6 +33,7 @@ _AT_LEAST = {"queries": 2, "heads": 1, "layers": 1, "hidden": 1, "epochs": 1, "b
     "checkpoint_every": 1,
     "refine": 0,
     "metric_dims": 1,
+    "draws": 0,
 }
 
 
@@ -59,6 +60,7 @@ class AlignSegSettings:
         checkpoint_every: epochs between two resumable states.
         initial_queries: how queries start: ``normal`` (standard normal), or ``kmeans`` (in the directions of centroids
             of train tokens).
+        draws: how many of the bank's draws of each image are read, in turn; 0 is all of them.
         refine: k-means steps inside the image that move the queries at test time; 0 is published (`grouping`).
         metric: ``discriminant`` learns without labels in which directions segments differ, divides images and clusters
             segments by them (`metric`); ``none`` is published.
@@ -87,6 +89,7 @@ class AlignSegSettings:
     lr_gamma: float = 0.5
     checkpoint_every: int = 2
     initial_queries: str = "normal"
+    draws: int = 0
     refine: int = 0
     metric: str = "none"
     metric_dims: int = 32

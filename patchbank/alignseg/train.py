@@ -146,7 +146,7 @@ def train_head(
 
 def _training_bank(banks: Mapping[str, Path], settings: AlignSegSettings, seed: int) -> Bank:
     if settings.tokens_from == "crops":
-        return open_bank(banks["multicrop"])
+        return open_bank(banks["multicrop"], draws=settings.draws or None)
     from patchbank.alignseg.feature_crops import FeatureCrops  # torchvision takes a second to import
 
     return FeatureCrops(open_bank(banks["whole"]), settings, seed)

@@ -9,6 +9,7 @@ from patchbank.bank.format import shard_count
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.devices import cuda_present
 from patchbank.errors import UserError
+from patchbank.evaluation.protocols import names as protocol_names
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
@@ -212,15 +213,15 @@ def protocol_modules(dataset):
     return [f"patchbank.evaluation.protocols.{name}" for name in names]
 
 
-def scoring_of(wildcards):
+def scoring_for(dataset):
     """What all rows of a set are scored by."""
-    options = C.of(wildcards.dataset)
+    options = C.of(dataset)
     same = {key: options[key] for key in ("protocols", "preprocessing", "fit")}
-    return {
-        "dataset": wildcards.dataset,
-        "k": C.clusters(wildcards.dataset)[0],
-        **same,
-    }
+    return {"dataset": dataset, "k": C.clusters(dataset)[0], **same}
+
+
+def scoring_of(wildcards):
+    return scoring_for(wildcards.dataset)
 
 
 def compared_methods(dataset):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from patchbank.evaluation.counts import Counts, image_confusions
-from patchbank.evaluation.measures import Floats, Ints, Score, mean, pairwise_iou
+from patchbank.evaluation.measures import Floats, Score, adjusted_rand, mean, pairwise_iou
 from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
@@ -42,18 +42,8 @@ def terms(counts: Counts) -> dict[str, Terms]:
 def scene_scores(counts: Counts) -> tuple[Floats, Floats]:
     """FG-ARI and mBO (s,) of each labelled scene, in the order of `counts.images`."""
     scores = [
-        (_adjusted_rand(pixels[:, labels != 0]), float(pairwise_iou(pixels).max(0).mean()))
+        (adjusted_rand(pixels[:, labels != 0]), float(pairwise_iou(pixels).max(0).mean()))
         for _, _, labels, pixels in image_confusions(counts)
     ]
     table = np.array(scores, np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
-
-
-def _adjusted_rand(pixels: Ints) -> float:
-    def pairs(sizes: Ints) -> float:
-        return float((sizes.astype(np.float64) * (sizes - 1)).sum())  # int64 overflows in the product below
-
-    together, left, right, total = pairs(pixels), pairs(pixels.sum(1)), pairs(pixels.sum(0)), pairs(pixels.sum())
-    chance = left * right / total if total else 0.0
-    span = (left + right) / 2 - chance
-    return (together - chance) / span if span > 0 else 1.0

@@ -1,0 +1,150 @@
+"""The table of an ablation: every row beside the default and beside the floors at the number of segments that it uses.
+
+Inputs: the JSON files and folders of `patchbank.ablation.run`. Outputs: one JSON file (`rows`, `comparisons`) and one
+Markdown page a set of tables. An interval is that of `patchbank.evaluation.compare`, over images and seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.evaluation.compare import Compared, compare_methods
+from patchbank.evaluation.score import context_of
+from patchbank.files import read_json, write_json, write_text
+from patchbank.progress import track
+
+COLUMNS = ("per_image", "hungarian", "overcluster")
+FLOOR = "image-kmeans"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of one set.
+
+    Attributes:
+        method: as plain values (`patchbank.settings.Method`).
+        factor: what it changes; empty for a floor.
+        result: JSON file of the row.
+        folder: its counts and clusters.
+    """
+
+    method: Mapping[str, Any]
+    factor: str
+    result: Path
+    folder: Path
+
+
+def floors_at(used: Sequence[float], floors: Sequence[str]) -> list[str]:
+    """Names of the floors at the numbers of segments that rows use, rounded up; a floor of one segment is `single`."""
+    counts = sorted({max(2, math.ceil(value)) for value in used})
+    return [f"{floor}-{count}" for floor in floors for count in counts]
+
+
+def write_table(
+    sets: Mapping[str, Sequence[TableRow]],
+    classes: Mapping[str, Sequence[str]],
+    scoring: Mapping[str, Mapping[str, Any]],
+    base: str,
+    out_json: Path,
+    out_markdown: Path,
+) -> None:
+    """Compare all rows and write both files.
+
+    Args:
+        sets: rows of each set, the floors among them.
+        classes: class names of each set.
+        scoring: arguments of `context_of` of each set.
+        base: name of the row that the others are compared with.
+        out_json, out_markdown: files to write.
+    """
+    content = {name: _compared(rows, classes[name], scoring[name], base) for name, rows in sets.items()}
+    write_json(out_json, content)
+    write_text(out_markdown, "\n".join(_page(content, base)) + "\n")
+
+
+def _compared(
+    rows: Sequence[TableRow], classes: Sequence[str], scoring: Mapping[str, Any], base: str
+) -> dict[str, Any]:
+    found = {row.method["name"]: read_json(row.result) for row in rows}
+    by_name = {row.method["name"]: row for row in rows}
+    listed, differences = [], []
+    for name in track(list(by_name), "compare", "row"):
+        row, result = by_name[name], found[name]
+        floor = "" if row.method["traits"]["floor"] else f"{FLOOR}-{max(2, math.ceil(result['used']))}"
+        listed.append({"name": name, "factor": row.factor, "floor_at": floor, **result})
+        others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
+        if row.factor:
+            pairs = [_as_compared(by_name[other], classes, scoring) for other in (name, *others)]
+            every = compare_methods(pairs)["comparisons"]
+            differences += [one for one in every if one["a"] == name]
+    return {"rows": listed, "comparisons": differences}
+
+
+def _as_compared(row: TableRow, classes: Sequence[str], scoring: Mapping[str, Any]) -> Compared:
+    seeds = row.method["seeds"]
+    files = [{seed: row.folder / f"seed{seed}" / f"{kind}.npz" for seed in seeds} for kind in ("counts", "clusters")]
+    return Compared(context_of(row.method, classes, **scoring), *files)
+
+
+def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
+    yield "# Ablation"
+    yield ""
+    yield (
+        f"mIoU in percent, mean ± standard deviation over trainings x k-means seeds. Below a score: its difference to "
+        f"`{base}` with the 95 % interval over images and seeds, **bold** where that excludes 0. Floor: `{FLOOR}-q` "
+        "with q the number of segments that the row uses, rounded up. Stability: agreement (adjusted Rand index) of the "
+        "segment clusters of two k-means seeds, which needs no label."
+    )
+    for name, table in content.items():
+        yield ""
+        yield f"## {name}"
+        yield ""
+        heads = ("factor", "row", *COLUMNS, "segments", "stability", "training s", "bank GB", "floor", *COLUMNS)
+        yield "| " + " | ".join(heads) + " |"
+        yield "| --- | --- |" + " --: |" * 7 + " --- |" + " --: |" * 3
+        by_name = {row["name"]: row for row in table["rows"]}
+        for row in table["rows"]:
+            if row["factor"]:
+                yield _line(row, by_name.get(row["floor_at"]), table["comparisons"], base)
+        yield ""
+        yield "Floors:"
+        yield ""
+        yield "| row | " + " | ".join(COLUMNS) + " | segments | stability |"
+        yield "| --- |" + " --: |" * 5
+        for row in table["rows"]:
+            if not row["factor"]:
+                cells = [row["name"], *(_score(row, protocol) for protocol in COLUMNS)]
+                yield f"| {' | '.join(cells)} | {row['used']:.1f} | {row['stability']:.2f} |"
+
+
+def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: Sequence[Any], base: str) -> str:
+    seconds = "" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}"
+    cells = [row["factor"], f"`{row['name']}`"]
+    for protocol in COLUMNS:
+        cells.append(_score(row, protocol) + _difference(row["name"], base, protocol, comparisons, "<br>"))
+    cells += [f"{row['used']:.1f}", f"{row['stability']:.2f}", seconds, f"{row['bank_bytes'] / 1e9:.2f}"]
+    cells.append("" if floor is None else f"`{floor['name']}`")
+    for protocol in COLUMNS:
+        beside = "" if floor is None else _score(floor, protocol)
+        cells.append(beside + _difference(row["name"], row["floor_at"], protocol, comparisons, "<br>row - floor "))
+    return f"| {' | '.join(cells)} |"
+
+
+def _score(row: Mapping[str, Any], protocol: str) -> str:
+    """The row's score under a protocol, its first variant (mIoU, precision)."""
+    found = next((one["miou"] for one in row["rows"] if one["protocol"] == protocol), None)
+    if found is None:
+        return ""
+    return f"{found['mean']:.1f}" + ("" if found["std"] is None else f" ± {found['std']:.1f}")
+
+
+def _difference(a: str, b: str, protocol: str, comparisons: Sequence[Mapping[str, Any]], before: str) -> str:
+    found = next((c for c in comparisons if (c["a"], c["b"], c["protocol"]) == (a, b, protocol)), None)
+    if found is None:
+        return ""
+    text = f"{found['difference']:+.1f} ({found['low']:+.1f} to {found['high']:+.1f})"
+    return f"{before}**{text}**" if found["low"] > 0 or found["high"] < 0 else f"{before}{text}"

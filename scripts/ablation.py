@@ -1,0 +1,32 @@
+"""Rule `ablation`: the table of an ablation."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.ablation.table import TableRow, write_table
+    from patchbank.datasets.manifest import Manifest
+
+    factors = snakemake.params.factors
+    place = Path(snakemake.output.json).with_suffix("")
+    sets = {
+        dataset: [
+            TableRow(m, factors.get(m["name"], ""), place / dataset / f"{m['name']}.json", place / dataset / m["name"])
+            for m in methods
+        ]
+        for dataset, methods in snakemake.params.sets.items()
+    }
+    write_table(
+        sets,
+        {Path(path).parent.name: Manifest.load(path).classes for path in snakemake.input.manifests},
+        snakemake.params.scoring,
+        next(iter(factors)),
+        Path(snakemake.output.json),
+        Path(snakemake.output.markdown),
+    )

@@ -1,0 +1,31 @@
+"""Rule `ablation_row`: one row of an ablation with all its seeds."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.ablation.run import Inputs, run_row
+
+    inputs = Inputs(
+        manifest=Path(snakemake.input.manifest),
+        statistics=Path(snakemake.input.statistics),
+        training={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
+        fit=Path(snakemake.input.fit_bank),
+        evaluation=Path(snakemake.input.eval_bank),
+        splits=tuple(snakemake.params.splits),
+    )
+    run_row(
+        snakemake.params.method,
+        inputs,
+        snakemake.params.clustering,
+        snakemake.params.scoring,
+        Path(snakemake.output.runs),
+        Path(snakemake.output.result),
+        threads=snakemake.threads,
+    )
