@@ -163,15 +163,16 @@ class Config:
 
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
+        return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+
+    def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
+        """An entry of `methods` as the row `row`, with changed settings."""
         options = self.of(dataset)
+        found = options["methods"][entry]
+        own = {key: value for key, value in found.items() if key not in ("kind", "seeds")} | dict(changes)
+        folder = str(found.get("kind", entry)).replace("-", "_")
         shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
-        found = []
-        for name, entry in options["methods"].items():
-            own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
-            folder = str(entry.get("kind", name)).replace("-", "_")
-            seeds = tuple(entry.get("seeds", options["seeds"]))
-            found.append(methods.resolve(name, folder, own, shared, seeds, Method))
-        return found
+        return methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
 
     def floor(self, dataset: str, name: str) -> Method:
         """A floor by its name: ``single``, ``voronoi-<q>`` or ``image-kmeans-<q>``."""
@@ -194,11 +195,7 @@ class Config:
         """A row of an ablation: the method with the row's changes, or a floor by its name."""
         if row not in ablation.rows:
             return self.floor(dataset, row)
-        entry = self.of(dataset)["methods"][ablation.method]
-        own = {key: value for key, value in entry.items() if key not in ("kind", "seeds")}
-        own |= ablation.rows[row].get("settings", {})
-        base = self.method(dataset, ablation.method)
-        return methods.resolve(row, base.folder, own, self.shared(dataset), base.seeds, Method)
+        return self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
 
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""

@@ -95,8 +95,8 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
     yield ""
     yield (
         f"mIoU in percent, mean ± standard deviation over trainings x k-means seeds. Below a score: its difference to "
-        f"`{base}` with the 95 % interval over images and seeds, **bold** where that excludes 0. Floor: `{FLOOR}-q` "
-        "with q the number of segments that the row uses, rounded up. Stability: agreement (adjusted Rand index) of the "
+        f"`{base}` with the 95 % interval over images and seeds, **bold** where that excludes 0. Floor: `{FLOOR}-q`, q "
+        "being the number of segments that the row uses, rounded up. Stability: agreement (adjusted Rand index) of the "
         "segment clusters of two k-means seeds, which needs no label."
     )
     for name, table in content.items():
