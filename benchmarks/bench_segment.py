@@ -3,9 +3,9 @@
     python benchmarks/bench_segment.py --images DIR --weights results/weights/NAME/weights.safetensors
         [--count 24] [--queries 5] [--size 448] [--window PX] [--precision float32] [--device auto] [--repetitions 5]
 
-Three rates of the same pictures: resize and frozen encoder alone (whole pictures); the whole path without writing (decode,
-resize, encode, head, upsampling to the picture's own size); the whole path with palette PNG and overlay written. Loading
-the models is left out of all. The head has random weights: its arithmetic is that of a trained one.
+Three rates of the same pictures: resize and frozen encoder alone (whole pictures); the whole path without writing
+(decode, resize, encode, head, upsampling to the picture's own size); the whole path with palette PNG and overlay
+written. Loading the models is left out of all. The head has random weights: its arithmetic is that of a trained one.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def main() -> None:
     print(machine())
     where = f"windows of {options.window}" if options.window else f"{options.size}x{options.size}"
     print(
-        f"{options.backbone}, block {vit.block}, {where}, {options.queries} queries, {options.precision} on {vit.device}, "
-        f"{len(inputs)} pictures, {segmenter.batch} at a time"
+        f"{options.backbone}, block {vit.block}, {where}, {options.queries} queries, {options.precision}, "
+        f"{vit.device.type}, {len(inputs)} pictures, {segmenter.batch} at a time"
     )
     for name, column in zip(
         ("resize and encoder alone", "whole path, not written", "whole path, written"), rates, strict=True
