@@ -48,6 +48,7 @@ def make_head(folder: Path, weights: Path, centre: str = "standardise", pos_embe
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "centre", "pos_embed", "layers"),
     [("uint8", "standardise", "timm", 2), ("float32", "none", "dino", 1)],

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         options.own_ids,
         report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),
     )
-    print(f"{written} pictures in {options.out}; ids are {naming.kind} of {naming.source}, see legend.json")
+    print(f"pictures written to {options.out}: {written}; ids are {naming.kind} of {naming.source}, see legend.json")
     if problems:
         print(f"patchbank: {len(problems)} of {written + len(problems)} files could not be used", file=sys.stderr)
     return 1 if problems else 0
