@@ -44,22 +44,28 @@ def make_head(folder: Path, weights: Path, centre: str = "standardise", pos_embe
     backbone = {"name": "tiny", "model": TINY.model, "block": 1, "norm": False, "pos_embed": pos_embed}
     backbone |= {"mean": list(TINY.mean), "std": list(TINY.std), "sha256": sha256_file(weights)}
     path = folder / "head.safetensors"
-    save_head(path, QueryDecoder(DIM, settings), settings, Centring(*kept), {"backbone": backbone})
+    metric = None
+    if settings.metric != "none":
+        metric = torch.randn(DIM, settings.metric_dims, generator=random)
+    save_head(path, QueryDecoder(DIM, settings), settings, Centring(*kept), {"backbone": backbone}, metric)
     return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "centre", "pos_embed", "layers"),
-    [("uint8", "standardise", "timm", 2), ("float32", "none", "dino", 1)],
+    ("kind", "centre", "pos_embed", "more"),
+    [
+        ("uint8", "standardise", "timm", {"layers": 2}),
+        ("float32", "none", "dino", {"refine": 1, "metric": "discriminant", "metric_dims": 5, "merge_above": 0.2}),
+    ],
 )
 def test_onnx_computes_what_segmenting_a_picture_computes(
-    tmp_path: Path, weights: Path, kind: str, centre: str, pos_embed: str, layers: int,
+    tmp_path: Path, weights: Path, kind: str, centre: str, pos_embed: str, more: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     import onnxruntime
 
-    head = make_head(tmp_path, weights, centre, pos_embed, layers=layers)
+    head = make_head(tmp_path, weights, centre, pos_embed, **more)
     out = tmp_path / "model.onnx"
     models = ["--checkpoint", str(head), "--weights", str(weights), "--input", kind]
     assert main(["export", "onnx", *models, "--out", str(out), "--size", "90"]) == 0

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from patchbank.alignseg.head import Head, load_head
-from patchbank.alignseg.model import assignment_logits
+from patchbank.alignseg.model import EPS
 from patchbank.alignseg.pooling import prepare_tokens
-from patchbank.alignseg.predict import segment_scores
 
 
 class Inference(nn.Module):
@@ -35,7 +34,7 @@ class Inference(nn.Module):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.record, self.dim, self.segments = head.record, head.model.dim, head.settings.queries
-        self.decoder = head.model
+        self.decoder, self._head = head.model, head
         shift, scale = head.centring.shift_and_scale(torch.device("cpu"))
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
@@ -45,13 +44,14 @@ class Inference(nn.Module):
         """Scores (B, Q, N) float32, higher is better, of tokens (B, N, D), float16 as in a bank or float32."""
         centred = torch.empty_like(tokens, dtype=torch.float32)
         inverse_norms = prepare_tokens(tokens, centred, self.shift, self.scale)
-        return segment_scores(self.decoder(centred), centred, inverse_norms)
+        return self._head.scores(centred, inverse_norms)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The same scores (B, Q, N) of float32 tokens (B, N, D)."""
         centred = tokens if self.shift is None else tokens - self.shift
         centred = centred if self.scale is None else centred * self.scale
-        return assignment_logits(centred, self.decoder(centred, plain=True)).transpose(1, 2)
+        inverse_norms = torch.linalg.vector_norm(centred, dim=-1).clamp(min=EPS).reciprocal()
+        return self._head.scores(centred, inverse_norms, plain=True)
 
 
 def load(path: str | Path) -> Inference:
