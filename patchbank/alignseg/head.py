@@ -75,11 +75,14 @@ class Head:
     record: Mapping[str, Any]
     metric: Tensor | None = None
 
-    def scores(self, tokens: Tensor, inverse_norms: Tensor) -> Tensor:
-        """Scores (C, Q, N) of centred tokens (C, N, D) of inverse length (C, N) with the segments of their image."""
+    def scores(self, tokens: Tensor, inverse_norms: Tensor, plain: bool = False) -> Tensor:
+        """Scores (C, Q, N) of centred tokens (C, N, D) of inverse length (C, N) with the segments of their image.
+
+        `plain` runs the decoder in its textbook form (`QueryDecoder.forward`), which can be written as ONNX.
+        """
         options = self.settings
         metric = None if self.metric is None else self.metric.to(tokens.device)
-        return group(tokens, inverse_norms, self.model(tokens), options.refine, metric, options.merge_above)
+        return group(tokens, inverse_norms, self.model(tokens, plain), options.refine, metric, options.merge_above)
 
 
 def save_head(

@@ -138,7 +138,7 @@ class QueryDecoder(nn.Module):
         Returns:
             (C, Q, D), not normalised.
         """
-        queries = self.queries[None].expand(len(tokens) if plain else 1, -1, -1)
+        queries = self.queries[None].expand(tokens.shape[0] if plain else 1, -1, -1)
         # the reference starts every layer from the initial queries: all but the last are dead
         for layer in self.layers if self.stacked else self.layers[-1:]:
             queries = layer(queries, tokens, plain)

@@ -82,20 +82,47 @@ def pool_segments(
         content id, embeddings (Q, D) float32 of unit length, and which segments have a patch (Q,).
     """
     bank = open_bank(bank_path)
-    shift = np.zeros(bank.dim) if centre == "none" else statistics.mean
-    scale = 1 / np.maximum(statistics.std, EPSILON) if centre == "standardise" else np.ones(bank.dim)
+    shift, scale = centring(statistics, centre)
     with PredictionReader(prediction) as segments:
         if segments.images != bank.images:
             raise UserError(f"{prediction} and {bank.folder} hold different images; run the predict stage again.")
         q = segments.variants["segments"]
         for row in track(range(len(bank)), "pool segments", "image"):
             labels = segments.labels("segments", row, row + 1).ravel()
-            tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim).astype(np.float32)
-            onehot = (labels[None] == np.arange(q)[:, None]).astype(np.float32)
-            sizes = onehot.sum(1)
-            mean = (onehot @ tokens / np.maximum(sizes, 1)[:, None] - shift) * scale
-            norm = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
-            yield bank.images[row], (mean / norm).astype(np.float32), sizes > 0
+            tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
+            yield bank.images[row], *embed_segments(labels, tokens, q, shift, scale)
+
+
+def centring(statistics: Statistics, centre: Centre) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `centre` does to the mean token of a segment: shift and scale, each (D,) float64."""
+    ones = np.ones(len(statistics.mean))
+    shift = np.zeros(len(ones)) if centre == "none" else statistics.mean
+    return shift, 1 / np.maximum(statistics.std, EPSILON) if centre == "standardise" else ones
+
+
+def embed_segments(
+    labels: NDArray[np.int64],
+    tokens: NDArray[np.floating[Any]],
+    segments: int,
+    shift: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Embeddings of one image's segments.
+
+    Args:
+        labels: (N,) segment of each patch.
+        tokens: (N, D).
+        segments: their number Q.
+        shift, scale: (D,), from `centring`.
+
+    Returns:
+        (mean token - shift) * scale of each segment, of unit length (Q, D), and which segments have a patch (Q,).
+    """
+    onehot = (labels[None] == np.arange(segments)[:, None]).astype(np.float32)
+    sizes = onehot.sum(1)
+    mean = (onehot @ tokens.astype(np.float32) / np.maximum(sizes, 1)[:, None] - shift) * scale
+    norm = np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
+    return (mean / norm).astype(np.float32), sizes > 0
 
 
 def cluster_segments(
@@ -129,6 +156,8 @@ def cluster_segments(
     arrays: dict[str, NDArray[Any]] = {name: np.stack(rows) for name, rows in tables.items()}
     arrays |= {f"centroids/{name}": centres for name, centres in centroids.items()}
     arrays |= projection.arrays()
+    arrays["token_shift"], arrays["token_scale"] = centring(moments, settings.centre)
+    arrays["spherical"] = np.array(settings.kmeans.spherical, dtype=np.uint8)
     arrays["tables"], arrays["k_used"] = np.array(list(centroids)), np.array(sizes, dtype=np.int32)
     arrays["points"] = np.full(len(centroids), len(points), dtype=np.int64)
     write_npz(out, arrays)

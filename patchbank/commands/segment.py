@@ -1,0 +1,70 @@
+"""`patchbank segment PATH... --checkpoint C --out DIR`: segments or classes of pictures (docs/inference.md)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+HELP = "divide pictures into segments or classes with a trained checkpoint"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures, models, outputs."""
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="picture, or folder of pictures (with its sub-folders)"
+    )
+    parser.add_argument("--checkpoint", required=True, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors")
+    parser.add_argument("--out", required=True, help="folder to write to")
+    add_encoder_arguments(parser)
+    parser.add_argument("--clusters", help="segment clusters of a run; default: clusters.npz beside the checkpoint")
+    parser.add_argument("--own-ids", action="store_true", help="ids of each picture's own, even where clusters are")
+    parser.add_argument("--size", type=int, help="side in pixels to which a picture is squashed (default 448)")
+    parser.add_argument(
+        "--window", type=int, metavar="PX", help="slide a window over the picture at its own resolution instead"
+    )
+    parser.add_argument(
+        "--upsample",
+        choices=["bilinear", "nearest"],
+        default="bilinear",
+        help="from patches to pixels: of soft assignments (bilinear), or the best segment of each patch (nearest)",
+    )
+    parser.add_argument("--soft", action="store_true", help="write soft assignments as .npz too")
+    parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1...")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+
+
+def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """What names the encoder, for every command that runs it."""
+    parser.add_argument(
+        "--weights", help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors"
+    )
+    parser.add_argument("--backbone", help="a backbone of config.yaml, for a checkpoint that does not name its own")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Segment; files that cannot be used are named on stderr, and the exit status is 1 where there are any."""
+    from patchbank import threads
+    from patchbank.errors import UserError
+
+    if options.threads is not None and options.threads < 1:
+        raise UserError(f"--threads is {options.threads}, it must be at least 1.")
+    threads.limit(options.threads)
+    from patchbank.inference.segment import SegmentSettings, segment  # torch reads the threads when it is imported
+
+    fields = ("size", "window", "upsample", "soft", "precision", "device")
+    written, problems, naming = segment(
+        options.paths,
+        options.checkpoint,
+        options.out,
+        SegmentSettings(**{name: getattr(options, name) for name in fields}),
+        options.weights,
+        options.backbone,
+        options.clusters,
+        options.own_ids,
+        report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),
+    )
+    print(f"pictures written to {options.out}: {written}; ids are {naming.kind} of {naming.source}, see legend.json")
+    if problems:
+        print(f"patchbank: {len(problems)} of {written + len(problems)} files could not be used", file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,146 @@
+"""The two models of inference: the method that a checkpoint belongs to, and the frozen encoder that it was trained on.
+
+A checkpoint's record says which encoder: model, block, norm, position embeddings, input normalisation and the SHA-256
+of the weights. Weights are looked for where the pipeline puts them, and another file than the recorded one is refused.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from patchbank import methods
+from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.checkpoints.store import load_checkpoint
+from patchbank.errors import UserError
+from patchbank.files import sha256_file
+from patchbank.settings import default_config
+from patchbank.weights.spec import BackboneSpec
+
+WEIGHTS = "results/weights/{name}/weights.safetensors"
+"""Where the pipeline puts an encoder's weights."""
+
+
+class TokenModel(Protocol):
+    """What a method's `infer.load` returns: a torch module from an image's tokens to scores of its segments.
+
+    Attributes:
+        record: the checkpoint's record; `backbone` describes the encoder.
+        dim: width D of the tokens.
+        segments: number Q of segments.
+    """
+
+    record: Mapping[str, Any]
+    dim: int
+    segments: int
+
+    def scores(self, tokens: Tensor) -> Tensor:
+        """Scores (B, Q, N) float32 of tokens (B, N, D) float16 or float32, exactly as stage `predict` computes them."""
+        ...
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """The same from float32 tokens, in plain operations that can be written as ONNX."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move the module."""
+        ...
+
+
+def load_model(checkpoint: str | Path) -> TokenModel:
+    """The method's model of a checkpoint.
+
+    Raises:
+        UserError: not a checkpoint, one with missing or foreign keys, or one of a method without `infer.py`.
+    """
+    if Path(checkpoint).suffix in (".pth", ".pt"):
+        raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: `patchbank import alignseg`.")
+    method = load_checkpoint(checkpoint)[1].get("method")
+    able = [name for name in methods.method_folders() if find_spec(f"patchbank.{name}.infer")]
+    if method not in able:
+        raise UserError(f"{checkpoint} is a checkpoint of {method!r}; pictures can be segmented by {', '.join(able)}.")
+    module = importlib.import_module(f"patchbank.{method}.infer")
+    return cast(TokenModel, module.load(checkpoint))
+
+
+def load_encoder(
+    model: TokenModel,
+    checkpoint: str | Path,
+    backbone: str | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+) -> FrozenViT:
+    """The encoder of a checkpoint.
+
+    Args:
+        model: from `load_model`.
+        checkpoint: its file, for messages.
+        backbone: a name of `backbones:` in config.yaml, for a checkpoint that does not say which (an imported one).
+        weights: file of the weights; by default the one that the pipeline made.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
+        precision: of the forward pass.
+
+    Raises:
+        UserError: an encoder that is not known or not the checkpoint's, missing or wrong weights, a missing device.
+    """
+    spec, sha256 = _describe(model.record.get("backbone"), backbone, checkpoint)
+    path = Path(weights or WEIGHTS.format(name=spec.name))
+    if not path.is_file():
+        advice = "" if weights else f", or make it with `snakemake {path}`"
+        raise UserError(f"{path} does not exist; name the weights of {spec.name} with --weights{advice}.")
+    found = sha256_file(path)
+    if sha256 not in (None, found):
+        raise UserError(
+            f"{path} is not the file of weights that {checkpoint} was trained on: SHA-256 {found[:16]}... instead of "
+            f"{str(sha256)[:16]}...; name the right one with --weights."
+        )
+    place = _device(device)
+    try:
+        vit = FrozenViT(spec, path, place, precision)
+    except (RuntimeError, SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} cannot be loaded as weights of {spec.model} ({reason}).") from None
+    if vit.dim != model.dim:
+        raise UserError(f"{checkpoint} reads tokens of width {model.dim}; those of {spec.name} have {vit.dim}.")
+    model.to(place)
+    return vit
+
+
+def _describe(
+    record: Mapping[str, Any] | None, named: str | None, checkpoint: str | Path
+) -> tuple[BackboneSpec, str | None]:
+    """The encoder's specification and the SHA-256 of its weights, where that is recorded."""
+    if record is None:
+        known = default_config().values["backbones"]
+        if named not in known:
+            received = "" if named is None else f", received {named!r}"
+            raise UserError(
+                f"{checkpoint} does not say which encoder it reads; name it with --backbone ({', '.join(known)})"
+                f"{received}."
+            )
+        return default_config().backbone(str(named)), None
+    if named not in (None, record["name"]):
+        raise UserError(f"{checkpoint} was trained on {record['name']}, not on --backbone {named}; leave that out.")
+    fields = {key: record[key] for key in ("name", "model", "block", "norm", "pos_embed")}
+    spec = BackboneSpec(mean=tuple(record["mean"]), std=tuple(record["std"]), **fields)
+    return spec, record.get("sha256")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {name} cannot be used ({reason}); choose auto or cpu.") from None
+    return device

@@ -1,0 +1,142 @@
+"""What is written for a picture: a palette PNG of ids, an overlay, soft assignments on request.
+
+| file | content |
+|---|---|
+| `labels/<name>.png` | 8-bit palette PNG of the picture's size, ids as in `legend.json`, 255 = no id |
+| `overlays/<name>.png` | the ids' colours over the dimmed picture |
+| `soft/<name>.npz` | `scores`, `soft` (Q, h, w) float32 of every patch, `ids` (Q,) int64, -1 = no id, `size` (H, W) |
+| `legend.json` | what an id is, its name and its colour |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.evaluation.preprocessing import frame
+from patchbank.files import atomic_path, write_json, write_npz
+from patchbank.inference.naming import MOST, Naming
+from patchbank.report.overlay import HATCH, UNMATCHED, overlay
+
+NO_ID = 255
+GREY = (128, 128, 128)
+"""Colour of pixels without an id in the palette."""
+STRIP = 32 * HATCH
+"""Rows of an overlay that are drawn at a time: bounds the memory, and hatches go on from strip to strip."""
+
+Upsample = Literal["bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class GridSegments:
+    """Segments of one picture on its patch grid.
+
+    Attributes:
+        scores: (Q, h, w) float32, higher is better.
+        ids: (Q,) int64, id of each segment, `UNMATCHED` where it has none.
+    """
+
+    scores: NDArray[np.float32]
+    ids: NDArray[np.int64]
+
+    @property
+    def soft(self) -> NDArray[np.float32]:
+        """Softmax of the scores over segments, (Q, h, w)."""
+        powers = np.exp(self.scores - self.scores.max(0))
+        shares: NDArray[np.float32] = powers / powers.sum(0)
+        return shares
+
+    def labels(self, height: int, width: int, upsample: Upsample) -> NDArray[np.uint8]:
+        """Ids (height, width) of every pixel, `NO_ID` where there is none.
+
+        Args:
+            height, width: of the picture.
+            upsample: ``bilinear`` interpolates the softmax and then takes the best segment, as the published system
+                does for pictures; ``nearest`` repeats the best segment of each patch, as it does for scores.
+        """
+        grid: NDArray[Any] = self.scores.argmax(0)
+        if upsample == "bilinear":
+            # a segment without a patch has no dataset-wide id, and must not win between patches either
+            nameless = (self.ids == UNMATCHED) & (np.bincount(grid.ravel(), minlength=len(self.ids)) == 0)
+            grid = np.where(nameless[:, None, None], np.float32(-1), self.soft)
+        table = np.where(self.ids == UNMATCHED, NO_ID, self.ids).astype(np.uint8)
+        found: NDArray[np.uint8] = table[frame("full", (height, width), (height, width)).segments(grid, upsample)]
+        return found
+
+
+@dataclass(frozen=True)
+class PictureWriter:
+    """Writes what belongs to one picture; every file appears whole or not at all.
+
+    Attributes:
+        folder: of the outputs.
+        naming: names and colours of ids.
+        upsample: from the patch grid to pixels.
+        soft: whether soft assignments are written.
+    """
+
+    folder: Path
+    naming: Naming
+    upsample: Upsample = "bilinear"
+    soft: bool = False
+
+    def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
+        """Write the outputs of picture `name`."""
+        labels = found.labels(image.height, image.width, self.upsample)
+        picture = Image.fromarray(labels)
+        picture.putpalette(self._palette())
+        with atomic_path(self.folder / "labels" / f"{name}.png") as temporary:
+            picture.save(temporary)
+        drawn = draw_overlay(np.asarray(image), labels, self.naming.colours)
+        with atomic_path(self.folder / "overlays" / f"{name}.png") as temporary:
+            Image.fromarray(drawn).save(temporary, compress_level=1)  # photographs gain little from more
+        if self.soft:
+            size = np.array([image.height, image.width])
+            arrays: dict[str, NDArray[Any]] = {
+                "scores": found.scores,
+                "soft": found.soft,
+                "ids": found.ids,
+                "size": size,
+            }
+            write_npz(self.folder / "soft" / f"{name}.npz", arrays)
+
+    def write_legend(self) -> None:
+        """Write `legend.json`."""
+        rows = zip(self.naming.names, self.naming.colours.tolist(), strict=True)
+        write_json(
+            self.folder / "legend.json",
+            {
+                "kind": self.naming.kind,
+                "source": self.naming.source,
+                "no_id": NO_ID,
+                "ids": [{"id": i, "name": name, "colour": colour} for i, (name, colour) in enumerate(rows)],
+            },
+        )
+
+    def _palette(self) -> bytes:
+        table = np.zeros((MOST + 1, 3), dtype=np.uint8)
+        table[: len(self.naming.colours)] = self.naming.colours
+        table[NO_ID] = GREY
+        return table.tobytes()
+
+
+def draw_overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`patchbank.report.overlay.overlay` of a picture of any size, strip by strip.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        labels: (H, W) ids, `NO_ID` for none.
+        colours: (ids, 3) uint8.
+    """
+    drawn = np.empty_like(pixels)
+    for top in range(0, len(pixels), STRIP):
+        rows = slice(top, top + STRIP + 1)  # one more, to see an edge below the strip
+        ids = labels[rows].astype(np.int64)
+        ids[ids == NO_ID] = UNMATCHED
+        drawn[top : top + STRIP] = overlay(pixels[rows], ids, colours)[:STRIP]
+    return drawn

@@ -1,0 +1,230 @@
+"""`patchbank segment`: pictures in, segments or classes of every pixel out, at each picture's own resolution.
+
+Inputs: picture files and folders, a checkpoint, the encoder's weights, and segment clusters where ids are to mean the
+same in every picture. Outputs: see `patchbank.inference.pictures`.
+
+The next pictures are decoded and the last ones written while one is computed; a bounded number waits in memory. A file
+that cannot be used is reported and left out. The same inputs give the same bytes on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from patchbank.backbones.sizes import round_to_patch
+from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.datasets.images import load_image
+from patchbank.errors import UserError, raise_problems
+from patchbank.inference.encoder import TokenModel, load_encoder, load_model
+from patchbank.inference.inputs import Input, find_inputs, make_folder
+from patchbank.inference.naming import Naming, dataset_ids, own_segments
+from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
+from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
+from patchbank.progress import track
+from patchbank.threads import available
+
+SIZE = 448
+"""Side of the squashed picture, as of recipe `whole`."""
+
+T = TypeVar("T")
+Sink = Callable[[str, Image.Image, GridSegments], None]
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """How pictures are segmented.
+
+    Attributes:
+        size: side in pixels to which a whole picture is squashed, rounded to the patch; None is `SIZE`.
+        window: side in pixels of a sliding window over the picture at its own resolution; None squashes it whole.
+        upsample: from the patch grid to pixels.
+        soft: whether soft assignments are written too.
+        precision: of the encoder.
+        device: ``auto``, ``cpu``, ``cuda``...
+    """
+
+    size: int | None = None
+    window: int | None = None
+    upsample: Upsample = "bilinear"
+    soft: bool = False
+    precision: Precision = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, all of them in one message."""
+        given = {"--size": self.size, "--window": self.window}
+        problems = [
+            f"{n} is {value}, it must be at least 1" for n, value in given.items() if value is not None and value < 1
+        ]
+        if self.size is not None and self.window is not None:
+            problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
+        raise_problems("The settings cannot be used", problems)
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Pictures to segments on the patch grid.
+
+    Attributes:
+        vit: the encoder.
+        model: the method's model.
+        naming: from segments to ids.
+        size, window: see `SegmentSettings`.
+    """
+
+    vit: FrozenViT
+    model: TokenModel
+    naming: Naming
+    size: int = SIZE
+    window: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """Pictures that are worked on together."""
+        return 1 if self.window else views_per_pass(self.vit, round_to_patch(self.size, self.vit.patch))
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[Image.Image]) -> list[GridSegments]:
+        """Segments of some pictures; several only without a window."""
+        if self.window:
+            tokens, grid = windowed_tokens(self.vit, images[0], self.window)
+        else:
+            tokens, grid = whole_tokens(self.vit, images, self.size)
+        scores = self.model.scores(tokens).cpu().numpy()
+        return [self._name(one, part, grid) for one, part in zip(scores, tokens, strict=True)]
+
+    def _name(self, scores: NDArray[np.float32], tokens: Tensor, grid: Grid) -> GridSegments:
+        ids = np.arange(len(scores))
+        if self.naming.clusters is not None:
+            ids = self.naming.clusters.ids(scores.argmax(0), tokens.cpu().numpy(), len(scores))
+        return GridSegments(scores.reshape(-1, *grid), ids)
+
+
+def segment(
+    paths: Sequence[str | Path],
+    checkpoint: str | Path,
+    out: str | Path,
+    settings: SegmentSettings,
+    weights: str | Path | None = None,
+    backbone: str | None = None,
+    clusters: str | Path | None = None,
+    own_ids: bool = False,
+    report: Callable[[str], None] = print,
+) -> tuple[int, list[str], Naming]:
+    """Segment pictures and write the results.
+
+    Args:
+        paths: files and folders.
+        checkpoint: of a method that offers `infer.py`.
+        out: folder to write to.
+        settings: how.
+        weights: the encoder's weights, by default where the pipeline puts them.
+        backbone: for a checkpoint that does not name its encoder.
+        clusters: segment clusters; by default `clusters.npz` beside the checkpoint, where there is one.
+        own_ids: keep ids inside each picture even where there are clusters.
+        report: called with one sentence for every file that is left out, when that happens.
+
+    Returns:
+        How many pictures were written, the sentences about the others, and what ids mean.
+
+    Raises:
+        UserError: nothing can be segmented; found before anything is computed.
+    """
+    inputs = find_inputs(paths, out)
+    model = load_model(checkpoint)
+    beside = Path(checkpoint).with_name("clusters.npz")
+    chosen = clusters or (beside if beside.is_file() else None)
+    naming = own_segments(model.segments) if own_ids or chosen is None else dataset_ids(chosen, model.dim)
+    vit = load_encoder(model, checkpoint, backbone, weights, settings.device, settings.precision)
+    segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window)
+    writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft)
+    try:
+        writer.write_legend()
+        problems = segment_files(inputs, segmenter, writer, report)
+    except OSError as error:
+        raise UserError(f"Writing to {out} failed ({error}); complete files are kept, run again.") from error
+    return len(inputs) - len(problems), problems, naming
+
+
+def segment_files(
+    inputs: Sequence[Input], segmenter: Segmenter, sink: Sink, report: Callable[[str], None] = print
+) -> list[str]:
+    """Segment files and hand the results to `sink`, in worker threads.
+
+    Args:
+        inputs: the files.
+        segmenter: what computes.
+        sink: called with name, picture and segments of every file that can be used.
+        report: called with one sentence for every other file.
+
+    Returns:
+        Those sentences.
+    """
+    workers = max(1, min(8, available() - 1))
+    problems: list[str] = []
+
+    def refuse(problem: str) -> None:
+        problems.append(problem)
+        report(problem)
+
+    with ThreadPoolExecutor(workers, "read") as readers, ThreadPoolExecutor(workers, "write") as writers:
+        writing: deque[Future[None]] = deque()
+        loaded = _ahead(readers, _load, inputs, workers + segmenter.batch)
+        for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
+            for problem in (image for _, image in group if isinstance(image, str)):
+                refuse(problem)
+            good = [(one, image) for one, image in group if not isinstance(image, str)]
+            for (one, image), found in zip(good, segmenter([image for _, image in good]) if good else [], strict=True):
+                if not np.isfinite(found.scores).all():
+                    refuse(f"{one.path}: the encoder's tokens are not finite numbers.")
+                    continue
+                writing.append(writers.submit(sink, one.name, image, found))
+                while len(writing) > workers:
+                    writing.popleft().result()
+        for future in writing:
+            future.result()
+    return problems
+
+
+def _load(one: Input) -> tuple[Input, Image.Image | str]:
+    """The picture, or the sentence that says why there is none."""
+    try:
+        return one, load_image(one.path)
+    except UserError as error:
+        return one, str(error)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Input], T], items: Iterable[Input], waiting: int
+) -> Iterator[T]:
+    """Results of `function` in order, `waiting` of them computed ahead."""
+    futures: deque[Future[T]] = deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) > waiting:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items, the last one shorter."""
+    group: list[T] = []
+    for item in items:
+        group.append(item)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,90 @@
+"""From pictures to tokens on one patch grid: squashed whole, or through a sliding window at their own resolution.
+
+Tokens pass through float16 as they do in a bank, so that a picture gets the segments that the pipeline stores for it.
+
+Through a window the encoder sees the picture piece by piece, the method sees it once: tokens of all windows are
+gathered on one grid, averaged where windows overlap, and the method runs on the whole grid. A method's segment ids mean
+something inside one run only (AlignSeg's queries look at all tokens that they are given), so a run for every window
+would give each window ids of its own, with seams between them.
+
+Memory: one grid of tokens (4 D bytes a patch) and one batch of windows, whatever the number of windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from patchbank.backbones.sizes import round_to_patch
+from patchbank.backbones.vit import FrozenViT
+from patchbank.views.whole import Recipe
+
+BATCH_TOKENS = 8192
+"""Patch tokens of one forward pass on a GPU. A CPU gains nothing from batches: it gets one view at a time, so that a
+picture's bits do not depend on its neighbours."""
+
+Grid = tuple[int, int]
+
+
+def views_per_pass(vit: FrozenViT, size: int) -> int:
+    """Views of `size` x `size` pixels in one forward pass."""
+    return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // (size // vit.patch) ** 2)
+
+
+def whole_tokens(vit: FrozenViT, images: Sequence[Image.Image], size: int) -> tuple[Tensor, Grid]:
+    """Tokens of whole pictures, each squashed to a square as recipe `whole` does it.
+
+    Args:
+        vit: the encoder.
+        images: RGB pictures of any sizes.
+        size: side of the square in pixels, rounded to the patch.
+
+    Returns:
+        (B, N, D) float16 on the encoder's device, and the grid (h, w) with h * w == N.
+    """
+    recipe = Recipe(vit.patch, size)
+    pixels = np.concatenate([recipe.make(image, "", 0).pixels for image in images])
+    return vit(vit.normalise(torch.from_numpy(pixels))).tokens.to(torch.float16), vit.grid(*recipe.size)
+
+
+def windowed_tokens(vit: FrozenViT, image: Image.Image, window: int) -> tuple[Tensor, Grid]:
+    """Tokens of one picture at its own resolution (each side rounded to the patch), through half-overlapping windows.
+
+    Args:
+        vit: the encoder.
+        image: RGB picture.
+        window: side of a window in pixels, rounded to the patch; a smaller picture is one smaller window.
+
+    Returns:
+        (1, N, D) float16 on the encoder's device, and the grid (h, w) with h * w == N.
+    """
+    patch = vit.patch
+    width, height = round_to_patch(image.width, patch), round_to_patch(image.height, patch)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image))
+    grid = h, w = vit.grid(height, width)
+    side = round_to_patch(window, patch) // patch
+    high, wide = min(side, h), min(side, w)
+    places = [(y, x) for y in window_starts(h, high) for x in window_starts(w, wide)]
+    total = torch.zeros((h, w, vit.dim), device=vit.device)
+    seen = torch.zeros((h, w, 1), device=vit.device)
+    count = views_per_pass(vit, side * patch)
+    for start in range(0, len(places), count):
+        chunk = places[start : start + count]
+        cut = [pixels[y * patch : (y + high) * patch, x * patch : (x + wide) * patch] for y, x in chunk]
+        tokens = vit(vit.normalise(torch.stack(cut))).tokens.view(len(chunk), high, wide, vit.dim)
+        for (y, x), part in zip(chunk, tokens, strict=True):
+            total[y : y + high, x : x + wide] += part
+            seen[y : y + high, x : x + wide] += 1
+    return total.div_(seen).to(torch.float16).view(1, h * w, vit.dim), grid
+
+
+def window_starts(length: int, window: int) -> list[int]:
+    """First patches of windows that cover `length` patches, half a window apart; the last one ends with the picture."""
+    last = length - window
+    return [*range(0, last, max(1, window // 2)), last]
