@@ -1,0 +1,144 @@
+"""Ablations: rows from the configuration, one row from banks to scores, the table with floors and intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from bank_factory import extract_all, make_images
+from sklearn.metrics import adjusted_rand_score
+
+from patchbank.ablation.run import Inputs, run_row, stability
+from patchbank.ablation.table import TableRow, floors_at, write_table
+from patchbank.bank.extract import ExtractSettings
+from patchbank.bank.statistics import collect
+from patchbank.errors import UserError
+from patchbank.files import read_json, write_npz
+from patchbank.settings import PROJECT, Config, as_plain, merge, read_config
+
+FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
+SCORING = {"dataset": "toy", "preprocessing": "squash_448_100", "fit": "train", "k": 3}
+PROTOCOLS = ["per_image", "hungarian", "overcluster"]
+CLUSTERING = {
+    "k": [3, 6],
+    "kmeans_seeds": [0, 1],
+    "centre": "mean",
+    "projection": {"pca": 0, "whiten": False, "normalise": False},
+    "kmeans": {"niter": 5, "nredo": 1},
+}
+
+
+def test_the_shipped_ablation_varies_one_factor_at_a_time() -> None:
+    config = read_config([FILE])
+    ablation = config.ablation("alignseg")
+    plain = config.ablation_row(ablation, "msrc", "plain").settings
+    for name in ablation.rows:
+        changed = {
+            key
+            for key, value in config.ablation_row(ablation, "msrc", name).settings.items()
+            if value != plain[key] and key != "crops"
+        }
+        searched = str(ablation.rows[name]["factor"]).startswith("search")
+        # more layers come with a rule for what they read, more epochs with a slower decay, last-block needs crops of it
+        assert searched or len(changed) <= 2, (name, changed)
+        assert changed or name == "plain" or config.ablation_set(ablation, "msrc", name) == "msrc_last"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rows": {"a": {"factor": "x", "settings": {"queries": 1}}}}, "queries is 1"),
+        ({"rows": {"a": {"factor": "x", "suffix": "_gone"}}}, "demo_gone"),
+        ({"method": "nothing"}, "'nothing' is not one of the methods"),
+        ({"rows": {"a": {"factor": "x", "colour": 1}}}, "colour: unknown key"),
+    ],
+)
+def test_a_wrong_ablation_is_refused_before_anything_runs(changes: dict[str, Any], said: str) -> None:
+    entry = {"method": "alignseg", "datasets": ["demo"], "rows": {"a": {"factor": "x"}}, **changes}
+    values = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    with pytest.raises(UserError, match=said):
+        Config(merge(values, {"ablations": {"mine": entry}}))
+
+
+def test_floors_stand_at_the_segments_used_rounded_up() -> None:
+    assert floors_at([4.2, 4.9, 1.0, 7.0], ["image-kmeans"]) == ["image-kmeans-2", "image-kmeans-5", "image-kmeans-7"]
+
+
+def test_stability_is_the_rand_index_of_two_seeds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tables = {f"k3-s{s}": rng.integers(-1, 3, (20, 4)).astype(np.int32) for s in range(3)}
+    used = rng.random((20, 4)) < 0.7
+    tables = {name: np.where(used, np.abs(table), -1).astype(np.int32) for name, table in tables.items()}
+    write_npz(tmp_path / "clusters.npz", {**tables, "tables": np.array(list(tables))})
+    labels = [table[used] for table in tables.values()]
+    expected = np.mean([adjusted_rand_score(labels[a], labels[b]) for a, b in ((0, 1), (0, 2), (1, 2))])
+    assert stability(tmp_path / "clusters.npz", 3) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ablation")
+    make_images(folder, 8)
+    whole = ExtractSettings("whole", {"size": 64})
+    extract_all(folder, whole)
+    extract_all(folder, whole, "val")
+    extract_all(folder, ExtractSettings("multicrop", {"size": 64, "draws": 2}))
+    collect(folder / "whole.json").save(folder / "statistics.npz")
+    return folder
+
+
+def inputs(world: Path) -> Inputs:
+    return Inputs(
+        world / "manifest.json",
+        world / "statistics.npz",
+        {"multicrop": world / "multicrop.json"},
+        world / "whole.json",
+        world / "val-whole.json",
+        ("train", "val"),
+    )
+
+
+def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_path: Path) -> None:
+    config = read_config(changes={"seeds": [0, 1]})
+    small = {"queries": 3, "epochs": 1, "batch_size": 4, "hidden": 16}
+    entry = {"factor": "x", "settings": small}
+    rows = {"plain": entry, "other": {"factor": "metric", "settings": {**small, "metric": "discriminant", "refine": 1}}}
+    both = {"mine": {"method": "alignseg", "datasets": ["demo"], "rows": rows}}
+    config = read_config(changes={"seeds": [0, 1], "ablations": both})
+    ablation, made = config.ablation("mine"), []
+    scoring = {**SCORING, "protocols": PROTOCOLS}
+
+    def add(name: str) -> dict[str, Any]:
+        method = as_plain(config.ablation_row(ablation, "demo", name))
+        place = tmp_path / name
+        run_row(method, inputs(world), CLUSTERING, scoring, place, tmp_path / f"{name}.json", threads=1)
+        made.append(TableRow(method, rows.get(name, {}).get("factor", ""), tmp_path / f"{name}.json", place))
+        result: dict[str, Any] = read_json(tmp_path / f"{name}.json")
+        return result
+
+    results = [add(name) for name in rows]
+    for floor in floors_at([result["used"] for result in results], ["image-kmeans"]):
+        assert add(floor)["train_seconds"] is None
+    assert all(result["train_seconds"] > 0 and -1 <= result["stability"] <= 1 for result in results)
+    assert not list(tmp_path.rglob("work"))
+    write_table(
+        {"toy": made},
+        {"toy": ["class 0", "class 1", "class 2"]},
+        {"toy": scoring},
+        "plain",
+        tmp_path / "t.json",
+        tmp_path / "t.md",
+    )
+    content = read_json(tmp_path / "t.json")["toy"]
+    pairs = {(c["a"], c["b"]) for c in content["comparisons"]}
+    assert ("other", "plain") in pairs
+    assert ("plain", content["rows"][0]["floor_at"]) in pairs
+    assert {c["protocol"] for c in content["comparisons"]} == set(PROTOCOLS)
+    page = (tmp_path / "t.md").read_text()
+    assert "`other`" in page
+    assert f"`{content['rows'][0]['floor_at']}`" in page
+    widths = {line.count("|") for line in page.splitlines() if line.startswith("|")}
+    assert widths == {14, 7}
