@@ -151,7 +151,7 @@ def tree_fingerprint(spec: DatasetSpec) -> str:
 
 
 def _state(root: Path, path: Path) -> list[Any]:
-    name = os.fsencode(path.relative_to(root).as_posix()).hex()
+    name = os.fsencode(os.path.relpath(path, root)).hex()
     try:
         status = path.stat()
     except OSError:
