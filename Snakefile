@@ -26,4 +26,5 @@ rule all:
     default_target: True
     input:
         expand("results/{dataset}/report.md", dataset=C.enabled),
+        expand("results/{dataset}/sheet.png", dataset=C.enabled),
         "results/summary.md",
