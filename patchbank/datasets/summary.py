@@ -135,7 +135,7 @@ class Tally:
         """Pixels of each class, then ignored ones."""
         found = np.zeros(len(self._spec.classes) + 1, np.int64)
         for value, pixels in mask.values:
-            label = self._lut[value]
+            label = self._lut[value] if value >= 0 else IGNORE  # -1 of a signed mask
             found[-1 if label == IGNORE else label] += pixels
         return found
 
@@ -161,7 +161,7 @@ class Tally:
 
 def published(spec: DatasetSpec) -> Mapping[str, int]:
     """Published number of images of each split, where the set's table has them."""
-    counts: Mapping[str, int] = getattr(spec, "counts", None) or {}
+    counts: Mapping[str, int] = getattr(spec, "published", None) or {}
     return counts
 
 
