@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/bank.smk"
 include: "workflow/rules/methods.smk"
