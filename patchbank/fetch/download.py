@@ -76,7 +76,7 @@ def download(
     if not url.startswith(("http://", "https://")):
         raise UserError(f"{url} is not an http or https address.")
     partial = path.with_name(path.name + ".partial")
-    mark = path.with_name(path.name + ".partial.json")
+    mark = _mark(partial)
     path.parent.mkdir(parents=True, exist_ok=True)
     failures, most = 0, _size(partial)
     while True:
@@ -121,7 +121,7 @@ def _attempt(url: str, partial: Path, mark: Path, expected: Expected) -> None:
             if error.code == 416:  # what is here is not a beginning of what is there, or all of it
                 complete = have > 0 and _total(error.headers.get("Content-Range")) == have
                 if not complete:
-                    partial.unlink(missing_ok=True)
+                    _remove(partial)
                     raise _Interrupted("the server has no such range; starting from the beginning") from None
                 return
             if error.code in PASSING:
@@ -163,7 +163,7 @@ def _receive(answer: Any, partial: Path, start: int, total: int | None, url: str
     if total is not None and have < total:
         raise _Interrupted(f"the connection ended after {have:,} of {total:,} bytes")
     if total is not None and have > total:
-        partial.unlink()
+        _remove(partial)
         raise UserError(f"{url}: {have:,} bytes arrived, {total:,} were announced; what arrived is removed.")
 
 
@@ -206,14 +206,14 @@ def _verify(url: str, partial: Path, expected: Expected) -> None:
     """Compare size and checksum; a file that differs is removed."""
     size = _size(partial)
     if expected.size is not None and size != expected.size:
-        partial.unlink()
+        _remove(partial)
         raise UserError(f"{url}: {size:,} bytes arrived, {expected.size:,} are published; what arrived is removed.")
     if expected.algorithm is None:
         return
     with partial.open("rb") as file:
         found = hashlib.file_digest(file, expected.algorithm).hexdigest()
     if found != expected.digest:
-        partial.unlink()
+        _remove(partial)
         raise UserError(
             f"{url}: {expected.algorithm} is {found}, published is {expected.digest}; what arrived is removed. Run "
             "again; if it stays so, the file on the server has changed."
@@ -222,3 +222,13 @@ def _verify(url: str, partial: Path, expected: Expected) -> None:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
+
+
+def _mark(partial: Path) -> Path:
+    """The file that says what `partial` is a part of."""
+    return partial.with_name(partial.name + ".json")
+
+
+def _remove(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _mark(partial).unlink(missing_ok=True)

@@ -17,10 +17,12 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from patchbank.errors import UserError
+from patchbank.files import CHUNK
 from patchbank.progress import track
 
 SPARE = 1 << 28
@@ -70,7 +72,10 @@ def unpack(archive: Path, place: Mapping[str, str], target: Path) -> None:
                 _write(archive, list(_zip_members(archive, file)), place, target)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as file:
-                _write(archive, list(_tar_members(archive, file)), place, target)
+                members = list(_tar_members(archive, file))
+                while file.fileobj is not None and file.fileobj.read(CHUNK):
+                    pass  # the checksum of a compressed tar stands at its end, which its reader leaves unread
+                _write(archive, members, place, target)
         else:
             raise BadArchive(f"{archive} is neither zip nor tar; it begins with {_beginning(archive)!r}.")
     except DAMAGED as error:
@@ -92,7 +97,7 @@ def _zip_members(archive: Path, file: zipfile.ZipFile) -> Iterator[_Member]:
             raise BadArchive(f"{archive} is refused: {info.filename} is a link, a device or a pipe.")
         _check_name(archive, info.orig_filename)
         if not info.is_dir():
-            yield _Member(info.filename, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
+            yield _Member(info.filename, info.file_size, partial(file.open, info))
 
 
 def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[_Member]:
@@ -101,7 +106,7 @@ def _tar_members(archive: Path, file: tarfile.TarFile) -> Iterator[_Member]:
             raise BadArchive(f"{archive} is refused: {info.name} is a link, a device or a pipe.")
         _check_name(archive, info.name)
         if info.isreg():
-            yield _Member(info.name, info.size, lambda info=info: _opened(file, info))  # type: ignore[misc]
+            yield _Member(info.name, info.size, partial(_opened, file, info))
 
 
 def _opened(file: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
