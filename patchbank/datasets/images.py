@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from patchbank.datasets.labels import apply_lut
 from patchbank.errors import UserError
@@ -120,7 +121,7 @@ def read_bytes(path: str | Path) -> bytes:
     try:
         check_state(Path(path).stat())
         return Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise Unusable(why_not_read(path, error)) from None
 
 
@@ -136,11 +137,11 @@ def check_state(state: os.stat_result) -> None:
         raise Unusable(f"has {state.st_size:,} bytes; at most {MAX_BYTES:,} are read")
 
 
-def why_not_read(path: str | Path, error: OSError) -> str:
-    """The reason, without the file's name, why `path` cannot be read."""
+def why_not_read(path: str | Path, error: OSError | ValueError) -> str:
+    """The reason, without the file's name, why `path` cannot be read (ValueError: no file can have that name)."""
     if isinstance(error, FileNotFoundError):
         return "is a link to a missing file" if Path(path).is_symlink() else "does not exist"
-    return f"cannot be read ({error.strerror or error})"
+    return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
 def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
@@ -155,11 +156,13 @@ def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
             image = _open(file)
             if indexed:
                 _check_indexed(image)
+            width, height = image.size
+            if isinstance(image, TiffImageFile):  # its size may be that after turning, its tags are as stored
+                width, height = image.tag_v2[256], image.tag_v2[257]
             # asking a PNG for an EXIF block that is not there yet decodes all of it
             told = image.format != "PNG" or "exif" in image.info
-            turned = told and _orientation(image) in (5, 6, 7, 8)
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except OSError as error:
+            return (height, width) if told and _orientation(image) in (5, 6, 7, 8) else (width, height)
+    except (OSError, ValueError) as error:
         raise Unusable(why_not_read(path, error)) from None
 
 

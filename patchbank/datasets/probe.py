@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.images import Unusable, decode_image, decode_indices, read_bytes, read_size
+from patchbank.datasets.pngdata import data_problem
 
 Kind = Literal["image", "mask", "instances"]
 
@@ -66,15 +67,21 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
         if quick:
             return Probe("", *read_size(path, kind != "image"))
         data = read_bytes(path)
-        if kind == "image":
-            decoded = decode_image(data)
-            content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
-            return Probe("", *decoded.image.size, content_id, decoded.conversions)
-        raw = decode_indices(data)
-        height, width = raw.shape
-        return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())
+        found = _decoded(kind, name, data)
+        problem = data_problem(data)
+        return Probe(f"is truncated or damaged ({problem})") if problem else found
     except Unusable as reason:
         return Probe(str(reason))
+
+
+def _decoded(kind: Kind, name: str, data: bytes) -> Probe:
+    if kind == "image":
+        decoded = decode_image(data)
+        content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+        return Probe("", *decoded.image.size, content_id, decoded.conversions)
+    raw = decode_indices(data)
+    height, width = raw.shape
+    return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())
 
 
 def _count(raw: NDArray[Any]) -> tuple[tuple[int, int], ...]:

@@ -29,7 +29,7 @@ def state_of(path: Path) -> str:
     """Size, modification and change time of the file at `path` (of a link's target); "" where there is none."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 

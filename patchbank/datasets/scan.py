@@ -147,7 +147,12 @@ def _probes(items: list[list[_File]], remembered: Remembered, quick: bool, worke
 
 
 def _read(files: list[_File], quick: bool) -> list[Probe]:
-    return [probe(file.kind, file.path, _printable(file.name), quick) for file in files]
+    return [
+        Probe("a list names it, but it leads out of the set's folder")
+        if file.name.startswith("/") or ".." in file.name.split("/")
+        else probe(file.kind, file.path, _printable(file.name), quick)
+        for file in files
+    ]
 
 
 def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) -> Iterator[str]:
@@ -155,9 +160,6 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) 
     misnamed = next((file.name for file in files if file.name != _printable(file.name)), None)
     if misnamed is not None:
         yield f"{_printable(misnamed)}: name is not UTF-8; rename it"
-    outside = next((file.name for file in files if file.name.startswith("/") or ".." in file.name.split("/")), None)
-    if outside is not None:
-        yield f"{_printable(outside)}: a list names it, but it leads out of the set's folder"
     image = probes["image"]
     for file in files:
         found, name = probes[file.kind], _printable(file.name)
