@@ -1,12 +1,11 @@
-"""The full scan of a set, the scan that remembers it, and label mapping with resizing; on a corpus made here.
+"""The full scan of a set, and the scan that remembers it; on a corpus made here.
 
-    python benchmarks/bench_datasets.py [--pairs 10000] [--masks 1449] [--repetitions 3]
+    python benchmarks/bench_datasets.py [--pairs 10000] [--repetitions 3]
 
 Images are 640x480 JPEGs of coloured noise on smooth ground (about 130 kB each, which is less compressible than most
 photographs), masks 8-bit PNGs of 12 smooth regions. Every file has its own bytes, but they derive from a few dozen
 pictures that are encoded once: the corpus must not take longer than what is measured. Files are in the page cache.
-Bars, on 2 CPUs: 10,000 pairs in 45 s, the second scan in 3 s (a new process each, its start included); 2,500 masks/s
-of 500x375 (PNG decode, look-up, nearest to 448x448 and to 100x100) in 2 threads.
+Each scan is a new process, its start included. Bars, on 2 CPUs: 10,000 pairs in 45 s, the second scan in 3 s.
 """
 
 from __future__ import annotations
@@ -19,20 +18,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 from timing import machine, spread, timed
-
-from patchbank.datasets import load_labels, load_table
-from patchbank.datasets.labels import build_lut
-from patchbank.evaluation.preprocessing import frame, pil_nearest
-from patchbank.threads import available
 
 PICTURES = 24
 CLASSES = 12
@@ -64,13 +56,10 @@ def photograph(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def mask(labels: np.ndarray, palette: bool) -> bytes:
+def mask(labels: np.ndarray) -> bytes:
     """A PNG of class ids."""
-    image = Image.fromarray(labels)
-    if palette:
-        image.putpalette([channel for colour in load_table("voc").colours for channel in colour])
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    Image.fromarray(labels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -86,7 +75,7 @@ def with_comment(data: bytes, text: bytes) -> bytes:
 def make_set(root: Path, pairs: int) -> None:
     """A `folder` set: one pair in `train`, the others in `val`."""
     photographs = [photograph(seed) for seed in range(PICTURES)]
-    masks = [mask(regions(480, 640, seed), palette=False) for seed in range(PICTURES)]
+    masks = [mask(regions(480, 640, seed)) for seed in range(PICTURES)]
     for kind in ("images", "masks"):
         for split in ("train", "val"):
             (root / kind / split).mkdir(parents=True)
@@ -104,30 +93,9 @@ def scan(root: Path, memory: Path) -> tuple[float, float]:
     return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def label_speed(folder: Path, masks: int, repetitions: int) -> tuple[list[float], float]:
-    """Masks per second: decoded, mapped, resized to 448x448, and sampled as the scores do; and CPU ms of a mask."""
-    folder.mkdir()
-    files = [mask(regions(375, 500, seed), palette=True) for seed in range(PICTURES)]
-    for number in range(masks):
-        (folder / f"{number}.png").write_bytes(with_comment(files[number % PICTURES], str(number).encode()))
-    lut = build_lut(21)
-    rows, cols = pil_nearest(375, 448), pil_nearest(500, 448)
-
-    def one(number: int) -> int:
-        labels = load_labels(folder / f"{number}.png", lut)
-        compared = frame("squash_448_100", labels.shape, (448, 448)).labels(labels)
-        return int(labels[rows][:, cols].size + compared.size)
-
-    with ThreadPoolExecutor(available()) as pool:
-        start = time.process_time()
-        speeds = [masks / timed(lambda: list(pool.map(one, range(masks)))) for _ in range(repetitions)]
-        return speeds, 1000 * (time.process_time() - start) / masks / repetitions
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=10_000)
-    parser.add_argument("--masks", type=int, default=1449)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the corpus is written (default: a temporary folder)")
     options = parser.parse_args()
@@ -141,15 +109,15 @@ def main() -> None:
             first.append(scan(root, memory))
             second.append(scan(root, memory))
         size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
-        masks, milliseconds = label_speed(folder / "voc", options.masks, options.repetitions)
     finally:
         shutil.rmtree(folder)
     print(machine())
-    print(f"{options.pairs} pairs of 640x480, {size / 1e9:.2f} GB; {options.masks} masks of 500x375")
+    print(f"{options.pairs} pairs of 640x480, {size / 1e9:.2f} GB")
     for name, runs in (("first scan", first), ("second scan", second)):
         wall, cpu = zip(*runs, strict=True)
         print(f"{name:18} s {spread(wall)}, of processors {spread(cpu)}")
-    print(f"masks              /s {spread(masks, 0)}, {milliseconds:.2f} ms of processors each")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(f"largest process   MB {peak / 1e3:.0f}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Scan:
     summary: Summary
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _File:
     """One file of an item before it is read: `name` is relative to the root, `state` as `state_of` says."""
 
