@@ -113,8 +113,9 @@ def _attempt(url: str, partial: Path, mark: Path, expected: Expected) -> None:
             start, total = _extent(answer, have)
             if expected.size is not None and total is not None and total != expected.size:
                 raise UserError(f"{url}: the server offers {total:,} bytes, {expected.size:,} are published.")
-            version = _version(answer)
-            write_json(mark, {"url": url, "version": version})
+            if start == 0:  # before the new mark, which must never stand beside bytes of another version
+                partial.unlink(missing_ok=True)
+            write_json(mark, {"url": url, "version": _version(answer)})
             _receive(answer, partial, start, total if total is not None else expected.size, url)
     except urllib.error.HTTPError as error:
         with error:
