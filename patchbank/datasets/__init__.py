@@ -1,10 +1,10 @@
 """Datasets: layouts on disk, label maps, and the checked manifest that every later stage reads.
 
-The way through: `make_spec` (configuration + class table) -> `scan.examine` (decode everything, list all problems at
-once, count) -> `Manifest` (saved as JSON) -> `load_image`, `load_labels`, `load_instances`.
+The way through: `make_spec` (configuration + class table) -> `scan` (decode everything, list all problems at once) ->
+`Manifest` (saved as JSON) -> `load_image`, `load_labels`, `load_instances`.
 
 To add a set: a class table in `tables/` and an entry in `config.yaml`. To add a layout: one module in `layouts/`.
-Downloads are a room of their own, `patchbank.fetch`.
+Checks of published counts, histograms and download rules have their place beside `scan.py`.
 """
 
 from __future__ import annotations
