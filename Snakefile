@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/bank.smk"
 include: "workflow/rules/methods.smk"
@@ -26,4 +27,5 @@ rule all:
     default_target: True
     input:
         expand("results/{dataset}/report.md", dataset=C.enabled),
+        expand("results/{dataset}/sheet.png", dataset=C.enabled),
         "results/summary.md",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -23,3 +24,25 @@ def track(items: Iterable[Item], description: str, unit: str = "it", total: int 
         dynamic_ncols=True,
     )
     yield from bar
+
+
+@contextmanager
+def meter(total: int | None, start: int, description: str) -> Iterator[Callable[[int], object]]:
+    """A bar of bytes on stderr when that is a terminal; yields the function that takes how many have come.
+
+    Args:
+        total: bytes of the whole, None where it is not known.
+        start: bytes that are there already.
+    """
+    bar = tqdm(
+        total=total,
+        initial=start,
+        desc=description,
+        unit="B",
+        unit_scale=True,
+        file=sys.stderr,
+        disable=not sys.stderr.isatty(),
+        dynamic_ncols=True,
+    )
+    with bar:
+        yield bar.update

@@ -1,4 +1,4 @@
-"""Rule `manifest`: decode every image and mask of a set, name all bad ones at once, write the manifest."""
+"""Rule `manifest`: decode every image and mask of a set, name all bad ones at once, write manifest and summary."""
 
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ with stage(snakemake):
     import logging
     from pathlib import Path
 
-    from patchbank.datasets.scan import scan
+    from patchbank.datasets.scan import examine
     from patchbank.datasets.spec import DatasetSpec
+    from patchbank.files import write_json
 
     values = snakemake.params.spec
     spec = DatasetSpec(**{**values, "root": Path(values["root"])})
-    manifest = scan(spec, workers=snakemake.threads, log=logging.getLogger("manifest").info)
-    manifest.save(snakemake.output.manifest)
+    found = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
+    write_json(snakemake.output.check, found.summary.to_json())
+    found.manifest.save(snakemake.output.manifest)

@@ -19,6 +19,7 @@ from PIL import Image
 from patchbank.datasets import load_image, load_instances, load_labels
 from patchbank.datasets.images import Unusable, decode_image, decode_indices
 from patchbank.datasets.labels import build_lut
+from patchbank.datasets.probe import probe
 from patchbank.errors import UserError
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -217,7 +218,7 @@ def test_single_gif_is_an_image() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([GOOD_PNG[:600], GOOD_JPEG, gif(1), tiff_float()]), st.data())
-def test_damaged_bytes_never_crash(data: bytes, draw: st.DataObject) -> None:
+def test_damaged_bytes_never_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes, draw: st.DataObject) -> None:
     damaged = bytearray(data[: draw.draw(st.integers(0, len(data)))])
     for _ in range(draw.draw(st.integers(0, 4))):
         if damaged:
@@ -225,6 +226,11 @@ def test_damaged_bytes_never_crash(data: bytes, draw: st.DataObject) -> None:
     for decode in (decode_image, decode_indices):
         with contextlib.suppress(Unusable):  # any other exception fails the test
             decode(bytes(damaged))
+    file = tmp_path_factory.getbasetemp() / "damaged"
+    file.write_bytes(damaged)
+    for kind in ("image", "mask"):
+        whole, quick = probe(kind, file, "damaged"), probe(kind, file, "damaged", quick=True)
+        assert whole.problem or (whole.width, whole.height) == (quick.width, quick.height)
 
 
 @pytest.mark.parametrize(

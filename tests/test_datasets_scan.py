@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from test_datasets_images import GOOD_JPEG, GREY, RGB, exif, jpeg, png
 
-from patchbank.datasets import DatasetSpec, Manifest, load_image, load_labels, make_spec
-from patchbank.datasets import scan as scan_module
+from patchbank.datasets import DatasetSpec, Manifest, load_image, load_labels, make_spec, workers
 from patchbank.datasets.scan import scan
 from patchbank.errors import UserError
 from patchbank.files import write_json
@@ -170,8 +169,8 @@ def test_workers_find_the_same_as_one_process(tmp_path: Path, monkeypatch: pytes
     files = {f"{kind}/val/{n:02d}.png": data for n in range(9) for kind, data in (("images", IMAGE), ("masks", MASK))}
     spec = build(tmp_path, files)
     alone = scan(spec, workers=1)
-    monkeypatch.setattr(scan_module, "FEW", 2)
-    monkeypatch.setattr(scan_module, "CHUNK", 2)
+    monkeypatch.setattr(workers, "FEW", 2)
+    monkeypatch.setattr(workers, "CHUNK", 2)
     assert scan(spec, workers=2) == alone
     build(tmp_path, {"masks/val/03.png": b"no", "images/val/07.png": b"no"})
     with pytest.raises(UserError) as caught:
@@ -184,9 +183,10 @@ def test_script_without_main_guard_may_scan(tmp_path: Path) -> None:
     files = {f"{kind}/val/{n:02d}.png": data for n in range(9) for kind, data in (("images", IMAGE), ("masks", MASK))}
     build(tmp_path / "set", files)
     (tmp_path / "script.py").write_text(
-        "import patchbank.datasets.scan as s\nfrom patchbank.datasets import make_spec\nprint('started')\n"
+        "import patchbank.datasets.workers as s\nfrom patchbank.datasets.scan import scan\n"
+        "from patchbank.datasets import make_spec\nprint('started')\n"
         "s.FEW, s.CHUNK = 2, 2\n"
-        f"m = s.scan(make_spec('x', 'folder', {str(tmp_path / 'set')!r}, classes=('a', 'b')), workers=2)\n"
+        f"m = scan(make_spec('x', 'folder', {str(tmp_path / 'set')!r}, classes=('a', 'b')), workers=2)\n"
         "print(len(m.entries('val')))\n"
     )
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)

@@ -47,8 +47,11 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
     assert "panel.png" in text
     assert "alignseg/curves.png" in text
     assert "demo" in (results / "summary.md").read_text()
-    with Image.open(results / "demo" / "panel.png") as panel:
-        assert panel.width > 600
+    for name in ("panel", "sheet"):
+        with Image.open(results / "demo" / f"{name}.png") as picture:
+            assert picture.width > 600
+    check = json.loads((results / "demo" / "check.json").read_text())
+    assert {name: split["images"] for name, split in check["splits"].items()} == {"train": 12, "val": 6}
     bank = open_bank(str(results / "demo" / "bank" / "train-multicrop.json"))
     assert (len(bank), bank.draws, bank.views) == (24, 2, 3)
 

@@ -12,17 +12,20 @@ greyscale to 0-255; the stretch is undone. Colour masks and lossy formats are re
 from __future__ import annotations
 
 import io
+import os
+import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from patchbank.datasets.labels import apply_lut
 from patchbank.errors import UserError
@@ -45,6 +48,9 @@ DECODE_ERRORS = (
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2")
 """File names' ends that a list may carry or leave out."""
+
+MAX_BYTES = 1 << 30
+"""Largest file that is read: no picture comes near, and a sparse or wrong file must not fill the memory."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -111,25 +117,60 @@ def load_instances(path: str | Path) -> NDArray[np.int32]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """All bytes of a file; `Unusable` when it is missing, empty or may not be read."""
+    """All bytes of a file; `Unusable` when it is missing, empty, no regular file or may not be read."""
     try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise Unusable("is a link to a missing file" if Path(path).is_symlink() else "does not exist") from None
-    except IsADirectoryError:
-        raise Unusable("is a folder, not a file") from None
-    except OSError as error:
-        raise Unusable(f"cannot be read ({error.strerror or error})") from None
-    if not data:
+        check_state(Path(path).stat())
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise Unusable(why_not_read(path, error)) from None
+
+
+def check_state(state: os.stat_result) -> None:
+    """`Unusable` for what must not be opened: a pipe would hang, a device or a huge file would never end."""
+    if stat.S_ISDIR(state.st_mode):
+        raise Unusable("is a folder, not a file")
+    if not stat.S_ISREG(state.st_mode):
+        raise Unusable("is a pipe, socket or device, not a file")
+    if state.st_size == 0:
         raise Unusable("has zero bytes")
-    return data
+    if state.st_size > MAX_BYTES:
+        raise Unusable(f"has {state.st_size:,} bytes; at most {MAX_BYTES:,} are read")
+
+
+def why_not_read(path: str | Path, error: OSError | ValueError) -> str:
+    """The reason, without the file's name, why `path` cannot be read (ValueError: no file can have that name)."""
+    if isinstance(error, FileNotFoundError):
+        return "is a link to a missing file" if Path(path).is_symlink() else "does not exist"
+    return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+
+
+def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
+    """Width and height of a picture (or of a mask, with `indexed`), EXIF orientation applied, from its header alone.
+
+    Everything that a header tells is checked as `decode_image` and `decode_indices` do; `Unusable` has the reason.
+    """
+    try:
+        check_state(Path(path).stat())
+        with Path(path).open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = _open(file)
+            if indexed:
+                _check_indexed(image)
+            width, height = image.size
+            if isinstance(image, TiffImageFile):  # its size may be that after turning, its tags are as stored
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            # asking a PNG for an EXIF block that is not there yet decodes all of it
+            told = image.format != "PNG" or "exif" in image.info
+            return (height, width) if told and _orientation(image) in (5, 6, 7, 8) else (width, height)
+    except (OSError, ValueError) as error:
+        raise Unusable(why_not_read(path, error)) from None
 
 
 def decode_image(data: bytes) -> Decoded:
     """Decode an image file's bytes to 8-bit RGB; `Unusable` with the reason when that is impossible or unsafe."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _open(data)
+        image = _load(data)
         done: list[str] = []
         if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
             done.append("16-bit colour")
@@ -146,11 +187,8 @@ def decode_indices(data: bytes) -> NDArray[Any]:
     """Decode a mask or instance map to its raw values, (H, W) of an integer type; `Unusable` with the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _open(data)
-        if image.format in _LOSSY:
-            raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
-        if image.mode not in ("1", "L", "P", "I") and image.mode not in _GREY16:
-            raise Unusable(f"is not an indexed mask (colour mode {image.mode}); save class ids as palette or grey PNG")
+        image = _load(data)
+        _check_indexed(image)
         values = np.asarray(_upright(image)[0])
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
@@ -160,10 +198,12 @@ def decode_indices(data: bytes) -> NDArray[Any]:
     return values
 
 
-def _open(data: bytes) -> Image.Image:
-    """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
+def _open(file: IO[bytes]) -> Image.Image:
+    """A Pillow image of which only the header is read, of one frame."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(file)
+        # A multi-picture JPEG of a phone holds the photograph first and previews after it; other formats a sequence.
+        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     except UnidentifiedImageError:
         raise Unusable("is not an image that Pillow knows, or its header is broken") from None
     except Image.DecompressionBombError:
@@ -171,10 +211,14 @@ def _open(data: bytes) -> Image.Image:
         raise Unusable(f"claims more than {limit} million pixels; cut it into tiles") from None
     except DECODE_ERRORS as error:
         raise Unusable(f"has a broken header ({_reason(error)})") from None
-    # A multi-picture JPEG of a phone holds the photograph first and previews after it; other formats hold a sequence.
-    frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     if frames > 1:
         raise Unusable(f"holds {frames} frames; save the one that is meant as its own file")
+    return image
+
+
+def _load(data: bytes) -> Image.Image:
+    """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
+    image = _open(io.BytesIO(data))
     try:
         image.load()
     except DECODE_ERRORS as error:
@@ -182,13 +226,29 @@ def _open(data: bytes) -> Image.Image:
     return image
 
 
+def _check_indexed(image: Image.Image) -> None:
+    """`Unusable` for a mask of a format or mode that does not hold indices."""
+    if image.format in _LOSSY:
+        raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
+    if image.mode not in ("1", "L", "P", "I") and image.mode not in _GREY16:
+        raise Unusable(f"is not an indexed mask (colour mode {image.mode}); save class ids as palette or grey PNG")
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, 1 where nothing is said or nonsense; None where the block cannot be read."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except DECODE_ERRORS:
+        return None
+    return found if isinstance(found, int) else 1
+
+
 def _upright(image: Image.Image) -> tuple[Image.Image, str]:
     """The image turned as its EXIF orientation says, and what was done ("" = nothing)."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    except DECODE_ERRORS:
+    orientation = _orientation(image)
+    if orientation is None:
         return image, "unreadable EXIF left out"
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    turn = _TURNS.get(orientation)
     return (image, "") if turn is None else (image.transpose(turn), "EXIF orientation")
 
 

@@ -126,9 +126,13 @@ def find(spec: DatasetSpec) -> Listing:
     """The files of each split of `spec`, as its layout finds them; nothing is opened but lists.
 
     Raises:
-        UserError: the set is missing, incomplete or ambiguous; the expected tree is shown.
+        UserError: the set is missing, incomplete or ambiguous (the expected tree is shown), or a folder or list of it
+            cannot be read.
     """
-    return layout(spec.layout).find(spec)
+    try:
+        return layout(spec.layout).find(spec)
+    except OSError as error:
+        raise UserError(f"{spec.name}: {error.filename} cannot be read ({error.strerror or error}).") from None
 
 
 def tree_fingerprint(spec: DatasetSpec) -> str:
@@ -151,9 +155,9 @@ def tree_fingerprint(spec: DatasetSpec) -> str:
 
 
 def _state(root: Path, path: Path) -> list[Any]:
-    name = os.fsencode(path.relative_to(root).as_posix()).hex()
+    name = os.fsencode(os.path.relpath(path, root)).hex()
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return [name, None, None]
     return [name, status.st_size, status.st_mtime_ns]

@@ -1,182 +1,200 @@
 """From a dataset on disk to a manifest: every image and mask is decoded once, and every bad file found at once.
 
-Input: a `DatasetSpec`. Output: a `Manifest`, or one `UserError` that lists all problems in the order of the listing:
-missing, empty, truncated, unknown or oversized files, frames of animations, colour or lossy masks, sizes that do not
-agree, raw values that the label map does not know, names given twice. Nothing is dropped silently; conversions that
-are safe (`patchbank.datasets.images`) are counted in a note.
+Input: a `DatasetSpec`. Output: a `Manifest` with a `Summary`, or one `UserError` that lists all problems in the order
+of the listing: missing, empty, truncated, unknown or oversized files, frames of animations, colour or lossy masks,
+sizes that do not agree, raw values that the label map does not know, names given twice. Nothing is dropped silently;
+conversions that are safe (`patchbank.datasets.images`) are counted in the summary.
 
-Decoding runs in worker processes started with `spawn`, in chunks of which a bounded number is in flight, so memory
-does not grow with the set. The workers do not import the calling script, so that it needs no `__main__` guard.
+Decoding runs in worker processes; a line of text is kept of each file, never pixels. Usable files are remembered
+(`patchbank.datasets.remembered`), so that a second scan costs one `stat` a file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
-from patchbank.datasets.images import Unusable, decode_image, decode_indices, read_bytes
 from patchbank.datasets.labels import describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing
 from patchbank.datasets.manifest import Entry, Manifest, find
+from patchbank.datasets.probe import Kind, Probe, probe
+from patchbank.datasets.remembered import Remembered, state_of
 from patchbank.datasets.spec import DatasetSpec
-from patchbank.errors import UserError, raise_problems
+from patchbank.datasets.summary import Summary, Tally, count_warnings
+from patchbank.datasets.workers import in_order
+from patchbank.errors import raise_problems
 from patchbank.progress import track
 from patchbank.threads import available
 
-CHUNK = 32
-"""Items a task: large enough that passing tasks costs nothing, small enough that workers finish together."""
-FEW = 256
-"""Sets of at most this many items are read in this process; starting workers would take longer."""
+KINDS: tuple[Kind, Kind, Kind] = ("image", "mask", "instances")
+"""The kind of each place of an `Item`."""
+
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Result:
-    """What the scan of one item found."""
+class Scan:
+    """What a scan without problems found; no manifest where only headers were read."""
 
-    entry: Entry | None
-    problems: tuple[str, ...]
-    conversions: tuple[str, ...]
+    manifest: Manifest | None
+    summary: Summary
 
 
-def scan(spec: DatasetSpec, workers: int | None = None, log: Callable[[str], None] | None = None) -> Manifest:
-    """Decode every file of `spec` and make its manifest.
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of an item before it is read: `name` is relative to the root, `state` as `state_of` says."""
+
+    kind: Kind
+    path: Path
+    name: str
+    state: str
+    known: bool
+
+
+def scan(spec: DatasetSpec, workers: int | None = None, log: Log | None = None, memory: Path | None = None) -> Manifest:
+    """The manifest of `spec`; see `examine`."""
+    manifest = examine(spec, workers, log, memory).manifest
+    assert manifest is not None
+    return manifest
+
+
+def examine(
+    spec: DatasetSpec,
+    workers: int | None = None,
+    log: Log | None = None,
+    memory: Path | None = None,
+    quick: bool = False,
+) -> Scan:
+    """Decode every file of `spec`; make its manifest and say what the set consists of.
 
     Args:
         spec: the dataset.
         workers: processes that decode; default = CPUs of this process. The result does not depend on it.
-        log: takes one line a note (conversions, counts).
+        log: takes one line a note (counts that differ from the published ones, conversions).
+        memory: folder for what scans remember; None = nothing is remembered. The result does not depend on it.
+        quick: of files that are not remembered read the header only; no manifest, no class histogram.
 
     Raises:
         UserError: the tree is missing or incomplete, or any file cannot be used; all of them are listed.
     """
     listing = find(spec)
-    items = list(dict.fromkeys(item for split in listing.values() for item in split))
     lut = spec.lut()
-    results: dict[Item, _Result] = {}
-    done = _run(spec.root, items, lut, workers or available())
-    for item, result in zip(items, track(done, f"scan {spec.name}", "image", len(items)), strict=True):
-        results[item] = result
-    problems = [*_repeated(spec, listing), *(problem for item in items for problem in results[item].problems)]
-    bad = sum(bool(result.problems) for result in results.values())
+    remembered = Remembered(memory, spec.root)
+    notes = [remembered.note] if remembered.note else []
+    splits: dict[Item, list[str]] = {}
+    for split, listed in listing.items():
+        for item in dict.fromkeys(listed):
+            splits.setdefault(item, []).append(split)
+    tally = Tally(spec, listing, histogram=not quick)
+    entries: dict[str, list[Entry]] = {split: [] for split in listing}
+    problems, bad = list(_repeated(spec, listing)), 0
+    for note in [*notes, *count_warnings(spec, listing)]:
+        _say(log, note)
+    try:
+        files = [_files(spec.root, item, remembered) for item in splits]
+        found = _probes(files, remembered, quick, workers or available())
+        for item, names, probes in zip(
+            splits, files, track(found, f"scan {spec.name}", "image", len(splits)), strict=True
+        ):
+            wrong = list(_problems(names, probes, lut))
+            problems += wrong
+            bad += bool(wrong)
+            if wrong:
+                continue
+            tally.add(splits[item], probes)
+            for split in splits[item] if not quick else ():
+                entries[split].append(_entry(names, probes))
+    finally:
+        remembered.save()
     raise_problems(
-        f"{spec.name}: {bad} of {len(items)} images cannot be used ({len(problems)} problems)",
+        f"{spec.name}: {bad} of {len(splits)} images cannot be used ({len(problems)} problems)",
         problems,
         f"Repair or remove these files below {spec.root}, then run again.",
     )
-    manifest = Manifest(
+    summary = tally.summary()
+    for note in summary.notes():
+        _say(log, note)
+    return Scan(None if quick else _manifest(spec, lut, entries), summary)
+
+
+def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
+    """The files of an item and whether they are remembered."""
+    found = []
+    for kind, path in zip(KINDS, item, strict=True):
+        if path is not None:
+            name, state = _name(root, path), state_of(path)
+            found.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
+    return found
+
+
+def _probes(items: list[list[_File]], remembered: Remembered, quick: bool, workers: int) -> Iterator[dict[Kind, Probe]]:
+    """The probes of each item, from memory or from the disk, in the order of `items`."""
+    tasks = [unknown for files in items if (unknown := [file for file in files if not file.known])]
+    fresh = in_order(partial(_read, quick=quick), tasks, workers)
+    for files in items:
+        read = iter(next(fresh) if any(not file.known for file in files) else ())
+        probes = {f.kind: remembered.recall(f.kind, f.name) if f.known else next(read) for f in files}
+        for file in files if not quick else ():
+            if not file.known:
+                remembered.keep(file.kind, file.name, file.state, probes[file.kind])
+        yield probes
+
+
+def _read(files: list[_File], quick: bool) -> list[Probe]:
+    return [
+        Probe("a list names it, but it leads out of the set's folder")
+        if file.name.startswith("/") or ".." in file.name.split("/")
+        else probe(file.kind, file.path, _printable(file.name), quick)
+        for file in files
+    ]
+
+
+def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) -> Iterator[str]:
+    """What is wrong with one item; each sentence names the file relative to the root."""
+    misnamed = next((file.name for file in files if file.name != _printable(file.name)), None)
+    if misnamed is not None:
+        yield f"{_printable(misnamed)}: name is not UTF-8; rename it"
+    image = probes["image"]
+    for file in files:
+        found, name = probes[file.kind], _printable(file.name)
+        if found.problem:
+            yield f"{name}: {found.problem}"
+            continue
+        if not image.problem and (found.width, found.height) != (image.width, image.height):
+            same = (found.height, found.width) == (image.width, image.height)
+            turned = "; the image is turned by its EXIF orientation, the mask is not" if same else ""
+            yield f"{name}: is {found.width}x{found.height}, but its image is {image.width}x{image.height}{turned}"
+        unknown = unknown_values(np.array([value for value, _ in found.values], np.int64), lut)
+        if unknown:
+            yield f"{name}: {describe_unknown(unknown, lut)}"
+
+
+def _entry(files: list[_File], probes: Mapping[Kind, Probe]) -> Entry:
+    names = {file.kind: file.name for file in files}
+    digests = [probes[kind].digest for kind in KINDS[1:] if kind in probes]
+    image = probes["image"]
+    labels = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    paths = (names["image"], names.get("mask"), names.get("instances"))
+    return Entry(image.digest, *paths, image.width, image.height, labels)
+
+
+def _manifest(spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entry]]) -> Manifest:
+    return Manifest(
         dataset=spec.name,
         root=spec.root,
         classes=spec.classes,
         colours=spec.colours,
         lut=lut,
-        splits={split: _entries(results, found) for split, found in listing.items()},
+        splits={split: tuple(sorted(found, key=lambda entry: entry.id)) for split, found in entries.items()},
         train_split=spec.train_split,
         eval_split=spec.eval_split,
     )
-    for note in _notes(manifest, results):
-        if log is not None:
-            log(note)
-    return manifest
-
-
-def scan_item(root: Path, item: Item, lut: list[int]) -> _Result:
-    """Read and check one (image, mask, instances) triple; problems name the file relative to `root`."""
-    problems: list[str] = []
-    names = [None if path is None else path.relative_to(root).as_posix() for path in item]
-    shown = [None if name is None else _printable(name) for name in names]
-    if any(name != text for name, text in zip(names, shown, strict=True)):
-        problems.append(f"{next(s for n, s in zip(names, shown, strict=True) if n != s)}: name is not UTF-8; rename it")
-    size: tuple[int, int] | None = None
-    content_id = ""
-    conversions: tuple[str, ...] = ()
-    try:
-        data = read_bytes(item[0])
-        content_id = hashlib.sha256(str(shown[0]).encode() + b"\0" + data).hexdigest()[:16]
-        decoded = decode_image(data)
-        size, conversions = decoded.image.size, decoded.conversions
-    except Unusable as reason:
-        problems.append(f"{shown[0]}: {reason}")
-    labels = hashlib.sha256()
-    for path, name, table in ((item[1], shown[1], lut), (item[2], shown[2], None)):
-        if path is None:
-            continue
-        try:
-            data = read_bytes(path)
-            labels.update(data)
-            problems.extend(f"{name}: {problem}" for problem in _indexed_problems(decode_indices(data), size, table))
-        except Unusable as reason:
-            problems.append(f"{name}: {reason}")
-    if problems or size is None:
-        return _Result(None, tuple(problems), ())
-    entry = Entry(content_id, str(names[0]), names[1], names[2], *size, labels.hexdigest()[:16])
-    return _Result(entry, (), conversions)
-
-
-def _indexed_problems(raw: NDArray[Any], size: tuple[int, int] | None, lut: list[int] | None) -> Iterator[str]:
-    """What is wrong with a decoded mask (`lut` given) or instance map of an image of `size` (width, height)."""
-    height, width = raw.shape
-    if size is not None and (width, height) != size:
-        turned = "; the image is turned by its EXIF orientation, the mask is not" if (height, width) == size else ""
-        yield f"is {width}x{height}, but its image is {size[0]}x{size[1]}{turned}"
-    unknown = [] if lut is None else unknown_values(raw, lut)
-    if lut is not None and unknown:
-        yield describe_unknown(unknown, lut)
-
-
-def _scan_chunk(root: Path, items: list[Item], lut: list[int]) -> list[_Result]:
-    return [scan_item(root, item, lut) for item in items]
-
-
-def _run(root: Path, items: list[Item], lut: list[int], workers: int) -> Iterator[_Result]:
-    """Results in the order of `items`; at most two chunks a worker wait."""
-    if workers <= 1 or len(items) <= FEW:
-        for item in items:
-            yield scan_item(root, item, lut)
-        return
-    chunks = iter([items[start : start + CHUNK] for start in range(0, len(items), CHUNK)])
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        waiting: deque[Future[list[_Result]]] = deque()
-        try:
-            while True:
-                with _without_main():
-                    for chunk in islice(chunks, 2 * workers - len(waiting)):
-                        waiting.append(pool.submit(_scan_chunk, root, chunk, lut))
-                if not waiting:
-                    return
-                yield from waiting.popleft().result()
-        except BrokenProcessPool:
-            raise UserError(
-                f"A process that decodes images below {root} was killed, most likely for want of memory; run again "
-                "with fewer cores."
-            ) from None
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Processes spawned within do not import the calling script again.
-
-    They need nothing of it, and a script without a guard (Snakemake's are) would start its whole work once more.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _repeated(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
@@ -184,23 +202,19 @@ def _repeated(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
     for split, items in listing.items():
         for path, count in Counter(item[0] for item in items).items():
             if count > 1:
-                name = _printable(path.relative_to(spec.root).as_posix())
-                yield f"{name}: the list of split {split!r} names it {count} times"
+                yield f"{_printable(_name(spec.root, path))}: the list of split {split!r} names it {count} times"
 
 
-def _entries(results: dict[Item, _Result], items: list[Item]) -> tuple[Entry, ...]:
-    found = (results[item].entry for item in items)
-    return tuple(sorted((entry for entry in found if entry is not None), key=lambda entry: entry.id))
-
-
-def _notes(manifest: Manifest, results: dict[Item, _Result]) -> Iterator[str]:
-    counts = ", ".join(f"{split} {len(entries)}" for split, entries in manifest.splits.items())
-    yield f"{manifest.dataset}: {counts} images, {'labelled' if manifest.labelled else 'without labels'}"
-    done = Counter(name for result in results.values() for name in result.conversions)
-    if done:
-        yield f"{manifest.dataset}: converted: {', '.join(f'{name} ({done[name]})' for name in sorted(done))}"
+def _name(root: Path, path: Path) -> str:
+    """`path` relative to the root; as it is where a list names a path that lies elsewhere."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _printable(name: str) -> str:
     """`name` with bytes that are not UTF-8 written as escapes, so that it can be printed and logged."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _say(log: Log | None, note: str) -> None:
+    if log is not None:
+        log(note)

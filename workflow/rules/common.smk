@@ -11,6 +11,7 @@ from patchbank.devices import cuda_present
 from patchbank.errors import UserError
 from patchbank.evaluation.protocols import names as protocol_names
 from patchbank.evaluation import protocols
+from patchbank.fetch import table_names as fetch_tables
 from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
 from patchbank.settings import Config, as_plain

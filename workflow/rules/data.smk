@@ -26,6 +26,7 @@ checkpoint manifest:
         lambda w: [] if C.generated(w.dataset) is None else rules.demo.output,
     output:
         manifest="results/{dataset}/manifest.json",
+        check="results/{dataset}/check.json",
     log:
         "results/logs/{dataset}/manifest.log",
     benchmark:
@@ -47,3 +48,29 @@ checkpoint manifest:
         "Checking every image and mask of {wildcards.dataset}"
     script:
         "../../scripts/manifest.py"
+
+
+rule sheet:
+    input:
+        manifest="results/{dataset}/manifest.json",
+    output:
+        report(
+            "results/{dataset}/sheet.png",
+            caption="../report/sheet.rst",
+            category="{dataset}",
+            labels={"figure": "sheet"},
+        ),
+    log:
+        "results/logs/{dataset}/sheet.log",
+    benchmark:
+        "results/benchmarks/{dataset}/sheet.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("sheet", "patchbank.report.sheet"),
+    message:
+        "Drawing a sheet of images and masks of {wildcards.dataset}"
+    script:
+        "../../scripts/sheet.py"

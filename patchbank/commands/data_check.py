@@ -1,0 +1,88 @@
+"""`patchbank data check DATASET`: decode every file of a set, name all bad ones, show counts, classes and a sheet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from patchbank.datasets import DatasetSpec
+
+HELP = "decode every image and mask of a set, name all bad files, count classes, draw a sheet"
+MEMORY = Path("results/.scan")
+"""Where scans of the pipeline and of this command remember what they found."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The set, and where it lies."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("dataset", metavar="DATASET", nargs="?", help="name of a set in config.yaml")
+    which.add_argument(
+        "--folder", type=Path, metavar="DIR", help="a set of your own: images/ and, with classes, masks/"
+    )
+    parser.add_argument("--classes", metavar="A,B,...", help="class names of --folder; without them it has no labels")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: config.yaml here)")
+    parser.add_argument("--data-root", type=Path, metavar="DIR", help="replaces data_root of the configuration")
+    parser.add_argument("--quick", action="store_true", help="read headers only: no class histogram, no sheet")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: all CPUs)")
+    parser.add_argument("--memory", type=Path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="PNG", help="where the sheet goes (default: results/<set>/sheet.png)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print tables and warnings; every problem where there are any."""
+    from patchbank.datasets.scan import examine
+    from patchbank.errors import UserError
+    from patchbank.report.sheet import draw_sheet
+
+    spec = dataset_spec(options)
+    try:
+        found = examine(spec, options.workers, _note, options.memory, options.quick)
+    except UserError as error:
+        if not error.details:
+            raise
+        for detail in error.details:
+            print(f"  - {detail}", file=sys.stderr)
+        raise UserError(f"{str(error).splitlines()[0]} {str(error).splitlines()[-1]}") from None
+    print(found.summary.table())
+    if found.manifest is not None:
+        sheet = options.sheet or Path("results", spec.name, "sheet.png")
+        draw_sheet(found.manifest, sheet)
+        print(f"\nsheet: {sheet}")
+    return 0
+
+
+def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
+    """The set that the command line names; `UserError` lists the configured ones when there is none of that name."""
+    import yaml
+
+    from patchbank.datasets import make_spec
+    from patchbank.errors import UserError
+    from patchbank.settings import Config
+
+    if options.folder is not None:
+        classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]
+        return make_spec(options.folder.resolve().name, "folder", options.folder, classes=classes)
+    if options.classes is not None:
+        raise UserError("--classes goes with --folder; the classes of a configured set stand in the configuration.")
+    path = options.config or Path("config.yaml")
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; run in the project's folder, or give --config FILE.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+    if options.data_root is not None:
+        values = {**values, "data_root": str(options.data_root)}
+    config = Config(values)
+    if options.dataset not in config.datasets:
+        raise UserError(f"{path} has no set {options.dataset!r}; it has {', '.join(config.datasets)}.")
+    return config.spec(options.dataset)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,95 @@
+"""What one file of a set is: its digest, its size, the raw values of a mask, or the reason why it cannot be used.
+
+A `Probe` says nothing about label maps, so that a changed map costs no decoding; the scan compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.datasets.images import Unusable, decode_image, decode_indices, read_bytes, read_size
+from patchbank.datasets.pngdata import data_problem
+
+Kind = Literal["image", "mask", "instances"]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found in one file.
+
+    Attributes:
+        problem: why the file cannot be used; "" where it can, and only then the rest is meant.
+        width: pixels, after EXIF orientation.
+        height: pixels, after EXIF orientation.
+        digest: SHA-256 of the bytes, 64 hexadecimal digits; of an image the first 16 over name + NUL + bytes, which
+            is its content id. "" where only the header was read.
+        conversions: names of the conversions that an image needs.
+        values: (raw value, pixels) of a mask, ascending.
+    """
+
+    problem: str = ""
+    width: int = 0
+    height: int = 0
+    digest: str = ""
+    conversions: tuple[str, ...] = ()
+    values: tuple[tuple[int, int], ...] = ()
+
+    def to_json(self) -> str:
+        """One line of compact JSON."""
+        values = [number for pair in self.values for number in pair]
+        return json.dumps([self.width, self.height, self.digest, self.conversions, values], separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Probe:
+        """The probe that `to_json` wrote (of a usable file)."""
+        width, height, digest, conversions, values = json.loads(text)
+        pairs = tuple(zip(values[::2], values[1::2], strict=True))
+        return cls("", width, height, digest, tuple(conversions), pairs)
+
+
+def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
+    """Read and decode one file.
+
+    Args:
+        kind: what the file should be.
+        path: the file.
+        name: its printable path relative to the set's root; part of an image's content id.
+        quick: read the header only; digest, conversions and values stay empty.
+    """
+    try:
+        if quick:
+            return Probe("", *read_size(path, kind != "image"))
+        data = read_bytes(path)
+        found = _decoded(kind, name, data)
+        problem = data_problem(data)
+        return Probe(f"is truncated or damaged ({problem})") if problem else found
+    except Unusable as reason:
+        return Probe(str(reason))
+
+
+def _decoded(kind: Kind, name: str, data: bytes) -> Probe:
+    if kind == "image":
+        decoded = decode_image(data)
+        content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
+        return Probe("", *decoded.image.size, content_id, decoded.conversions)
+    raw = decode_indices(data)
+    height, width = raw.shape
+    return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())
+
+
+def _count(raw: NDArray[Any]) -> tuple[tuple[int, int], ...]:
+    """(value, pixels) of an integer array, ascending."""
+    if raw.dtype == np.uint8:
+        counts = np.bincount(raw.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    else:
+        values, counts = np.unique(raw, return_counts=True)
+    return tuple(zip(values.tolist(), counts.tolist(), strict=True))

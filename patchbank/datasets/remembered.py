@@ -1,0 +1,104 @@
+"""What earlier scans found, one small file for each dataset folder: a file that did not change is not decoded again.
+
+A text file; the first line is JSON: format, hash of the code that decodes (and Pillow's version), SHA-256 of the rest.
+Every further line is one usable file: kind and name (JSON), its state (size, modification and change time in
+nanoseconds), and its `Probe` (JSON), separated by tabs. Files with a problem are not remembered. Anything unexpected
+in the file makes it worthless as a whole: it is left out with a note and written anew, never half trusted. Times are
+compared for being equal, not for being older, so that a restored older copy is seen too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import PIL
+
+from patchbank.datasets.probe import Kind, Probe
+from patchbank.files import digest, write_text
+from patchbank.fingerprint import code_fingerprint
+
+FORMAT = "patchbank-scan-1"
+CODE_OF = "patchbank.datasets.probe"
+MANY = 1024
+"""Masks with more different values than any label map are not remembered, so that memory stays bounded."""
+
+
+def state_of(path: Path) -> str:
+    """Size, modification and change time of the file at `path` (of a link's target); "" where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+class Remembered:
+    """Probes of earlier scans of the set below `root`.
+
+    Args:
+        folder: where such files lie; None = nothing is remembered.
+        root: the set's folder.
+
+    Attributes:
+        note: why an existing file was left out, or "".
+    """
+
+    def __init__(self, folder: Path | None, root: Path) -> None:
+        self._root = root
+        self._path = None if folder is None else folder / f"{root.resolve().name}-{digest(str(root.resolve()))}.txt"
+        self._lines: dict[str, str] = {}
+        self._changed = False
+        self.note = ""
+        if self._path is not None and self._path.exists():
+            self._load(self._path)
+
+    def knows(self, kind: Kind, name: str, state: str) -> bool:
+        """Whether the file was found usable in just this state."""
+        return state != "" and self._lines.get(_key(kind, name), "").partition("\t")[0] == state
+
+    def recall(self, kind: Kind, name: str) -> Probe:
+        """The probe of a file that is known."""
+        return Probe.from_json(self._lines[_key(kind, name)].partition("\t")[2])
+
+    def keep(self, kind: Kind, name: str, state: str, found: Probe) -> None:
+        """Remember a usable file; `state` was taken before it was read."""
+        if self._path is not None and state and not found.problem and len(found.values) <= MANY:
+            self._lines[_key(kind, name)] = f"{state}\t{found.to_json()}"
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is new, atomically. Files that are gone are forgotten."""
+        if self._path is None or not self._changed:
+            return
+        lines = [f"{key}\t{rest}" for key, rest in sorted(self._lines.items()) if (self._root / _name(key)).exists()]
+        body = "".join(line + "\n" for line in lines)
+        write_text(self._path, json.dumps(_header(body)) + "\n" + body)
+
+    def _load(self, path: Path) -> None:
+        try:
+            first, _, body = path.read_text(encoding="ascii").partition("\n")
+            found, expected = json.loads(first), _header(body)
+        except (OSError, ValueError) as error:
+            self.note = f"{path} cannot be read ({error}); every file is decoded again"
+            return
+        if found == expected:
+            self._lines = {key: rest for key, _, rest in (line.partition("\t") for line in body.split("\n")[:-1])}
+            return
+        other = isinstance(found, dict) and {**found, "sha256": ""} != {**expected, "sha256": ""}
+        reason = "was written by another version" if other else "is damaged"
+        self.note = f"{path} {reason}; every file is decoded again"
+
+
+def _header(body: str) -> dict[str, str]:
+    code = f"{code_fingerprint(CODE_OF)} pillow {PIL.__version__}"
+    return {"format": FORMAT, "code": code, "sha256": hashlib.sha256(body.encode()).hexdigest()}
+
+
+def _key(kind: Kind, name: str) -> str:
+    return json.dumps([kind, name])
+
+
+def _name(key: str) -> str:
+    return str(json.loads(key)[1])
