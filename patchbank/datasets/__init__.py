@@ -9,8 +9,8 @@ Checks of published counts, histograms and download rules have their place besid
 
 from __future__ import annotations
 
+from patchbank.datasets.classes import load_table, table_names
 from patchbank.datasets.images import load_image, load_instances, load_labels
-from patchbank.datasets.labels import load_table, table_names
 from patchbank.datasets.manifest import Entry, Manifest, tree_fingerprint
 from patchbank.datasets.spec import DatasetSpec, make_spec
 

@@ -85,6 +85,8 @@ def scan(spec: DatasetSpec, workers: int | None = None, log: Callable[[str], Non
         splits={split: _entries(results, found) for split, found in listing.items()},
         train_split=spec.train_split,
         eval_split=spec.eval_split,
+        things=spec.things,
+        label_rule=spec.label_rule,
     )
     for note in _notes(manifest, results):
         if log is not None:

@@ -5,7 +5,8 @@ A layout module has:
 - `EXPECTED_TREE`: text that shows the tree to a user whose set is not there;
 - `find(spec) -> Listing`: for each split of `spec.splits` the triples (image, mask or None, instances or None). It
   lists folders and reads lists; it never opens an image. A listed file that is not there stays in the listing (the
-  scan names it); a missing folder or list raises `missing_tree(...)` at once.
+  scan names it); a missing folder or list raises `missing_tree(...)` at once;
+- optional `LISTS`: the values of a set's `images` that it knows (default: `all` only).
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ def layout(name: str) -> Layout:
     if name not in layout_names():
         raise UserError(f"There is no layout {name!r}; known: {', '.join(layout_names())}.")
     return cast(Layout, importlib.import_module(f"{__name__}.{name}"))
+
+
+def check_layout(spec: DatasetSpec) -> None:
+    """Raise `UserError` where the layout of `spec` does not exist or has no such list of images."""
+    known: tuple[str, ...] = getattr(layout(spec.layout), "LISTS", ("all",))
+    if spec.images not in known:
+        raise UserError(f"images is {spec.images!r}, but layout {spec.layout} knows only {', '.join(known)}.")
 
 
 def layout_names() -> list[str]:
