@@ -15,7 +15,6 @@ from patchbank.datasets.classes import Table, load_table
 from patchbank.datasets.labels import Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
 
-
 ImageList = Literal["all", "annotated", "curated"]
 """Which images of a set are used; other lists than `all` exist for COCO only."""
 
