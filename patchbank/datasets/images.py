@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+import patchbank.datasets.matlab  # noqa: F401 - Pillow reads MATLAB files from here on
 from patchbank.datasets.labels import apply_lut
-from patchbank.datasets.matlab import MATLAB, open_matlab
 from patchbank.errors import UserError
 
 DECODE_ERRORS = (
@@ -170,11 +170,6 @@ def decode_indices(data: bytes) -> NDArray[Any]:
 
 def _open(data: bytes) -> Image.Image:
     """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
-    if data.startswith(MATLAB):
-        try:
-            return open_matlab(data)
-        except DECODE_ERRORS as error:
-            raise Unusable(f"is a MATLAB file that cannot be used ({_reason(error)})") from None
     try:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:

@@ -138,7 +138,7 @@ def _stems(spec: DatasetSpec, tree: str, split: str, found: list[str]) -> list[s
 def _annotated(path: Path, size: int, mtime: int) -> tuple[str, ...]:
     """File names of the images of an instances file that have at least one annotation, in the order of the file.
 
-    The file (448 MB for train2017) is searched where it lies, not parsed: that takes a second instead of ten, and no
+    The file (448 MB for train2017) is searched where it lies, not parsed: that takes two seconds instead of ten, and no
     memory to speak of. Objects with a `file_name` hold no other object, so each is found whole and parsed by itself.
 
     Args:
