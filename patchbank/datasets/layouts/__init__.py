@@ -71,7 +71,7 @@ def missing_tree(spec: DatasetSpec, tree: str, problem: str) -> UserError:
     lines += [f"    {line}" for line in tree.strip("\n").splitlines()]
     if spec.how_to_get:
         lines.append(f"How to get it: {spec.how_to_get}")
-    lines.append("To use another folder: --config data_root=DIR (your own images: folder=DIR), or `root` in config.yaml.")
+    lines.append("To use another folder: --config data_root=DIR (own images: folder=DIR), or `root` in config.yaml.")
     return UserError("\n".join(lines))
 
 
