@@ -158,7 +158,7 @@ def apply_lut(raw: NDArray[Any], lut: Sequence[int] | NDArray[Any]) -> NDArray[n
 
 def _unsigned(raw: NDArray[Any]) -> NDArray[Any]:
     """`raw` with 255 in place of -1."""
-    return np.where(raw == -1, IGNORE, raw) if np.issubdtype(raw.dtype, np.signedinteger) else raw
+    return np.where(raw == -1, IGNORE, raw) if raw.dtype.kind == "i" else raw
 
 
 def describe_unknown(values: Sequence[int], lut: Sequence[int] | NDArray[Any]) -> str:
