@@ -1,4 +1,4 @@
-"""Masks a second through label map and resizing, PNG decode included, as the count stage does it: threads of one process.
+"""Masks a second through label map and resizing, PNG decode included, in threads as the count stage has them.
 
     python benchmarks/bench_labels.py [--masks 1000] [--repetitions 5] [--threads 2] [--table voc]
 
@@ -67,9 +67,8 @@ def main() -> None:
 
         (seconds,) = paired([everything], options.repetitions)
     print(machine())
-    print(
-        f"{options.masks} masks, {options.threads} threads: {spread([options.masks / s for s in seconds], 0)} masks/s"
-    )
+    speed = spread([options.masks / second for second in seconds], 0)
+    print(f"{options.masks} masks, {options.threads} threads: {speed} masks/s")
 
 
 if __name__ == "__main__":

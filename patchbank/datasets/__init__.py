@@ -3,7 +3,8 @@
 The way through: `make_spec` (configuration + class table) -> `scan` (decode everything, list all problems at once) ->
 `Manifest` (saved as JSON) -> `load_image`, `load_labels`, `load_instances`.
 
-To add a set: a class table in `tables/` and an entry in `config.yaml`. To add a layout: one module in `layouts/`.
+To add a set: a class table in `tables/` (`classes`) and an entry in `config.yaml`. To add a layout: one module in
+`layouts/`.
 Checks of published counts, histograms and download rules have their place beside `scan.py`.
 """
 
