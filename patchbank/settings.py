@@ -271,7 +271,7 @@ def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
     if MINE in values["datasets"]:
         raise UserError(f"config: folder defines the set {MINE!r}, which datasets has already; rename or remove one.")
     classes = values["classes"]
-    names = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else classes
+    names = [part.strip() for part in classes.split(",") if part.strip()] if isinstance(classes, str) else classes
     entry: dict[str, Any] = {
         "layout": "folder",
         "root": str(Path(values["folder"]).expanduser().absolute()),
