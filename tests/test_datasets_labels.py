@@ -96,6 +96,13 @@ def test_an_ignored_value_wins_over_the_tables_own_map() -> None:
     assert make_spec("l", "lip", "x", table="lip5", ignore=[0]).lut()[:2] == [255, 1]
 
 
+def test_an_own_map_wins_over_the_tables_ignored_values_and_rule() -> None:
+    spec = make_spec("c", "cityscapes", "x", table="cityscapes19", label_map={3: "road", "4-5": 255})
+    assert spec.lut()[2:8] == [255, 0, 255, 255, 255, -1]
+    own = make_spec("c", "coco", "x", table="coco27_alignseg_exact", label_map={0: "person"})
+    assert own.label_rule == "lut"
+
+
 def test_minus_one_is_ignored_and_other_negative_values_are_unknown() -> None:
     lut = build_lut(3)
     assert apply_lut(np.array([[-1, 2]], np.int16), lut).tolist() == [[255, 2]]

@@ -80,23 +80,23 @@ class Table:
         coding = self.codings.get(layout)
         if coding is None:
             return self
-        own = {raw: raw for raw in range(len(self.classes))} if self.label_map is None else self.label_map
-        moved = {raw + coding.shift: to for raw, to in own.items() if raw != IGNORE and to != IGNORE}
-        ignored = [raw + coding.shift for raw, to in own.items() if raw != IGNORE and to == IGNORE]
-        ignored += [raw + coding.shift for raw in self.ignore if raw != IGNORE]
-        return replace(self, label_map=moved, ignore=tuple(dict.fromkeys([*ignored, *coding.ignore])))
+        moved = {raw + coding.shift: to for raw, to in self._map().items() if raw != IGNORE}
+        ignored = (raw + coding.shift for raw in self.ignore if raw != IGNORE)
+        return replace(self, label_map=moved, ignore=(*ignored, *coding.ignore))
 
     def kept(self, wanted: Sequence[int]) -> Table:
         """The classes `wanted` (ids) in this order; the raw values of the others are ignored."""
-        own = {raw: raw for raw in range(len(self.classes))} if self.label_map is None else self.label_map
         position = {old: new for new, old in enumerate(wanted)}
         return replace(
             self,
             classes=tuple(self.classes[old] for old in wanted),
             colours=tuple(self.colours[old] for old in wanted),
             things=tuple(self.things[old] for old in wanted) if self.things else (),
-            label_map={raw: position.get(to, IGNORE) for raw, to in own.items()},
+            label_map={raw: position.get(to, IGNORE) for raw, to in self._map().items()},
         )
+
+    def _map(self) -> Mapping[int, int]:
+        return {raw: raw for raw in range(len(self.classes))} if self.label_map is None else self.label_map
 
 
 def load_table(name: str) -> Table:

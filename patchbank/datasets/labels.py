@@ -122,7 +122,8 @@ def sequential_lut(present: Sequence[int], lut: Sequence[int]) -> list[int]:
     """
     table = np.arange(len(lut))
     for value in sorted(present):
-        table[table == value] = lut[value]
+        if 0 <= value < len(lut):  # `apply_lut` names the others
+            table[table == value] = lut[value]
     return [int(to) for to in table]
 
 

@@ -117,7 +117,10 @@ def make_spec(
         mapping = known.label_map if label_map is None else parse_map(label_map, names)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    if label_map is None and mapping is not None:  # the user's `ignore` wins over the table
+    # the one that the user gives wins over the other of the table
+    if label_map is not None and ignore is None:
+        ignored = tuple(raw for raw in ignored if raw not in (mapping or {}))
+    elif label_map is None and mapping is not None:
         mapping = {raw: to for raw, to in mapping.items() if raw not in ignored}
     return DatasetSpec(
         name=name,
@@ -130,7 +133,7 @@ def make_spec(
         eval_split=eval_split,
         label_map=mapping,
         ignore=ignored,
-        label_rule=known.label_rule,
+        label_rule=known.label_rule if label_map is None else "lut",
         images=images,
         published=dict(published),
         how_to_get=known.how_to_get,
