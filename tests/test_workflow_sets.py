@@ -170,7 +170,8 @@ def check_report(project: Project, name: str, sizes: tuple[int, int]) -> dict[st
     results = project.folder / "results" / name
     report: dict[str, Any] = json.loads((results / "report.json").read_text())
     assert report["images"] == {"train": sizes[0], "eval": sizes[1]}
-    assert [row["method"] for row in report["rows"]] == (["kmeans"] if report["classes"] else [])
+    expected = {"mine": "hungarian" if report["classes"] else None, "movi_c": "objects"}.get(name, "hungarian")
+    assert {row["protocol"] for row in report["rows"]} == {expected} - {None}
     with Image.open(results / "panel.png") as panel:
         assert panel.width > 100
     return report
