@@ -17,7 +17,7 @@ import yaml
 
 from patchbank import methods
 from patchbank.clustering.projection import ProjectionSettings
-from patchbank.datasets.layouts import layout
+from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
@@ -26,6 +26,10 @@ from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
 RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
+MINE = "mine"
+"""Name of the set that ``--config folder=DIR`` defines."""
+OWN_BACKBONE = "dinov2_vits14_saliency"
+"""Its backbone: the one whose weights need no account and no hub."""
 SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -81,7 +85,7 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        self.values = complete(values, self._schema)
+        self.values = _with_folder(complete(values, self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
         raise_problems("config", list(self._problems()), "See workflow/schemas/config.schema.yaml for every key.")
 
@@ -118,7 +122,7 @@ class Config:
         root = Path("results", dataset, "data")
         if self.generated(dataset) is None:
             root = Path(self.values["data_root"]).expanduser() / entry.get("root", dataset)
-        known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore")
+        known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore", "images")
         return make_spec(dataset, entry["layout"], root, **{key: entry[key] for key in known if key in entry})
 
     def backbone_name(self, dataset: str) -> str:
@@ -199,7 +203,7 @@ class Config:
 
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""
-        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations")
+        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "folder", "classes")
         values = {key: value for key, value in self.of(dataset).items() if key not in apart}
         name = self.backbone_name(dataset)
         return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])
@@ -243,7 +247,10 @@ class Config:
                 for floor in ("single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])
-                layout(self.spec(name).layout)
+                spec = self.spec(name)
+                check_layout(spec)
+                if spec.label_rule == "sequential" and self.of(name)["preprocessing"] != "squash_448_100":
+                    yield f"datasets.{name}: its table maps masks of 448x448, so preprocessing must be squash_448_100"
                 crops = self.of(name)["recipes"]["multicrop"]
                 for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
                     yield f"datasets.{name}: recipes.multicrop.{problem}"
@@ -253,6 +260,26 @@ class Config:
                         methods.check_width(method.folder, method.settings, width)
             except UserError as error:
                 yield f"datasets.{name}: {error}"
+
+
+def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with the set `mine` where `folder` is given."""
+    if values["folder"] is None:
+        if values["classes"]:
+            raise UserError("config: classes describe the set of `folder`; give --config folder=DIR as well.")
+        return values
+    if MINE in values["datasets"]:
+        raise UserError(f"config: folder defines the set {MINE!r}, which datasets has already; rename or remove one.")
+    classes = values["classes"]
+    names = [part.strip() for part in classes.split(",") if part.strip()] if isinstance(classes, str) else classes
+    entry: dict[str, Any] = {
+        "layout": "folder",
+        "root": str(Path(values["folder"]).expanduser().absolute()),
+        "backbone": OWN_BACKBONE,
+        "classes": names,
+        "settings": {},
+    }
+    return values | {"datasets": values["datasets"] | {MINE: entry}}
 
 
 def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

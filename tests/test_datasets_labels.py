@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchbank.datasets import load_table, make_spec, table_names
-from patchbank.datasets.labels import apply_lut, build_lut, default_colours, ranges, unknown_values
+from patchbank.datasets.labels import (
+    apply_lut,
+    build_lut,
+    default_colours,
+    parse_values,
+    ranges,
+    sequential_lut,
+    unknown_values,
+)
 from patchbank.errors import UserError
 
 MAPS = st.integers(1, 254).flatmap(
@@ -67,6 +75,54 @@ def test_impossible_maps_are_refused(
 
 
 @given(st.sets(st.integers(0, 60)))
+def test_values_are_read_as_ranges_are_written(values: set[int]) -> None:
+    assert parse_values(ranges(sorted(values)).split(", ") if values else []) == sorted(values)
+
+
+@pytest.mark.parametrize("written", ["a", "5-3", "1.5", True, None, "--1", {"a": 1}])
+def test_what_is_no_value_is_refused(written: object) -> None:
+    with pytest.raises(UserError, match="neither a raw value"):
+        parse_values(written)
+
+
+def test_maps_take_ranges_and_class_names() -> None:
+    written = {"0-2": 0, 7: "b", "9": 255}
+    spec = make_spec("m", "folder", "x", classes=("a", "b"), label_map=written, ignore=["20-21", -1])
+    assert [raw for raw, to in enumerate(spec.lut()) if to == 0] == [0, 1, 2]
+    assert (spec.lut()[7], spec.lut()[9], spec.lut()[20], spec.lut()[21], spec.lut()[3]) == (1, 255, 255, 255, -1)
+
+
+def test_an_ignored_value_wins_over_the_tables_own_map() -> None:
+    assert make_spec("l", "lip", "x", table="lip5", ignore=[0]).lut()[:2] == [255, 1]
+
+
+def test_an_own_map_wins_over_the_tables_ignored_values_and_rule() -> None:
+    spec = make_spec("c", "cityscapes", "x", table="cityscapes19", label_map={3: "road", "4-5": 255})
+    assert spec.lut()[2:8] == [255, 0, 255, 255, 255, -1]
+    own = make_spec("c", "coco", "x", table="coco27_alignseg_exact", label_map={0: "person"})
+    assert own.label_rule == "lut"
+
+
+def test_minus_one_is_ignored_and_other_negative_values_are_unknown() -> None:
+    lut = build_lut(3)
+    assert apply_lut(np.array([[-1, 2]], np.int16), lut).tolist() == [[255, 2]]
+    with pytest.raises(ValueError, match="value -2 is not in the label map"):
+        apply_lut(np.array([[-2, -1]], np.int16), lut)
+
+
+@given(MAPS, st.data())
+def test_sequential_replacement_in_place(case: tuple[int, dict[int, int]], data: st.DataObject) -> None:
+    classes, label_map = case
+    lut = build_lut(classes, label_map)
+    values = data.draw(st.lists(st.sampled_from(sorted(label_map)), min_size=1, max_size=30))
+    mask = np.array(values)
+    for value in np.unique(mask):
+        mask[mask == value] = lut[value]
+    table = sequential_lut(sorted(set(values)), lut)
+    assert [table[value] for value in values] == mask.tolist()
+
+
+@given(st.sets(st.integers(0, 60)))
 def test_ranges_name_exactly_the_values(values: set[int]) -> None:
     read: list[int] = []
     for part in ranges(sorted(values)).split(", ") if values else []:
@@ -89,25 +145,12 @@ def test_voc_table_has_the_official_palette_and_order() -> None:
     assert (table.classes[0], table.classes[8], table.classes[20]) == ("background", "cat", "tvmonitor")
 
 
-@pytest.mark.parametrize(("name", "count"), [("voc", 21), ("msrc", 23), ("camvid", 11), ("demo", 12)])
-def test_tables_are_complete(name: str, count: int) -> None:
-    table = load_table(name)
-    assert len(table.classes) == len(set(table.classes)) == count
-    assert len(set(table.colours)) == count
-    assert all(0 <= channel <= 255 for colour in table.colours for channel in colour)
-    assert table.how_to_get
-    assert table.source
-    assert table.licence
-    lut = build_lut(count, table.label_map, table.ignore)
-    assert sorted({to for to in lut if to not in (-1, 255)}) == list(range(count))
-
-
 def test_camvid_void_is_ignored() -> None:
     assert make_spec("c", "folder", "x", table="camvid").lut()[10:13] == [10, 255, -1]
 
 
 def test_unknown_table_names_the_known_ones() -> None:
-    with pytest.raises(UserError, match="'vox'; known: camvid, demo, msrc, voc"):
+    with pytest.raises(UserError, match=r"'vox'; known: camvid, cityscapes19, .*voc"):
         load_table("vox")
     assert table_names() == sorted(table_names())
 
@@ -134,6 +177,9 @@ def test_spec_values_of_the_user_win_over_the_table() -> None:
         ({"classes": ("a", "b"), "colours": [(0, 0, 0)]}, "1 colours for 2 classes"),
         ({"classes": ("a",), "colours": [(0, 0, 256)]}, r"\[0, 0, 256\]"),
         ({"classes": ("a",), "label_map": {0: 5}}, "mine: label_map: 0 -> 5"),
+        ({"classes": ("a",), "label_map": {0: "b"}}, "mine: label_map: 0 -> 'b', but the classes are a"),
+        ({"classes": ("a", "b"), "label_map": {"0-4": 0, 3: 1}}, "raw value 3 is mapped to 0 and to 1"),
+        ({"classes": ("a",), "ignore": ["7-5"]}, "mine: '7-5' is neither"),
     ],
 )
 def test_contradicting_spec_is_refused(values: dict[str, object], says: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,13 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
         (("recipes", "multicrop", "local_scale"), [0.01, 0.05], "local_scale is [0.01, 0.05]; local crops must share"),
         (("recipes", "multicrop", "global_scale"), [1.0, 0.5], "global_scale is [1.0, 0.5]; the smaller bound comes"),
         (("backbones", "dino_vits8", "sources"), [{"kind": "hub"}], "tag must be given"),
+        (("datasets", "voc", "images"), "curated", "images is 'curated', but layout voc knows only all"),
+        (("datasets", "coco27", "images"), "some", "'some' is not one of"),
+        (("datasets", "coco27", "table"), "coco28", "There is no class table 'coco28'"),
+        (("datasets", "coco27", "table"), "coco27_alignseg_exact", None),
+        (("datasets", "msrc", "ignore"), ["9-3"], "msrc: '9-3' is neither a raw value"),
+        (("datasets", "msrc", "label_map"), {3: "tiger"}, "label_map: 3 -> 'tiger', but the classes are building"),
+        (("classes",), ["a"], "give --config folder=DIR as well"),
     ],
 )
 def test_wrong_values_are_named_with_the_way_out(
@@ -75,6 +83,25 @@ def test_wrong_values_are_named_with_the_way_out(
     with pytest.raises(UserError) as caught:
         Config(values)
     assert said in str(caught.value)
+
+
+def test_alignsegs_wrong_map_exists_at_its_own_preprocessing_only(values: dict[str, Any]) -> None:
+    values["datasets"]["coco27"]["table"] = "coco27_alignseg_exact"
+    values["datasets"]["coco27"]["settings"] = {"preprocessing": "full"}
+    with pytest.raises(UserError, match="preprocessing must be squash_448_100"):
+        Config(values)
+
+
+@pytest.mark.parametrize(("classes", "expected"), [("", ()), ("sky, road", ("sky", "road")), (["a"], ("a",))])
+def test_a_folder_defines_the_set_mine(values: dict[str, Any], classes: Any, expected: tuple[str, ...]) -> None:
+    config = Config(values | {"folder": "my/pictures", "classes": classes})
+    spec = config.spec("mine")
+    assert (spec.layout, spec.root, spec.classes) == ("folder", Path("my/pictures").absolute(), expected)
+    assert config.backbone_name("mine") in config.values["backbones"]
+    assert "mine" not in Config(values).datasets
+    values["datasets"]["mine"] = {"layout": "folder", "backbone": "dino_vits8"}
+    with pytest.raises(UserError, match="folder defines the set 'mine'"):
+        Config(values | {"folder": "my/pictures"})
 
 
 def test_all_problems_come_in_one_message(values: dict[str, Any]) -> None:

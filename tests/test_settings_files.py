@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from patchbank.alignseg.settings import AlignSegSettings
-from patchbank.settings import PROJECT, SCHEMA, Config, merge
+from patchbank.settings import PROJECT, Config, merge
 
 FOLDER = PROJECT / "workflow" / "settings"
 FILES = sorted(FOLDER.glob("alignseg_*.yaml"))
@@ -50,11 +50,6 @@ def loaded(path: Path) -> Config:
     """config.yaml with the file over it, as `--configfile` merges them."""
     values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
     changes: dict[str, Any] = yaml.safe_load(path.read_text())
-    known = yaml.safe_load(SCHEMA.read_text())["properties"]["datasets"]["additionalProperties"]["properties"]
-    for name, entry in changes.get("datasets", {}).items():
-        if name not in values["datasets"]:  # a set that config.yaml does not have yet: any layout stands in for its own
-            values["datasets"][name] = {"layout": "folder", "root": name}
-            changes["datasets"][name] = {k: v for k, v in entry.items() if k in known and k != "table"}
     return Config(merge(values, changes))
 
 

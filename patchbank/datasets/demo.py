@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from patchbank.datasets.classes import load_table
 from patchbank.datasets.demo_textures import GROUNDS, TOYS, Field
-from patchbank.datasets.labels import load_table
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, write_json
 from patchbank.progress import track

@@ -5,6 +5,8 @@ RGB, 16-bit greyscale scaled to 8 bits, transparency laid over white, EXIF orien
 refused with the reason. Every file is turned as its own EXIF says: a mask belongs to the image as people see it, so
 that the mask of a rotated photograph has the rotated size.
 
+A MATLAB file (IIC's Potsdam tiles) is read as the one array that it holds: (H, W) values or (H, W, 3 or more) RGB.
+
 Masks are read as indices: palette, 1- to 16-bit greyscale PNG (or TIFF, BMP, GIF). Pillow stretches 2- and 4-bit
 greyscale to 0-255; the stretch is undone. Colour masks and lossy formats are refused.
 """
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+import patchbank.datasets.matlab  # noqa: F401 - Pillow reads MATLAB files from here on
 from patchbank.datasets.labels import apply_lut
 from patchbank.errors import UserError
 
@@ -46,7 +49,7 @@ DECODE_ERRORS = (
 )
 """What Pillow's decoders raise on broken files; there is no common base class."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".mat")
 """File names' ends that a list may carry or leave out."""
 
 MAX_BYTES = 1 << 30
@@ -108,12 +111,17 @@ def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[
         raise UserError(f"{path}: {reason}.") from None
 
 
-def load_instances(path: str | Path) -> NDArray[np.int32]:
-    """Instance ids of an instance map, (H, W) int32, 0 = background; `UserError` names an unusable file."""
+def load_raw(path: str | Path) -> NDArray[Any]:
+    """Raw values of a mask or instance map, (H, W) of an integer type; `UserError` names an unusable file."""
     try:
-        return decode_indices(read_bytes(path)).astype(np.int32)
+        return decode_indices(read_bytes(path))
     except Unusable as reason:
         raise UserError(f"{path}: {reason}.") from None
+
+
+def load_instances(path: str | Path) -> NDArray[np.int32]:
+    """Instance ids of an instance map, (H, W) int32, 0 = background; `UserError` names an unusable file."""
+    return load_raw(path).astype(np.int32)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -1,23 +1,20 @@
-"""From raw mask values to class ids, and the class tables of the known sets.
+"""From raw mask values to class ids: label maps as look-up tables.
 
 A label map is one table: `classes = lut[mask]`, with 255 = ignore and -1 = a value that the map does not know (an
-error). Replacing values one after the other in place is never done: it maps some values twice.
+error). Replacing values one after the other in place maps some values twice; it exists as the rule `sequential`, to
+repeat what AlignSeg's published code does to COCO, and nowhere else (`sequential_lut`).
 
-A class table is a YAML file under `tables/`: `classes` (a list of `{name, colour}`; class id = position), `ignore`
-(raw values), `label_map` (raw value -> class id, absent = identity), `source`, `licence` and `get` (sentences for the
-user). Adding a set means adding a file.
+A raw value of -1 in a signed mask is what 255 is in an 8-bit one (Cityscapes calls it so), and is ignored like it.
 """
 
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError
@@ -26,48 +23,52 @@ IGNORE = 255
 """Class id of pixels that no score counts."""
 UNKNOWN = -1
 """Entry of a look-up table for raw values that no map knows."""
-TABLES = Path(__file__).parent / "tables"
 
 Colour = tuple[int, int, int]
+LabelRule = Literal["lut", "sequential"]
+"""How a look-up table is applied: each pixel by itself, or value after value in place (`sequential_lut`)."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Class names, colours and label map of one known set (`tables/<name>.yaml`)."""
+def parse_values(written: Any) -> list[int]:
+    """Whole numbers as configuration and tables write them: ``7``, ``"7"``, ``"0-6"``, or a list of these.
 
-    name: str
-    classes: tuple[str, ...]
-    colours: tuple[Colour, ...]
-    ignore: tuple[int, ...] = ()
-    label_map: Mapping[int, int] | None = None
-    source: str = ""
-    licence: str = ""
-    how_to_get: str = ""
+    Raises:
+        UserError: anything else, or a range whose end comes before its start.
 
-
-def load_table(name: str) -> Table:
-    """The class table `name`; `UserError` lists the known names when there is none."""
-    path = TABLES / f"{name}.yaml"
-    if not path.is_file():
-        raise UserError(f"There is no class table {name!r}; known: {', '.join(table_names())}.")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    rows = content["classes"]
-    label_map = content.get("label_map")
-    return Table(
-        name=name,
-        classes=tuple(str(row["name"]) for row in rows),
-        colours=tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in rows),
-        ignore=tuple(content.get("ignore", ())),
-        label_map=None if label_map is None else {int(raw): int(to) for raw, to in label_map.items()},
-        source=str(content.get("source", "")).strip(),
-        licence=str(content.get("licence", "")).strip(),
-        how_to_get=str(content.get("get", "")).strip(),
-    )
+    Example:
+        >>> parse_values(["0-2", 9])
+        [0, 1, 2, 9]
+    """
+    if isinstance(written, list | tuple):
+        return [value for part in written for value in parse_values(part)]
+    match = None if isinstance(written, bool) else re.fullmatch(r"(-?\d+)(?:-(\d+))?", str(written).strip())
+    if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
+        raise UserError(f"{written!r} is neither a raw value such as 7 nor a range such as '0-6'.")
+    return list(range(int(match[1]), int(match[2] or match[1]) + 1))
 
 
-def table_names() -> list[str]:
-    """Names of all class tables, sorted."""
-    return sorted(path.stem for path in TABLES.glob("*.yaml"))
+def parse_map(written: Mapping[Any, int | str], classes: Sequence[str]) -> dict[int, int]:
+    """A label map as the configuration writes it.
+
+    Args:
+        written: raw value or range -> class id, class name, or 255 (ignore).
+        classes: class names, id = position.
+
+    Returns:
+        raw value -> class id or 255.
+
+    Raises:
+        UserError: a class name that does not exist, or a raw value that two entries map differently.
+    """
+    mapping: dict[int, int] = {}
+    for key, to in written.items():
+        if isinstance(to, str) and to not in classes:
+            raise UserError(f"label_map: {key} -> {to!r}, but the classes are {', '.join(classes) or 'not named'}.")
+        target = classes.index(to) if isinstance(to, str) else to
+        for raw in parse_values(key):
+            if mapping.setdefault(raw, target) != target:
+                raise UserError(f"label_map: raw value {raw} is mapped to {mapping[raw]} and to {target}; keep one.")
+    return mapping
 
 
 def build_lut(classes: int, label_map: Mapping[int, int] | None = None, ignore: Sequence[int] = ()) -> list[int]:
@@ -76,7 +77,7 @@ def build_lut(classes: int, label_map: Mapping[int, int] | None = None, ignore: 
     Args:
         classes: number of classes.
         label_map: raw value -> class id (or 255 = ignore); None = raw value i is class i for i < `classes`.
-        ignore: raw values that map to 255, whatever the default map says; 255 itself always does.
+        ignore: raw values that map to 255, whatever the default map says; 255 itself always does, and so does -1.
 
     Returns:
         One class id a raw value: 0 .. classes-1, 255 = ignore, -1 = unknown. At least 256 long; longer when a raw
@@ -93,6 +94,7 @@ def build_lut(classes: int, label_map: Mapping[int, int] | None = None, ignore: 
             raise UserError(f"label_map: raw value {raw} cannot stand in a mask; use 0 to 65535.")
         if not (0 <= to < classes or to == IGNORE):
             raise UserError(f"label_map: {raw} -> {to}, but class ids are 0 to {classes - 1} (255 = ignore).")
+    ignore = [raw for raw in ignore if raw != -1]
     for raw in ignore:
         if not 0 <= raw <= 65535:
             raise UserError(f"ignore: raw value {raw} cannot stand in a mask; use 0 to 65535.")
@@ -105,10 +107,30 @@ def build_lut(classes: int, label_map: Mapping[int, int] | None = None, ignore: 
     return lut
 
 
+def sequential_lut(present: Sequence[int], lut: Sequence[int]) -> list[int]:
+    """The table that AlignSeg's replacement in place amounts to, in an image that holds just these raw values.
+
+    The values are replaced one after the other, ascending; a pixel that became a value still to come is replaced
+    again, so that with a bird in the image (raw 15) every person (raw 0, first replaced by 15) becomes an animal.
+
+    Args:
+        present: raw values of the image.
+        lut: table as `build_lut` makes it.
+
+    Returns:
+        A table of the same length; entries of values that are not present mean nothing.
+    """
+    table = np.arange(len(lut))
+    for value in sorted(present):
+        if 0 <= value < len(lut):  # `apply_lut` names the others
+            table[table == value] = lut[value]
+    return [int(to) for to in table]
+
+
 def unknown_values(raw: NDArray[Any], lut: Sequence[int] | NDArray[Any]) -> list[int]:
     """The values of `raw` (any integer array) that `lut` does not know, ascending."""
     table = np.asarray(lut)
-    values = np.unique(raw)
+    values = np.unique(_unsigned(raw))
     inside = (values >= 0) & (values < len(table))
     known = inside & (table[np.where(inside, values, 0)] != UNKNOWN)
     return [int(value) for value in values[~known]]
@@ -118,7 +140,7 @@ def apply_lut(raw: NDArray[Any], lut: Sequence[int] | NDArray[Any]) -> NDArray[n
     """`lut[raw]` as class ids.
 
     Args:
-        raw: (H, W) unsigned raw values.
+        raw: (H, W) raw values of any integer type.
         lut: table as `build_lut` makes it.
 
     Returns:
@@ -128,10 +150,16 @@ def apply_lut(raw: NDArray[Any], lut: Sequence[int] | NDArray[Any]) -> NDArray[n
         ValueError: a raw value that the table does not know (the message names the values).
     """
     table = np.asarray(lut, dtype=np.int16)
-    mapped = table.take(raw, mode="clip")
-    if raw.size and (int(mapped.min()) < 0 or int(raw.max()) >= len(table)):
+    values = _unsigned(raw)
+    mapped = table.take(values, mode="clip")
+    if raw.size and (int(mapped.min()) < 0 or int(values.max()) >= len(table) or int(values.min()) < 0):
         raise ValueError(describe_unknown(unknown_values(raw, table), table))
     return mapped.astype(np.uint8)
+
+
+def _unsigned(raw: NDArray[Any]) -> NDArray[Any]:
+    """`raw` with 255 in place of -1."""
+    return np.where(raw == -1, IGNORE, raw) if raw.dtype.kind == "i" else raw
 
 
 def describe_unknown(values: Sequence[int], lut: Sequence[int] | NDArray[Any]) -> str:

@@ -14,13 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from patchbank.datasets.labels import Colour
+from patchbank.datasets.labels import Colour, LabelRule
 from patchbank.datasets.layouts import Listing, layout
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
 from patchbank.files import digest, read_json, write_json
 
-FORMAT = "patchbank-manifest-1"
+FORMAT = "patchbank-manifest-2"
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Manifest:
         splits: entries of each split, sorted by id.
         train_split: name of the split to fit on.
         eval_split: name of the split to score.
+        things: whether each class is a thing (else stuff); empty where the set makes no such difference.
+        label_rule: how `lut` is applied, see `patchbank.datasets.labels`.
     """
 
     dataset: str
@@ -70,6 +72,8 @@ class Manifest:
     splits: Mapping[str, tuple[Entry, ...]]
     train_split: str = "train"
     eval_split: str = "val"
+    things: tuple[bool, ...] = ()
+    label_rule: LabelRule = "lut"
 
     def entries(self, split: str) -> tuple[Entry, ...]:
         """The entries of `split`, sorted by id."""
@@ -97,7 +101,9 @@ class Manifest:
                 "root": self.root.as_posix(),
                 "classes": list(self.classes),
                 "colours": [list(colour) for colour in self.colours],
+                "things": list(self.things),
                 "lut": self.lut,
+                "label_rule": self.label_rule,
                 "train_split": self.train_split,
                 "eval_split": self.eval_split,
                 "splits": {name: [asdict(entry) for entry in entries] for name, entries in self.splits.items()},
@@ -119,6 +125,8 @@ class Manifest:
             splits={name: tuple(Entry(**e) for e in entries) for name, entries in content["splits"].items()},
             train_split=content["train_split"],
             eval_split=content["eval_split"],
+            things=tuple(content["things"]),
+            label_rule=content["label_rule"],
         )
 
 

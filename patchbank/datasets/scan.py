@@ -194,6 +194,8 @@ def _manifest(spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entr
         splits={split: tuple(sorted(found, key=lambda entry: entry.id)) for split, found in entries.items()},
         train_split=spec.train_split,
         eval_split=spec.eval_split,
+        things=spec.things,
+        label_rule=spec.label_rule,
     )
 
 

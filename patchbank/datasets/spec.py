@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from patchbank.datasets.labels import Colour, Table, build_lut, default_colours, load_table
+from patchbank.datasets.classes import Table, load_table
+from patchbank.datasets.labels import Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
+
+ImageList = Literal["all", "annotated", "curated"]
+"""Which images of a set are used; other lists than `all` exist for COCO only."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,14 @@ class DatasetSpec:
         root: the folder that holds the set.
         classes: class names, class id = position; empty = unlabelled (masks are then not read).
         colours: one RGB triple (0-255) a class.
+        things: whether each class is a thing (else stuff); empty where the set makes no such difference.
         train_split: name of the split that heads and clusters are fitted on.
         eval_split: name of the split that is scored.
         label_map: raw mask value -> class id (255 = ignore); None = raw value i is class i.
         ignore: raw values that are not scored; 255 always is one.
+        label_rule: how the map is applied, see `patchbank.datasets.labels`.
+        images: which images are used.
+        published: split -> published number of images of this set with these `images`; empty where unknown.
         how_to_get: one or two sentences on where the set comes from, shown when it is missing.
     """
 
@@ -36,10 +45,14 @@ class DatasetSpec:
     root: Path
     classes: tuple[str, ...] = ()
     colours: tuple[Colour, ...] = ()
+    things: tuple[bool, ...] = ()
     train_split: str = "train"
     eval_split: str = "val"
     label_map: Mapping[int, int] | None = None
-    ignore: tuple[int, ...] = field(default=())
+    ignore: tuple[int, ...] = ()
+    label_rule: LabelRule = "lut"
+    images: ImageList = "all"
+    published: Mapping[str, int] = field(default_factory=dict)
     how_to_get: str = ""
 
     def __post_init__(self) -> None:
@@ -72,8 +85,9 @@ def make_spec(
     colours: Sequence[Sequence[int]] = (),
     train_split: str = "train",
     eval_split: str = "val",
-    label_map: Mapping[int, int] | None = None,
-    ignore: Sequence[int] | None = None,
+    label_map: Mapping[Any, int | str] | None = None,
+    ignore: Sequence[int | str] | None = None,
+    images: ImageList = "all",
 ) -> DatasetSpec:
     """A `DatasetSpec` from configuration values, completed from a class table.
 
@@ -81,6 +95,9 @@ def make_spec(
         table: name of a table in `tables/`, or None; `classes`, `colours`, `label_map` and `ignore` win over it.
         classes: class names; with own classes the table's colours, map and ignore values no longer apply.
         colours: RGB triples; without them every class gets a distinguishable colour.
+        label_map: raw mask value or range (``"0-6"``) -> class id, class name, or 255 (ignore).
+        ignore: raw mask values or ranges that are not scored.
+        images: which images are used.
 
     Raises:
         UserError: the table does not exist, or the values contradict each other.
@@ -89,19 +106,36 @@ def make_spec(
         >>> make_spec("msrc", "voc", "data/msrc", table="msrc").classes[:2]
         ('building', 'grass')
     """
-    known = load_table(table) if table is not None and not classes else Table(name="", classes=(), colours=())
+    known = load_table(table).coded(layout) if table is not None else Table(name="", classes=(), colours=())
+    published = known.published.get(images, {})
+    if classes:
+        known = Table(name="", classes=(), colours=(), how_to_get=known.how_to_get)
     names = tuple(classes) or known.classes
     shades = tuple(_colour(name, colour) for colour in colours) or known.colours or default_colours(len(names))
+    try:
+        ignored = known.ignore if ignore is None else tuple(parse_values(list(ignore)))
+        mapping = known.label_map if label_map is None else parse_map(label_map, names)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    # the one that the user gives wins over the other of the table
+    if label_map is not None and ignore is None:
+        ignored = tuple(raw for raw in ignored if raw not in (mapping or {}))
+    elif label_map is None and mapping is not None:
+        mapping = {raw: to for raw, to in mapping.items() if raw not in ignored}
     return DatasetSpec(
         name=name,
         layout=layout,
         root=Path(root),
         classes=names,
         colours=shades,
+        things=known.things,
         train_split=train_split,
         eval_split=eval_split,
-        label_map=known.label_map if label_map is None else {int(raw): int(to) for raw, to in label_map.items()},
-        ignore=known.ignore if ignore is None else tuple(int(raw) for raw in ignore),
+        label_map=mapping,
+        ignore=ignored,
+        label_rule=known.label_rule if label_map is None else "lut",
+        images=images,
+        published=dict(published),
         how_to_get=known.how_to_get,
     )
 

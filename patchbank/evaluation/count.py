@@ -36,6 +36,7 @@ from patchbank.evaluation.counts import (
     save_counts,
 )
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
+from patchbank.evaluation.truth import class_labels
 from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
 from patchbank.threads import available
@@ -165,13 +166,16 @@ def _count_entry(
     label_kind: LabelKind,
 ) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
-    raw = _load(entry, manifest, label_kind)
-    if raw is None:
+    from patchbank.datasets.images import load_raw
+
+    file = entry.instances if label_kind == "instance" else entry.mask
+    if file is None:
         nothing = np.empty(0, np.int32)
         return dict.fromkeys(variants, (nothing, nothing, nothing))
+    raw = load_raw(manifest.root / file)
     height, width = raw.shape
     view = frame(preprocessing, (height, width), input_size)
-    labels = view.labels(raw)
+    labels = view.labels(raw) if label_kind == "instance" else class_labels(raw, view, manifest, file)
     found: dict[str, Small] = {}
     for name, k in variants.items():
         segments = view.segments(grids[name], rules[name])
@@ -187,14 +191,6 @@ def _small(triple: Triple) -> Small:
     """The same entries in 32 bits, because those of all images wait in memory."""
     segment, klass, count = (part.astype(np.int32) for part in triple)
     return segment, klass, count
-
-
-def _load(entry: Entry, manifest: Manifest, label_kind: LabelKind) -> NDArray[Any] | None:
-    from patchbank.datasets import load_instances, load_labels
-
-    if label_kind == "instance":
-        return None if entry.instances is None else load_instances(manifest.root / entry.instances)
-    return None if entry.mask is None else load_labels(manifest.root / entry.mask, manifest.lut)
 
 
 def _join(

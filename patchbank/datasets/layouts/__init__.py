@@ -5,7 +5,8 @@ A layout module has:
 - `EXPECTED_TREE`: text that shows the tree to a user whose set is not there;
 - `find(spec) -> Listing`: for each split of `spec.splits` the triples (image, mask or None, instances or None). It
   lists folders and reads lists; it never opens an image. A listed file that is not there stays in the listing (the
-  scan names it); a missing folder or list raises `missing_tree(...)` at once.
+  scan names it); a missing folder or list raises `missing_tree(...)` at once;
+- optional `LISTS`: the values of a set's `images` that it knows (default: `all` only).
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ def layout(name: str) -> Layout:
     return cast(Layout, importlib.import_module(f"{__name__}.{name}"))
 
 
+def check_layout(spec: DatasetSpec) -> None:
+    """Raise `UserError` where the layout of `spec` does not exist or has no such list of images."""
+    known: tuple[str, ...] = getattr(layout(spec.layout), "LISTS", ("all",))
+    if spec.images not in known:
+        raise UserError(f"images is {spec.images!r}, but layout {spec.layout} knows only {', '.join(known)}.")
+
+
 def layout_names() -> list[str]:
     """Names of all layouts, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
@@ -63,7 +71,7 @@ def missing_tree(spec: DatasetSpec, tree: str, problem: str) -> UserError:
     lines += [f"    {line}" for line in tree.strip("\n").splitlines()]
     if spec.how_to_get:
         lines.append(f"How to get it: {spec.how_to_get}")
-    lines.append("To use another folder: --config data_root=DIR, or the set's `root` in config.yaml.")
+    lines.append("To use another folder: --config data_root=DIR (own images: folder=DIR), or `root` in config.yaml.")
     return UserError("\n".join(lines))
 
 

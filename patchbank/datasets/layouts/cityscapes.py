@@ -1,0 +1,54 @@
+"""Cityscapes, as its archives unpack: one folder a city, masks are the `labelIds` of the fine annotations.
+
+Source: https://github.com/mcordts/cityscapesScripts (dataset structure).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbank.datasets.layouts import Item, Listing, list_files, missing_tree
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+EXPECTED_TREE = """
+leftImg8bit/<split>/<city>/*_leftImg8bit.png
+gtFine/<split>/<city>/*_gtFine_labelIds.png
+"""
+
+IMAGE_END = "_leftImg8bit.png"
+MASK_END = "_gtFine_labelIds.png"
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """List images and masks of each split; see `patchbank.datasets.layouts`."""
+    return {split: _items(spec, split) for split in spec.splits}
+
+
+def _items(spec: DatasetSpec, split: str) -> list[Item]:
+    images = _files(spec, "leftImg8bit", split)
+    if not images:
+        raise missing_tree(spec, EXPECTED_TREE, f"{spec.root / 'leftImg8bit' / split} holds no city with pictures.")
+    if not spec.classes:
+        return [(path, None, None) for path in images]
+    pairs = {path: _mask_of(spec, split, path) for path in images}
+    wanted = set(pairs.values())
+    for mask in _files(spec, "gtFine", split):
+        if mask.name.endswith(MASK_END) and mask not in wanted:
+            raise missing_tree(spec, EXPECTED_TREE, f"{mask} has no picture in leftImg8bit/{split}.")
+    return [(path, mask, None) for path, mask in pairs.items()]
+
+
+def _mask_of(spec: DatasetSpec, split: str, image: Path) -> Path:
+    name = image.name.removesuffix(IMAGE_END)
+    return spec.root / "gtFine" / split / image.parent.name / f"{name}{MASK_END}"
+
+
+def _files(spec: DatasetSpec, kind: str, split: str) -> list[Path]:
+    """All files of all cities, sorted."""
+    folder = spec.root / kind / split
+    if not folder.is_dir():
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder} does not exist.")
+    return [path for city in list_files(folder) if city.is_dir() for path in list_files(city)]

@@ -1,0 +1,163 @@
+"""COCO with COCO-Stuff masks, in the trees of both reference systems and of the official archives.
+
+Images and masks may each lie in any of the known places; exactly one of them must hold the splits. Three layouts share
+this module: `coco` (stuffthingmaps, raw ids), `coco_stuff` and `coco_thing` (AlignSeg's pixel maps of the stuff and of
+the panoptic annotations, category ids). Which images are used is the set's `images`:
+
+- `all`: every file of the image folder (AlignSeg);
+- `annotated`: those of `instances_<split>2017.json` with at least one annotation (TransFGU's published scores);
+- `curated`: those of IIC's list, by its name below the root.
+
+Sources: the trees that the code of AlignSeg and of TransFGU reads; https://cocodataset.org/#download.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+from patchbank.errors import UserError
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+LISTS = ("all", "annotated", "curated")
+EXPECTED_TREE = """
+images  in one of   images/{train2017,val2017}/*.jpg   coco/images/{train2017,val2017}/*.jpg   {train2017,val2017}/*.jpg
+masks   in one of   annotations/{train2017,val2017}/*.png   stuffthingmaps_trainval2017/{train2017,val2017}/*.png
+                    annotations/stuffthingmaps_trainval2017/{train2017,val2017}/*.png
+                    annotations/annotations/stuffthingmaps_trainval2017/{train2017,val2017}/*.png
+images: annotated   annotations/instances_{train2017,val2017}.json (or in annotations/annotations/)
+images: curated     curated/{train2017,val2017}/Coco164kFull_Stuff_Coarse_7.txt (or {train2017,val2017}/ alone, or flat:
+                    curated/{train2017,val2017}.txt)
+"""
+
+IMAGES = ("images/{split}", "coco/images/{split}", "{split}")
+MASKS = (
+    "annotations/{split}",
+    "annotations/stuffthingmaps_trainval2017/{split}",
+    "annotations/annotations/stuffthingmaps_trainval2017/{split}",
+    "stuffthingmaps_trainval2017/{split}",
+)
+ANNOTATIONS = ("annotations/instances_{split}.json", "annotations/annotations/instances_{split}.json")
+CURATED_NAME = "Coco164kFull_Stuff_Coarse_7.txt"
+CURATED = (
+    f"curated/{{split}}/{CURATED_NAME}",
+    f"{{split}}/{CURATED_NAME}",
+    "curated/{split}.txt",
+    f"{{split}}_{CURATED_NAME}",
+)
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """List images and masks of each split; see `patchbank.datasets.layouts`."""
+    return find_in(spec, EXPECTED_TREE, MASKS)
+
+
+def find_in(spec: DatasetSpec, tree: str, masks: Sequence[str]) -> Listing:
+    """List the images of each split with masks from one of the places `masks` (patterns with ``{split}``)."""
+    image_place = _place(spec, tree, IMAGES, "images")
+    mask_place = _place(spec, tree, masks, "masks") if spec.classes else None
+    listing: Listing = {}
+    for split in spec.splits:
+        folder = spec.root / image_place.format(split=_name(split))
+        images = by_stem(list_files(folder))
+        items: list[Item] = []
+        for stem in _stems(spec, tree, split, sorted(images)):
+            mask = None if mask_place is None else spec.root / mask_place.format(split=_name(split)) / f"{stem}.png"
+            # an image that a list names and that is not there stays, so that the scan names it
+            items += [(path, mask, None) for path in images.get(stem, [folder / f"{stem}.jpg"])]
+        if not items:
+            raise missing_tree(spec, tree, f"{folder} holds no picture.")
+        listing[split] = items
+    return listing
+
+
+def _name(split: str) -> str:
+    """COCO's name of a split."""
+    return split if split.endswith("2017") else f"{split}2017"
+
+
+def _place(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str) -> str:
+    """The one pattern whose paths exist for all splits."""
+    names = [_name(split) for split in spec.splits]
+    paths = {pattern: [spec.root / pattern.format(split=name) for name in names] for pattern in patterns}
+    complete = [pattern for pattern, tried in paths.items() if all(_holds_something(path) for path in tried)]
+    if len(complete) > 1:
+        places = " and ".join(str(paths[pattern][0]) for pattern in complete)
+        raise missing_tree(spec, tree, f"the {kind} are in more than one place: {places}; remove or rename one.")
+    if not complete:
+        nearest = max(paths.values(), key=lambda tried: sum(_holds_something(path) for path in tried))
+        missing = next(path for path in nearest if not _holds_something(path))
+        problem = "is empty" if missing.exists() else "does not exist"
+        raise missing_tree(spec, tree, f"{missing} {problem}.{_other_layout(spec)}")
+    return complete[0]
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether this is a file, or a folder with more than lists in it (which may lie where others keep images)."""
+    if not path.is_dir():
+        return path.is_file()
+    with os.scandir(path) as entries:
+        return any(not entry.name.startswith(".") and not entry.name.endswith(".txt") for entry in entries)
+
+
+def _other_layout(spec: DatasetSpec) -> str:
+    """A word on AlignSeg's pixel maps, which need their own layout because their ids mean something else."""
+    annotations = spec.root / "annotations"
+    for name, folder in (("coco_stuff", "stuff_annotations"), ("coco_thing", "panoptic_annotations")):
+        if spec.layout != name and (annotations / folder).is_dir():
+            return f" {annotations / folder} is there: its masks are read with `layout: {name}`."
+    return ""
+
+
+def _stems(spec: DatasetSpec, tree: str, split: str, found: list[str]) -> list[str]:
+    """Names of the images of a split, without suffix, as `spec.images` asks."""
+    if spec.images == "all":
+        return found
+    patterns = ANNOTATIONS if spec.images == "annotated" else CURATED
+    path = spec.root / _place(spec, tree, patterns, f"{spec.images} images").format(split=_name(split))
+    if spec.images == "curated":
+        names = parse_list(path.read_bytes())
+    else:
+        status = path.stat()
+        names = list(_annotated(path, status.st_size, status.st_mtime_ns))
+    if not names:
+        raise missing_tree(spec, tree, f"{path} names no image.")
+    return [without_suffix(name) for name in names]
+
+
+@lru_cache(maxsize=8)
+def _annotated(path: Path, size: int, mtime: int) -> tuple[str, ...]:
+    """File names of the images of an instances file that have at least one annotation, in the order of the file.
+
+    The file (448 MB for train2017) is searched where it lies, not parsed: that takes two seconds instead of ten, and no
+    memory to speak of. Objects with a `file_name` hold no other object, so each is found whole and parsed by itself.
+
+    Args:
+        size, mtime: of the file, so that a replaced file is read again.
+    """
+    if size == 0:
+        raise UserError(f"{path} is empty; fetch it again.")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        annotated = {int(match[1]) for match in re.finditer(rb'"image_id"\s*:\s*(\d+)', text)}
+        try:
+            images = [json.loads(text[start:end]) for start, end in _objects(text, b'"file_name"')]
+            return tuple(str(image["file_name"]) for image in images if image["id"] in annotated)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a COCO instances file ({error}); fetch it again.") from None
+
+
+def _objects(text: mmap.mmap, key: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of each innermost JSON object around `key`."""
+    place = text.find(key)
+    while place >= 0:
+        yield text.rfind(b"{", 0, place), text.find(b"}", place) + 1
+        place = text.find(key, place + len(key))

@@ -1,0 +1,54 @@
+"""MOVi-C and MOVi-E as AlignSeg lays them out: frames to train on, images with instance masks to score.
+
+Images and masks are paired by name (AlignSeg's own code pairs two directory listings by position, which goes wrong as
+soon as one file is missing). Frames have no masks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
+
+if TYPE_CHECKING:
+    from patchbank.datasets.spec import DatasetSpec
+
+EXPECTED_TREE = """
+frames/*      pictures of the split train
+images/*      pictures of the split val
+masks/*.png   instance ids (0 = background) of the pictures in images/, same names
+"""
+FOLDERS = {"train": "frames", "val": "images"}
+
+
+def find(spec: DatasetSpec) -> Listing:
+    """List images and instance maps of each split; see `patchbank.datasets.layouts`."""
+    return {split: _items(spec, split) for split in spec.splits}
+
+
+def _items(spec: DatasetSpec, split: str) -> list[Item]:
+    if split not in FOLDERS:
+        raise missing_tree(spec, EXPECTED_TREE, f"there is no split {split!r}, only train and val.")
+    images = _files(spec, FOLDERS[split])
+    if split == "train":
+        return [(path, None, None) for path in images]
+    masks, pictures = by_stem(_files(spec, "masks")), by_stem(images)
+    for stem, paths in [*masks.items(), *pictures.items()]:
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {names} have the same stem; keep one.")
+        if stem not in pictures:
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0]} has no picture {stem}.* in images.")
+    missing = spec.root / "masks"
+    return [(paths[0], None, masks.get(stem, [missing / f"{stem}.png"])[0]) for stem, paths in pictures.items()]
+
+
+def _files(spec: DatasetSpec, name: str) -> list[Path]:
+    folder = spec.root / name
+    if not folder.is_dir():
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder} does not exist.")
+    files = list_files(folder)
+    if not files:
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder} holds no file.")
+    return files
