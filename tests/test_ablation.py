@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
-from patchbank.bank.statistics import collect
+from patchbank.bank.statistics import compute_statistics
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_npz
 from patchbank.settings import PROJECT, Config, as_plain, merge, read_config
@@ -86,7 +86,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     extract_all(folder, whole)
     extract_all(folder, whole, "val")
     extract_all(folder, ExtractSettings("multicrop", {"size": 64, "draws": 2}))
-    collect(folder / "whole.json").save(folder / "statistics.npz")
+    compute_statistics(folder / "whole.json", folder / "statistics.npz")
     return folder
 
 
