@@ -1,0 +1,125 @@
+"""Tables for a browser: the cells of `report.md`, with what is needed to sort, mark and draw bars.
+
+Input: header and lines as `patchbank.report.markdown` makes them. Output: `Table`, which the template `table` of
+`templates/parts.html.j2` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchbank.report.markdown import WORDS, class_table, protocol_table
+from patchbank.report.text import NOTHING, percent, place
+
+MARK = "floor or ceiling"
+SCORE = "mIoU ± std (n)"
+TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "source")
+"""Titles of the columns that hold words."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, and whether it holds numbers (sorted as such, the highest first, at the right)."""
+
+    title: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of cells; `mark` is `floor`, `ceiling` or nothing; `bars` are percent to draw behind numbers, by column."""
+
+    cells: Sequence[str]
+    mark: str = ""
+    bars: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption for those who hear the page."""
+
+    caption: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+
+
+def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], bars: Sequence[str] = ()) -> Table:
+    """A table from cells.
+
+    Args:
+        caption: what it shows.
+        header: titles of the columns; those of `TEXT`, and the first, hold words.
+        lines: cells.
+        bars: titles of the columns whose numbers are percent and get a bar.
+    """
+    columns = [Column(name, not (name in TEXT or index == 0)) for index, name in enumerate(header)]
+    mark = header.index(MARK) if MARK in header else None
+    drawn = [index for index, name in enumerate(header) if name in bars]
+    return Table(
+        caption,
+        columns,
+        [
+            Line(
+                cells,
+                cells[mark] if mark is not None else "",
+                {index: float(cells[index].split()[0]) for index in drawn if cells[index] != NOTHING},
+            )
+            for cells in lines
+        ],
+    )
+
+
+def scores_table(protocol: str, report: Mapping[str, Any]) -> Table:
+    """All rows of one protocol, methods, floors and ceilings, with a bar behind each score."""
+    return make_table(f"Scores under {protocol}", *protocol_table(protocol, report), bars=[SCORE])
+
+
+def classes_table(report: Mapping[str, Any]) -> Table | None:
+    """IoU of each class, one column for each row of the headline protocol; None where no row has classes."""
+    header, lines = class_table(report["classes"], report["rows"])
+    return make_table("IoU of each class, percent", header, lines, bars=header[1:]) if len(header) > 1 else None
+
+
+def comparisons_table(report: Mapping[str, Any]) -> Table | None:
+    """Paired differences between two rows, where the report has them."""
+    found = report.get("comparisons") or []
+    header = ["method", "against", "protocol", "difference", "95 % interval", "what it says", "images", "runs"]
+    lines = [
+        [
+            str(entry["a"]),
+            str(entry["b"]),
+            place(entry),
+            f"{entry['difference']:+.1f}",
+            f"{entry['low']:+.1f} to {entry['high']:+.1f}",
+            verdict(entry["low"], entry["high"]),
+            str(entry["n_images"]),
+            str(entry["runs"]),
+        ]
+        for entry in found
+    ]
+    return make_table("Paired differences, mIoU points", header, lines) if lines else None
+
+
+def verdict(low: float, high: float) -> str:
+    """What a 95 % interval of a difference says: `better`, `worse` or `no difference shown`."""
+    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+
+def published_table(report: Mapping[str, Any]) -> Table | None:
+    """Numbers of papers under protocols of this report, where the report has them."""
+    protocols = {row["protocol"] for row in report["rows"]}
+    found = [entry for entry in report.get("published") or [] if entry["protocol"] in protocols]
+    header = ["method", "backbone", "protocol", "score", "source"]
+    lines = [
+        [
+            str(entry["method"]),
+            str(entry["backbone"]),
+            place({"variant": "", "k": None, **entry}),
+            percent(entry["score"]),
+            str(entry["source"]),
+        ]
+        for entry in found
+    ]
+    return make_table("Published numbers, percent", header, lines) if lines else None
