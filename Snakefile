@@ -25,5 +25,10 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        expand("results/{dataset}/report.md", dataset=C.enabled),
+        expand(
+            "results/{dataset}/{page}",
+            dataset=C.enabled,
+            page=["report.md", "index.html"],
+        ),
         "results/summary.md",
+        "results/index.html",

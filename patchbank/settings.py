@@ -199,7 +199,7 @@ class Config:
 
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""
-        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations")
+        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery")
         values = {key: value for key, value in self.of(dataset).items() if key not in apart}
         name = self.backbone_name(dataset)
         return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])

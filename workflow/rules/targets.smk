@@ -6,3 +6,4 @@ for name in C.datasets:
             f"eval_{name}"
         input:
             f"results/{name}/report.md",
+            f"results/{name}/index.html",

@@ -28,7 +28,7 @@ from patchbank.report.page.scores import SCORES, ImageScores, image_scores
 from patchbank.report.page.sheets import CROPS, draw_sheets
 from patchbank.report.page.times import stage_times
 from patchbank.report.panel import PanelColumn
-from patchbank.report.protocols import HEADLINE, MEANING, order
+from patchbank.report.protocols import HEADLINE
 from patchbank.report.write import CURVES
 
 GROUPS = {
@@ -52,20 +52,23 @@ SECTIONS = {
 ANCHORS = {"confusions": "confusion", "k_curves": "k", "sheets": "clusters"}
 """Ids of the sections that differ from the names above."""
 
+NOTES = 8
+"""Notes that are shown at once; further ones unfold."""
+
 CONFUSION = (
-    f"Each line is a true class and adds up to 100 percent; each column is the class that `{HEADLINE}` matches a cluster "
-    "to, in the same order, so the diagonal is right and everything beside it is wrong. One training and one k-means "
-    "seed, the one that the pictures show."
+    f"Each line is a true class and adds up to 100 percent; each column is the class that `{HEADLINE}` matches a "
+    "cluster to, in the same order, so the diagonal is right and everything beside it is wrong. One training and one "
+    "k-means seed, the one that the pictures show."
 )
 SHEETS = (
-    f"{CROPS} typical crops of every cluster, one an image: the regions whose mean frozen feature is nearest to that of "
-    "all regions of the cluster. No label was looked at. The region is in colour, what surrounds it is grey."
+    f"{CROPS} typical crops of every cluster, one an image: the regions whose mean frozen feature is nearest to that "
+    "of all regions of the cluster. No label was looked at. The region is in colour, what surrounds it is grey."
 )
 PICTURES = "Evaluation images; colours and numbers are those of the legend."
 MATCHED = (
-    "A cluster has the colour of the class that `hungarian` matches it to over the whole set. Under each picture stands "
-    "the mean IoU over the classes present in this image alone: `matched` for the colours that you see, and `per_image` "
-    "where each segment may choose its class in this image. Both are of one training and one k-means seed."
+    "A cluster has the colour of the class that `hungarian` matches it to over the whole set. Under each picture "
+    "stands the mean IoU over the classes present in this image alone: `matched` for the colours that you see, and "
+    "`per_image` where each segment may choose its class in this image. Both are of one training and one k-means seed."
 )
 
 
@@ -119,6 +122,7 @@ def write_page(source: PageSource, folder: Path) -> None:
             (place / f"{name}.svg").write_text(svg, encoding="utf-8")
     values: dict[str, Any] = {
         **_words(report),
+        "notes_open": NOTES,
         "gallery": gallery,
         "gallery_caption": _gallery_caption(gallery),
         "group_titles": _group_titles(gallery),
@@ -142,21 +146,13 @@ def write_page(source: PageSource, folder: Path) -> None:
     write_text(folder / "index.html", render("dataset.html.j2", report=report, sections=sections, **values))
 
 
-def protocol_tables(protocols: Sequence[str], make: Any) -> list[dict[str, Any]]:
-    """One entry for each protocol in the order of the tables: its name, its meaning and `make(protocol)`."""
-    return [
-        {"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in sorted(protocols, key=order)
-    ]
-
-
 def _words(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says and tabulates from the report alone."""
-    names = list(dict.fromkeys(row["protocol"] for row in report["rows"]))
     return {
         "headline": headline(report, report["rows"]),
         "setting": setting(report),
         "reading": READING,
-        "protocols": protocol_tables(names, lambda name: tables.scores_table(name, report)),
+        "protocols": tables.protocol_tables(report["rows"], lambda name: tables.scores_table(name, report)),
         "comparisons": tables.comparisons_table(report),
         "published": tables.published_table(report),
         "classes": tables.classes_table(report),

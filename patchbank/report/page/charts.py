@@ -34,7 +34,7 @@ NUMBERED = 30
 FAINT = 0.5
 """Percent below which a cell of the confusion matrix stays without a number."""
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "patchbank",
     "font.family": "sans-serif",

@@ -159,7 +159,7 @@ def draw_gallery(
 def picture(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Labels over the image, with each large region's number, because colour alone tells few classes apart."""
     drawn = Image.fromarray(overlay(pixels, labels, colours))
-    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(15)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(20)
     for value, row, column in number_places(labels):
         pen.text((column, row), str(value), "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
     return np.asarray(drawn, dtype=np.uint8)

@@ -6,11 +6,12 @@ Input: header and lines as `patchbank.report.markdown` makes them. Output: `Tabl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from patchbank.report.markdown import WORDS, class_table, protocol_table
+from patchbank.report.protocols import MEANING, order
 from patchbank.report.text import NOTHING, percent, place
 
 MARK = "floor or ceiling"
@@ -29,7 +30,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of cells; `mark` is `floor`, `ceiling` or nothing; `bars` are percent to draw behind numbers, by column."""
+    """A line of a table.
+
+    Attributes:
+        cells: text, one for each column.
+        mark: `floor`, `ceiling` or nothing; it stands beside the first cell, where a phone shows it.
+        bars: percent to draw beside numbers, by column.
+    """
 
     cells: Sequence[str]
     mark: str = ""
@@ -50,29 +57,31 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
 
     Args:
         caption: what it shows.
-        header: titles of the columns; those of `TEXT`, and the first, hold words.
+        header: titles of the columns; those of `TEXT`, and the first, hold words; the column `MARK` becomes the
+            lines' mark.
         lines: cells.
         bars: titles of the columns whose numbers are percent and get a bar.
     """
-    columns = [Column(name, not (name in TEXT or index == 0)) for index, name in enumerate(header)]
     mark = header.index(MARK) if MARK in header else None
-    drawn = [index for index, name in enumerate(header) if name in bars]
-    return Table(
-        caption,
-        columns,
-        [
-            Line(
-                cells,
-                cells[mark] if mark is not None else "",
-                {index: float(cells[index].split()[0]) for index in drawn if cells[index] != NOTHING},
-            )
-            for cells in lines
-        ],
-    )
+    kept = [index for index in range(len(header)) if index != mark]
+    columns = [Column(header[index], not (header[index] in TEXT or index == 0)) for index in kept]
+    drawn = [place for place, column in enumerate(columns) if column.title in bars]
+    made = []
+    for line in lines:
+        cells = [line[index] for index in kept]
+        shares = {place: float(cells[place].split()[0]) for place in drawn if cells[place] != NOTHING}
+        made.append(Line(cells, "" if mark is None else line[mark], shares))
+    return Table(caption, columns, made)
+
+
+def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Table]) -> list[dict[str, Any]]:
+    """One entry for each protocol of the rows, in their order: its `name`, its `meaning` and `table` = make(name)."""
+    names = sorted({row["protocol"] for row in rows}, key=order)
+    return [{"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in names]
 
 
 def scores_table(protocol: str, report: Mapping[str, Any]) -> Table:
-    """All rows of one protocol, methods, floors and ceilings, with a bar behind each score."""
+    """All rows of one protocol, methods, floors and ceilings, with a bar beside each score."""
     return make_table(f"Scores under {protocol}", *protocol_table(protocol, report), bars=[SCORE])
 
 

@@ -28,6 +28,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// Print: what is folded away is printed, too.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});
+
 // Gallery: one choice for all pictures, and each picture changes to the truth (or the image) and back when pressed.
 for (const gallery of document.querySelectorAll(".gallery")) {
   const radios = [...gallery.querySelectorAll("input[name=view]")];
