@@ -19,6 +19,9 @@ SCORE = "mIoU ± std (n)"
 TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "source")
 """Titles of the columns that hold words."""
 
+OPTIONAL = ("variant", "accuracy", "K (used)")
+"""Titles of the columns that are left out where they hold nothing."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -34,7 +37,7 @@ class Line:
 
     Attributes:
         cells: text, one for each column.
-        mark: `floor`, `ceiling` or nothing; it stands beside the first cell, where a phone shows it.
+        mark: `floor`, `ceiling` or nothing; it stands beside the method's name, where a phone shows it.
         bars: percent to draw beside numbers, by column.
     """
 
@@ -45,11 +48,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption for those who hear the page."""
+    """A table with a caption for those who hear the page; `named` is the column of the methods' names."""
 
     caption: str
     columns: Sequence[Column]
     lines: Sequence[Line]
+    named: int = 0
 
 
 def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], bars: Sequence[str] = ()) -> Table:
@@ -57,13 +61,14 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
 
     Args:
         caption: what it shows.
-        header: titles of the columns; those of `TEXT`, and the first, hold words; the column `MARK` becomes the
-            lines' mark.
+        header: titles of the columns; those of `TEXT`, and the first, hold words; those of `OPTIONAL` are left out
+            where they hold nothing; the column `MARK` becomes the lines' mark.
         lines: cells.
         bars: titles of the columns whose numbers are percent and get a bar.
     """
     mark = header.index(MARK) if MARK in header else None
-    kept = [index for index in range(len(header)) if index != mark]
+    empty = [index for index, name in enumerate(header) if name in OPTIONAL and _is_empty(lines, index)]
+    kept = [index for index in range(len(header)) if index != mark and index not in empty]
     columns = [Column(header[index], not (header[index] in TEXT or index == 0)) for index in kept]
     drawn = [place for place, column in enumerate(columns) if column.title in bars]
     made = []
@@ -71,7 +76,12 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
         cells = [line[index] for index in kept]
         shares = {place: float(cells[place].split()[0]) for place in drawn if cells[place] != NOTHING}
         made.append(Line(cells, "" if mark is None else line[mark], shares))
-    return Table(caption, columns, made)
+    titles = [column.title for column in columns]
+    return Table(caption, columns, made, titles.index("method") if "method" in titles else 0)
+
+
+def _is_empty(lines: Sequence[Sequence[str]], index: int) -> bool:
+    return all(line[index] in ("", NOTHING) for line in lines)
 
 
 def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Table]) -> list[dict[str, Any]]:
@@ -104,7 +114,7 @@ def comparisons_table(report: Mapping[str, Any]) -> Table | None:
             f"{entry['low']:+.1f} to {entry['high']:+.1f}",
             verdict(entry["low"], entry["high"]),
             str(entry["n_images"]),
-            str(entry["runs"]),
+            " and ".join(map(str, entry["runs"])) if isinstance(entry["runs"], list) else str(entry["runs"]),
         ]
         for entry in found
     ]
