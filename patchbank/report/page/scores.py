@@ -13,6 +13,7 @@ report's preprocessing:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from patchbank.evaluation.counts import Counts, CountsFile, apply_table, confusion
 from patchbank.evaluation.measures import Floats, ratio
 from patchbank.evaluation.protocols.per_image import given_ious, image_ious
+from patchbank.files import read_json, read_npz
 from patchbank.report.panel import PanelColumn
 
 SCORES = ("matched", "per_image")
@@ -41,9 +43,13 @@ class ImageScores:
     scores: dict[str, Floats]
     confusion: NDArray[np.int64]
 
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {image: row for row, image in enumerate(self.images)}
+
     def of(self, image: str) -> dict[str, float]:
         """Scores of one image by name; empty where it has none."""
-        row = self.images.index(image)
+        row = self._rows[image]
         return {name: float(values[row]) for name, values in self.scores.items() if not np.isnan(values[row])}
 
 
@@ -67,6 +73,26 @@ def image_scores(column: PanelColumn, counts: Path) -> ImageScores | None:
     if column.table is not None:
         scores["per_image"] = _mean(image_ious(own))
     return ImageScores(own.images, scores, matched_confusion(clusters, assignment))
+
+
+def stored_scores(folder: Path, method: str) -> ImageScores | None:
+    """Scores of a method's images from the files of a finished run, of the run that its matching names.
+
+    Args:
+        folder: `results/<dataset>`.
+        method: a row of its report.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    matching = read_json(folder / method / "scores.json")["matching"]
+    if not matching or not matching["assignment"]:
+        return None
+    place = folder / method / f"seed{matching['training_seed']}"
+    tables = place / "clusters.npz"
+    table = read_npz(tables)[matching["variant"]] if tables.is_file() else None
+    variant = "segments" if table is not None else matching["variant"]
+    return image_scores(PanelColumn(method, place, variant, table, matching["assignment"]), place / "counts.npz")
 
 
 def matched_confusion(clusters: Counts, assignment: NDArray[np.int64]) -> NDArray[np.int64]:
