@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +60,12 @@ class Sheet:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """Regions of one column: cluster and entry of each, and their embeddings."""
+class Regions:
+    """Regions of one method: cluster and position of the image of each, and their embeddings of unit length (D,)."""
 
-    clusters: list[int]
-    entries: list[int]
-    embeddings: list[NDArray[np.float32]]
+    clusters: list[int] = field(default_factory=list)
+    images: list[int] = field(default_factory=list)
+    embeddings: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 def draw_sheets(
@@ -91,7 +91,7 @@ def draw_sheets(
     with ExitStack() as stack:
         readers = [stack.enter_context(PredictionReader(column.prediction)) for column in clusters]
         found = _search(entries, clusters, readers, bank, Statistics.load(statistics).mean)
-        chosen = [_typical(regions) for regions in found]
+        chosen = [typical(regions) for regions in found]
         crops = _crops(manifest, entries, clusters, readers, chosen)
     sheets: dict[str, list[Sheet]] = {}
     for index, column in enumerate(columns):
@@ -121,10 +121,10 @@ def _search(
     readers: Sequence[PredictionReader],
     bank: Path,
     mean: NDArray[np.float64],
-) -> list[_Found]:
+) -> list[Regions]:
     tokens_of = open_bank(bank)
     places = {image: row for row, image in enumerate(tokens_of.images)}
-    found = [_Found([], [], []) for _ in columns]
+    found = [Regions() for _ in columns]
     for index, entry in enumerate(track(entries, "typical regions", "image")):
         if entry.id not in places:
             raise UserError(f"{tokens_of.folder} has no image {entry.id}; extract again with this manifest.")
@@ -137,20 +137,20 @@ def _search(
                 if region.sum() >= SMALLEST * region.size:
                     embedding = tokens[region].mean(0)
                     regions.clusters.append(cluster)
-                    regions.entries.append(index)
+                    regions.images.append(index)
                     regions.embeddings.append(embedding / max(float(np.linalg.norm(embedding)), EPSILON))
     return found
 
 
-def _typical(found: _Found) -> dict[int, list[int]]:
-    """Entries of the typical regions of each cluster, the most typical first; ties by position in the list."""
-    clusters, entries = np.array(found.clusters, dtype=np.int64), np.array(found.entries, dtype=np.int64)
+def typical(regions: Regions) -> dict[int, list[int]]:
+    """Images of the typical regions of each cluster, the most typical first, at most `CROPS`; ties by position."""
+    clusters, images = np.array(regions.clusters, dtype=np.int64), np.array(regions.images, dtype=np.int64)
     chosen: dict[int, list[int]] = {}
     for cluster in np.unique(clusters).tolist():
         rows = np.flatnonzero(clusters == cluster)
-        embeddings = np.stack([found.embeddings[row] for row in rows])
+        embeddings = np.stack([regions.embeddings[row] for row in rows])
         likeness = embeddings @ embeddings.mean(0)
-        chosen[cluster] = entries[rows[np.argsort(-likeness, kind="stable")[:CROPS]]].tolist()
+        chosen[cluster] = images[rows[np.argsort(-likeness, kind="stable")[:CROPS]]].tolist()
     return chosen
 
 
