@@ -18,7 +18,15 @@ from markupsafe import Markup
 from patchbank.datasets.manifest import Manifest
 from patchbank.files import atomic_folder, read_json, write_text
 from patchbank.report.layout import CLUSTERS, EXTRA
-from patchbank.report.markdown import CLASSES, READING, headline, provenance_lines, setting, settings_lines
+from patchbank.report.markdown import (
+    CLASSES,
+    READING,
+    headline,
+    protocol_table,
+    provenance_lines,
+    setting,
+    settings_lines,
+)
 from patchbank.report.overlay import ALPHA, DIM, UNMATCHED, class_colours
 from patchbank.report.page import tables
 from patchbank.report.page.charts import classes_chart, confusion_chart, inline, k_charts
@@ -152,7 +160,9 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
         "headline": headline(report, report["rows"]),
         "setting": setting(report),
         "reading": READING,
-        "protocols": tables.protocol_tables(report["rows"], lambda name: tables.scores_table(name, report)),
+        "protocols": tables.protocol_tables(
+            report["rows"], lambda name: tables.scores_table(name, *protocol_table(name, report))
+        ),
         "comparisons": tables.comparisons_table(report),
         "published": tables.published_table(report),
         "classes": tables.classes_table(report),

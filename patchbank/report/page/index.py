@@ -12,8 +12,8 @@ from typing import Any
 from patchbank.files import write_text
 from patchbank.report.markdown import READING
 from patchbank.report.page.render import render
-from patchbank.report.page.tables import SCORE, Table, make_table, protocol_tables
-from patchbank.report.summary import DATASETS, HEADER, dataset_cells, score_cells
+from patchbank.report.page.tables import Table, make_table, protocol_tables, scores_table
+from patchbank.report.summary import DATASETS, dataset_cells, protocol_table
 
 
 def write_index(summary: Mapping[str, Any], out: Path) -> None:
@@ -28,8 +28,7 @@ def write_index(summary: Mapping[str, Any], out: Path) -> None:
     pages = {name: "index.html" if (out.parent / name / "index.html").is_file() else "report.md" for name in names}
 
     def scores(protocol: str) -> Table:
-        lines = [score_cells(row) for row in summary["rows"] if row["protocol"] == protocol]
-        return make_table(f"Scores under {protocol}", HEADER, lines, bars=[SCORE])
+        return scores_table(protocol, *protocol_table(protocol, summary["rows"]))
 
     write_text(
         out,

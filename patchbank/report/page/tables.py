@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchbank.report.markdown import WORDS, class_table, protocol_table
+from patchbank.report.markdown import WORDS, class_table
 from patchbank.report.protocols import MEANING, order
 from patchbank.report.text import NOTHING, percent, place
 
 MARK = "floor or ceiling"
-SCORE = "mIoU ± std (n)"
+SCORE = "± std (n)"
+"""End of the title of the column with the protocol's score."""
+
 TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "source")
 """Titles of the columns that hold words."""
 
@@ -74,7 +76,7 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
     made = []
     for line in lines:
         cells = [line[index] for index in kept]
-        shares = {place: float(cells[place].split()[0]) for place in drawn if cells[place] != NOTHING}
+        shares = {place: max(0.0, float(cells[place].split()[0])) for place in drawn if cells[place] != NOTHING}
         made.append(Line(cells, "" if mark is None else line[mark], shares))
     titles = [column.title for column in columns]
     return Table(caption, columns, made, titles.index("method") if "method" in titles else 0)
@@ -90,9 +92,10 @@ def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Tab
     return [{"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in names]
 
 
-def scores_table(protocol: str, report: Mapping[str, Any]) -> Table:
+def scores_table(protocol: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
     """All rows of one protocol, methods, floors and ceilings, with a bar beside each score."""
-    return make_table(f"Scores under {protocol}", *protocol_table(protocol, report), bars=[SCORE])
+    bars = [name for name in header if name.endswith(SCORE)]
+    return make_table(f"Scores under {protocol}", header, lines, bars)
 
 
 def classes_table(report: Mapping[str, Any]) -> Table | None:
