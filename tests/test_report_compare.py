@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from page_factory import CLASSES, METHODS, make_run, make_set
 
 from patchbank.cli import main
 from patchbank.errors import UserError
+from patchbank.evaluation.counts import CountsFile, save_counts
 from patchbank.files import read_json, write_json
 from patchbank.report.page.scores import stored_scores
 from patchbank.report.two_runs import compare_runs, comparison_text
@@ -47,9 +49,18 @@ def test_differences_are_those_of_the_reports(runs: tuple[Path, Path]) -> None:
     assert found["only_a"] == found["only_b"] == []
 
 
+def test_intervals_are_those_of_the_compare_stage_and_turn_with_the_runs(runs: tuple[Path, Path]) -> None:
+    there, back = compare_runs(*runs)["scores"], compare_runs(runs[1], runs[0])["scores"]
+    for row, other in zip(there, back, strict=True):
+        assert row["low"] <= row["difference"] + 1e-9
+        assert row["high"] >= row["difference"] - 1e-9
+        assert (row["low"], row["high"]) == pytest.approx((-other["high"], -other["low"]))
+    assert any(row["low"] < row["high"] for row in there)
+
+
 def test_a_run_against_itself_changes_nothing(runs: tuple[Path, Path]) -> None:
     found = compare_runs(runs[0], runs[0])
-    assert {row["difference"] for row in found["scores"]} == {0.0}
+    assert {row[name] for row in found["scores"] for name in ("difference", "low", "high")} == {0.0}
     assert {entry["difference"] for entry in found["images"]["kmeans"]} == {0.0}
 
 
@@ -74,10 +85,26 @@ def test_rows_that_one_run_lacks_are_named(runs: tuple[Path, Path], tmp_path: Pa
     found = compare_runs(runs[0], other)
     assert {row["method"] for row in found["only_a"]} == {"kmeans"}
     assert "kmeans" not in found["images"]
-    assert "counts.npz does not exist" in found["notes"][0]
+    assert [note.split(":")[0] for note in found["notes"]] == ["No intervals for alignseg", "No images of alignseg"]
+    assert all("counts.npz does not exist" in note for note in found["notes"])
+    assert {row["low"] is None for row in found["scores"] if row["method"] == "alignseg"} == {True}
     text = comparison_text(found)
     assert "Only in A: kmeans (per_image)" in text
     assert "Images of alignseg" not in text
+
+
+def test_runs_of_other_images_have_differences_without_intervals(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(runs[1], other)
+    path = other / "kmeans" / "seed0" / "counts.npz"
+    file = CountsFile(path)
+    images = ("f" * 16, *file.images[1:])
+    save_counts(path, {name: dataclasses.replace(file[name], images=images) for name in file})
+    found = compare_runs(runs[0], other)
+    assert "No intervals for kmeans: the runs were scored on different images." in found["notes"]
+    assert {row["low"] is None for row in found["scores"]} == {True, False}
+    assert len(found["images"]["kmeans"]) == len(images) - 1
+    assert any(note.startswith(f"kmeans: {len(images) - 1} images are in both runs") for note in found["notes"])
 
 
 def test_runs_that_cannot_be_compared_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:

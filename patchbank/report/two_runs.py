@@ -6,14 +6,16 @@ method, `scores.json`, counts and tables of segment clusters). Output: a dict of
 | key | meaning |
 |---|---|
 | `dataset`, `a`, `b` | name of the set; folder, commit, configuration, backbone, evaluation images of each run |
-| `scores` | rows that both runs have: `a` and `b` (percent), `difference` b - a |
+| `scores` | rows that both runs have: `a`, `b` (percent), `difference` b - a, bounds `low` and `high` of its interval |
 | `classes` | for each method of both runs, IoU of each class under `hungarian`, largest change first |
 | `images` | for each method of both runs, images of both by the change of their `matched` score, largest first |
 | `only_a`, `only_b` | rows that the other run has not |
 | `notes` | what a reader must know: other images, missing files |
 
 Rows belong together when method, protocol, variant, K, preprocessing and fit are the same; backbone and settings may
-differ, they are what one compares. Scores of images are those of the gallery: one training and one k-means seed.
+differ, they are what one compares. Intervals are those of `patchbank.evaluation.compare` (95 %, over images and
+seeds), null with a note where the runs hold other images or lack the counts. Scores of images are those of the
+gallery: one training and one k-means seed.
 """
 
 from __future__ import annotations
@@ -25,17 +27,22 @@ from typing import Any
 
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
+from patchbank.evaluation.compare import Compared, compare_methods
+from patchbank.evaluation.counts import CountsFile
+from patchbank.evaluation.score import ScoreContext
 from patchbank.files import read_json
 from patchbank.report.page.scores import ImageScores, stored_scores
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of
-from patchbank.report.text import percent, place
+from patchbank.report.text import NOTHING, percent, place
 
 SAME = ("method", "protocol", "variant", "k", "preprocessing", "fit")
 SHOWN = 10
 """Classes and images of a method that the text shows."""
 
 SIDES = ("a", "b")
+FILES = ("counts.npz", "clusters.npz", "counts-instance.npz")
+"""What each training leaves of a method: counts, segment clusters, counts of instances."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,12 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     shared = [key for key in a.rows if key in b.rows]
     methods = [method for method in a.methods() if method in b.methods()]
     notes: list[str] = []
+    intervals = {method: _intervals(method, a, b, notes) for method in methods}
     return {
         "dataset": a.report["dataset"],
         "a": _facts(a),
         "b": _facts(b),
-        "scores": [_score(a.rows[key], b.rows[key]) for key in shared],
+        "scores": [_score(a.rows[key], b.rows[key], intervals[a.rows[key]["method"]]) for key in shared],
         "classes": {m: found for m in methods if (found := _classes(m, a, b))},
         "images": {m: found for m in methods if (found := _images(m, a, b, notes))},
         "only_a": [_named(row) for key, row in a.rows.items() if key not in b.rows],
@@ -109,10 +117,16 @@ def comparison_text(found: Mapping[str, Any]) -> str:
         parts[0] += f", commit {facts['commit'][:12]})" if facts["commit"] else ")"
     if found["scores"]:
         lines = [
-            [row["method"], place(row), *(percent(row[side]) for side in SIDES), _signed(row["difference"])]
+            [
+                row["method"],
+                place(row),
+                *(percent(row[side]) for side in SIDES),
+                _signed(row["difference"]),
+                NOTHING if row["low"] is None else f"{row['low']:+.1f} to {row['high']:+.1f}",
+            ]
             for row in found["scores"]
         ]
-        parts.append(aligned(["method", "protocol", "A", "B", "B - A"], lines))
+        parts.append(aligned(["method", "protocol", "A", "B", "B - A", "95 % interval"], lines))
     for title, key, name in (("Classes", "classes", "class"), ("Images", "images", "image")):
         for method, entries in found[key].items():
             lines = [
@@ -156,8 +170,52 @@ def _named(row: Row) -> dict[str, Any]:
     return {name: row[name] for name in SAME}
 
 
-def _score(a: Row, b: Row) -> dict[str, Any]:
-    return {**_named(a), **_change(mean_of(a["miou"]), mean_of(b["miou"]))}
+def _score(a: Row, b: Row, intervals: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[str, Any]:
+    bounds = intervals.get((a["protocol"], a["variant"], a["k"]), {"low": None, "high": None})
+    change = _change(mean_of(a["miou"]), mean_of(b["miou"]))
+    return {**_named(a), **change, "low": bounds["low"], "high": bounds["high"]}
+
+
+def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dict[tuple[Any, ...], Any]:
+    """Intervals of B - A of one method, by protocol, variant and K; what stands in the way is noted."""
+    try:
+        pair = [_compared(run, method) for run in (b, a)]
+        if len({CountsFile(next(iter(compared.counts.values()))).images for compared in pair}) > 1:
+            raise UserError("the runs were scored on different images.")
+        found = compare_methods(pair)["comparisons"]
+    except UserError as error:
+        notes.append(f"No intervals for {method}: {error}")
+        return {}
+    return {(entry["protocol"], entry["variant"], entry["k"]): entry for entry in found}
+
+
+def _compared(run: RunFolder, method: str) -> Compared:
+    """A method's counts and tables as the compare stage takes them; floors are compared like any other row."""
+    rows = [row for row in run.rows.values() if row["method"] == method]
+    first = rows[0]
+    places = {seed: run.folder / method / f"seed{seed}" for seed in first["seeds"]["training"]}
+    files = {name: {seed: place / name for seed, place in places.items()} for name in FILES}
+    counts, tables, instances = (
+        {seed: path for seed, path in files[name].items() if path.is_file()} or None for name in FILES
+    )
+    if counts is None or len(counts) < len(places):
+        missing = next(path for path in files[FILES[0]].values() if not path.is_file())
+        raise UserError(f"{missing} does not exist.")
+    context = ScoreContext(
+        dataset=run.report["dataset"],
+        method=method,
+        kind="segments" if "segments" in CountsFile(next(iter(counts.values()))) else "classes",
+        classes=tuple(run.report["classes"]),
+        preprocessing=run.report["preprocessing"],
+        fit=first["fit"],
+        settings=first["settings"],
+        floor=False,
+        ceiling=False,
+        oracle=first["oracle"],
+        protocols=tuple(dict.fromkeys(row["protocol"] for row in rows)),
+        k=next((row["k"] for row in rows if row["protocol"].startswith("hungarian")), 0),
+    )
+    return Compared(context, counts, tables, instances)
 
 
 def _change(a: float | None, b: float | None) -> dict[str, float | None]:

@@ -13,10 +13,7 @@ More segments alone raise this score: read it beside its floors. Source: AlignSe
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from patchbank.evaluation.counts import Counts
 from patchbank.evaluation.measures import Floats, Score, mean, ratio
@@ -38,31 +35,18 @@ def terms(counts: Counts) -> dict[str, Terms]:
 
 def image_ious(counts: Counts) -> Floats:
     """IoU (n, C) of each class in each image, NaN where the class is not in the image."""
-    pair = counts.image * np.int64(counts.segments) + counts.segment
+    n, classes = len(counts.images), counts.classes
+    image, segment = counts.image.astype(np.int64), counts.segment.astype(np.int64)
+    pair = image * counts.segments + segment
     # the first entry of each (image, segment) in this order is its largest count, lowest class on ties
     order = np.lexsort((counts.klass, -counts.count, pair))
     pairs, first = np.unique(pair[order], return_index=True)
-    return given_ious(counts, counts.klass[order][first][np.searchsorted(pairs, pair)])
-
-
-def given_ious(counts: Counts, given: NDArray[np.integer[Any]]) -> Floats:
-    """IoU (n, C) of each class in each image, where every entry of the counts is given to a class.
-
-    Args:
-        counts: m entries.
-        given: (m,) class that the entry's segment stands for, -1 for none (its pixels are wrong).
-
-    Returns:
-        NaN where the class is not in the image.
-    """
-    n, classes = len(counts.images), counts.classes
+    given = counts.klass[order][first][np.searchsorted(pairs, pair)]
     size = n * classes
-    true = counts.image * np.int64(classes) + counts.klass
-    said = counts.image * np.int64(classes) + given
-    named, right = given >= 0, given == counts.klass
-    truth = np.bincount(true, counts.count, size)
-    predicted = np.bincount(said[named], counts.count[named], size)
-    matched = np.bincount(true[right], counts.count[right], size)
+    truth = np.bincount(image * classes + counts.klass, counts.count, size)
+    predicted = np.bincount(image * classes + given, counts.count, size)
+    right = given == counts.klass
+    matched = np.bincount((image * classes + counts.klass)[right], counts.count[right], size)
     iou = ratio(matched, truth + predicted - matched)
     iou[truth == 0] = np.nan
     return iou.reshape(n, classes)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from patchbank.evaluation.counts import Counts, CountsFile, apply_table, confusion
 from patchbank.evaluation.measures import Floats, ratio
-from patchbank.evaluation.protocols.per_image import given_ious, image_ious
+from patchbank.evaluation.protocols.per_image import image_ious
+from patchbank.evaluation.terms import class_sums
 from patchbank.files import read_json, read_npz
 from patchbank.report.panel import PanelColumn
 
@@ -69,9 +70,13 @@ def image_scores(column: PanelColumn, counts: Path) -> ImageScores | None:
     own = file[column.variant]
     clusters = own if column.table is None else apply_table(own, column.table, len(column.assignment))
     assignment = np.asarray(column.assignment, dtype=np.int64)
-    scores = {"matched": _mean(given_ious(clusters, assignment[clusters.segment]))}
+    iou = image_ious(own)
+    present = ~np.isnan(iou)
+    sums = class_sums(clusters, assignment, empty=np.nan)
+    matched = np.where(present, ratio(sums.right, sums.union), 0.0)
+    scores = {"matched": 100 * ratio(matched.sum(1), present.sum(1))}
     if column.table is not None:
-        scores["per_image"] = _mean(image_ious(own))
+        scores["per_image"] = 100 * ratio(np.nan_to_num(iou).sum(1), present.sum(1))
     return ImageScores(own.images, scores, matched_confusion(clusters, assignment))
 
 
@@ -100,9 +105,3 @@ def matched_confusion(clusters: Counts, assignment: NDArray[np.int64]) -> NDArra
     matrix = np.zeros((clusters.classes + 1, clusters.classes), dtype=np.int64)
     np.add.at(matrix, assignment, confusion(clusters))  # index -1 is the last row
     return matrix.T
-
-
-def _mean(iou: Floats) -> Floats:
-    """Percent (n,), mean over the classes that are in the image; NaN without one."""
-    present = ~np.isnan(iou)
-    return 100 * ratio(np.where(present, iou, 0.0).sum(1), present.sum(1))
