@@ -26,6 +26,10 @@ report: "workflow/report/workflow.rst"
 rule all:
     default_target: True
     input:
-        expand("results/{dataset}/report.md", dataset=C.enabled),
-        expand("results/{dataset}/sheet.png", dataset=C.enabled),
+        expand(
+            "results/{dataset}/{page}",
+            dataset=C.enabled,
+            page=["report.md", "index.html", "sheet.png"],
+        ),
         "results/summary.md",
+        "results/index.html",

@@ -6,8 +6,6 @@ before any job runs. It knows nothing of Snakemake.
 
 from __future__ import annotations
 
-import copy
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
+from patchbank.schema import complete, merge
 from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
@@ -203,7 +202,8 @@ class Config:
 
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""
-        apart = ("all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "folder", "classes")
+        apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
+        apart |= {"folder", "classes"}
         values = {key: value for key, value in self.of(dataset).items() if key not in apart}
         name = self.backbone_name(dataset)
         return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])
@@ -282,34 +282,6 @@ def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"datasets": values["datasets"] | {MINE: entry}}
 
 
-def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `values` with the schema's defaults filled in, checked against the schema.
-
-    Raises:
-        UserError: with every problem; an unknown key comes with the nearest known one.
-    """
-    from jsonschema import Draft202012Validator
-
-    filled = copy.deepcopy(dict(values))
-    _fill(filled, schema)
-    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
-    raise_problems(
-        "config",
-        [problem for error in found for problem in _sentences(error)],
-        "See workflow/schemas/config.schema.yaml for every key.",
-    )
-    return filled
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` written over it, mapping by mapping."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
 def default_config() -> Config:
     """The configuration that ships with the project."""
     return read_config()
@@ -340,33 +312,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def as_plain(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain values, for params of rules: Snakemake compares nothing but builtin types."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
-
-
-def _fill(values: Any, schema: Mapping[str, Any]) -> None:
-    if not isinstance(values, dict):
-        return
-    for key, part in schema.get("properties", {}).items():
-        if key not in values and "default" in part:
-            values[key] = copy.deepcopy(part["default"])
-        if key in values:
-            _fill(values[key], part)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, Mapping):
-        for key, value in values.items():
-            if key not in schema.get("properties", {}):
-                _fill(value, extra)
-
-
-def _sentences(error: Any) -> Iterator[str]:
-    place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        for key in sorted(set(error.instance) - set(known)):
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-            yield f"{place + '.' if place else ''}{key}: unknown key; {hint}"
-    elif error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        yield f"{place or 'config'}: {', '.join(missing)} must be given"
-    else:
-        yield f"{place}: {error.message}"

@@ -1,4 +1,4 @@
-"""Rule `summary`: one table over all sets."""
+"""Rule `summary`: one table over all sets, for programs, for reading and for a browser."""
 
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,11 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.files import write_json, write_text
+    from patchbank.report.page.index import write_index
     from patchbank.report.summary import build_summary, summary_markdown
 
     reports = sorted({*map(Path, snakemake.input.reports), *map(Path, snakemake.params.others)})
     summary = build_summary(reports)
     write_json(snakemake.output.json, summary)
     write_text(snakemake.output.markdown, summary_markdown(summary))
+    write_index(summary, Path(snakemake.output.page))

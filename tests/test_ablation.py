@@ -17,7 +17,8 @@ from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_npz
-from patchbank.settings import PROJECT, Config, as_plain, merge, read_config
+from patchbank.schema import merge
+from patchbank.settings import PROJECT, Config, as_plain, read_config
 
 FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
 SCORING = {"dataset": "toy", "preprocessing": "squash_448_100", "fit": "train", "k": 3}

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from patchbank.errors import UserError
-from patchbank.settings import PROJECT, SCHEMA, Config, default_config, merge
+from patchbank.schema import merge
+from patchbank.settings import PROJECT, SCHEMA, Config, default_config
 
 
 @pytest.fixture

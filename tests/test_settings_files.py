@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from patchbank.alignseg.settings import AlignSegSettings
-from patchbank.settings import PROJECT, Config, merge
+from patchbank.schema import merge
+from patchbank.settings import PROJECT, Config
 
 FOLDER = PROJECT / "workflow" / "settings"
 FILES = sorted(FOLDER.glob("alignseg_*.yaml"))

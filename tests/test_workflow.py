@@ -16,7 +16,7 @@ from workflow_tools import TINY, Project
 
 from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
-from patchbank.settings import merge
+from patchbank.schema import merge
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +52,11 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
             assert picture.width > 600
     check = json.loads((results / "demo" / "check.json").read_text())
     assert {name: split["images"] for name, split in check["splits"].items()} == {"train": 12, "val": 6}
+    assert "demo/index.html" in (results / "index.html").read_text()
+    page = (results / "demo" / "index.html").read_text()
+    shown = [*(results / "demo" / "gallery").iterdir(), *(results / "demo" / "clusters").iterdir()]
+    assert len(shown) > 6 * 4
+    assert all(f"{path.parent.name}/{path.name}" in page for path in shown)
     bank = open_bank(str(results / "demo" / "bank" / "train-multicrop.json"))
     assert (len(bank), bank.draws, bank.views) == (24, 2, 3)
 
@@ -77,7 +82,10 @@ def test_no_log_is_missing_and_nothing_is_left_half_written(finished: Project) -
     assert not any(Path("results/.training").iterdir()) if Path("results/.training").exists() else True
 
 
-LATER = {"train", "predict", "segment_clusters", "count", "score", "compare", "panel", "curves", "report", "summary"}
+LATER = {
+    *("train", "predict", "segment_clusters", "count", "score", "compare", "panel", "curves", "report", "page"),
+    "summary",
+}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_a_change_of_code_reruns_what_depends_on_it(
     if expected is not None:
         assert planned == expected
     elif "protocols" in file:
-        assert set(planned) == {"score", "compare", "panel", "report", "summary", "all"}
+        assert set(planned) == {"score", "compare", "panel", "report", "page", "summary", "all"}
     else:
         assert "train" in planned
         assert planned["train"] == 1
@@ -120,6 +128,14 @@ def test_a_change_of_code_reruns_what_depends_on_it(
             {"extract", "train", "predict"},
         ),
         ("config.yaml", "niter: 5", "niter: 6", "segment_clusters", {"extract", "manifest"}),
+        ("config.yaml", "gallery: 24", "gallery: 6", "page", {"count", "score", "panel", "report"}),
+        (
+            "patchbank/report/page/templates/style.css",
+            "--ink: #1b1f24",
+            "--ink: #000000",
+            "page",
+            {"count", "score", "panel", "report"},
+        ),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it_only(
@@ -245,6 +261,8 @@ def test_a_folder_without_labels_gives_segments_and_pictures(finished: Project, 
     assert report["images"] == {"eval": 6, "train": 12}
     with Image.open(project.folder / "results" / "mine" / "panel.png") as panel:
         assert panel.height > 300
+    assert list((project.folder / "results" / "mine" / "clusters").glob("alignseg.*.jpg"))
+    assert 'id="gallery"' in (project.folder / "results" / "mine" / "index.html").read_text()
 
 
 def test_real_photographs_go_from_tree_to_report(real_data: Path, saliency_weights: Path, tmp_path: Path) -> None:

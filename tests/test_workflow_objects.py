@@ -16,7 +16,7 @@ from workflow_tools import TINY, Project
 
 from patchbank.bank.format import read_record
 from patchbank.datasets.demo import generate
-from patchbank.settings import merge
+from patchbank.schema import merge
 
 pytestmark = pytest.mark.slow
 

@@ -31,7 +31,8 @@ from patchbank.files import write_json
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.report.build import BackboneContext, ReportContext, build_report
 from patchbank.report.write import write_report
-from patchbank.settings import Config, default_config, merge
+from patchbank.schema import merge
+from patchbank.settings import Config, default_config
 
 FEW: dict[str, Any] = {"floors": [], "protocols": ["hungarian"], "methods": {"kmeans": {"sample": 1000}}}
 BACKBONE = BackboneContext("random", "none", 0, (448, 448), "float32", "0" * 64)

@@ -48,6 +48,12 @@ READING = (
 )
 
 
+CLASSES = (
+    f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
+    "cluster is empty."
+)
+
+
 @dataclass(frozen=True)
 class Figure:
     """A picture of the report: a title, a sentence on how to read it, and its file."""
@@ -69,11 +75,12 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         Markdown that ends with a newline.
     """
     rows: list[Row] = list(report["rows"])
-    parts = [f"# {report['dataset']}", *_headline(report, rows), *_setting(report)]
+    parts = [f"# {report['dataset']}", *headline(report, rows), *setting(report)]
     if rows:
         parts += ["## Scores", READING]
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
-            parts += _protocol_section(protocol, [r for r in rows if r["protocol"] == protocol], report)
+            meaning = [MEANING[protocol]] if protocol in MEANING else []
+            parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, report))]
     if rows and report["notes"]:
         parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
     parts += _class_section(report["classes"], rows)
@@ -121,7 +128,8 @@ def strongest(row: Row, rows: Sequence[Row]) -> Row | None:
     return max(floors, key=lambda floor: float(floor["miou"]["mean"])) if floors else None
 
 
-def _headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+def headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """What a reader should know first: each trained method's headline score beside the strongest floor."""
     if not rows:
         return ["**No labels, no scores.** The set is unlabelled; what follows says how its predictions were made."]
     lines: list[str] = []
@@ -139,7 +147,8 @@ def _headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     return lines or ["**No trained method ran**; the tables show floors and ceilings."]
 
 
-def _setting(report: Mapping[str, Any]) -> list[str]:
+def setting(report: Mapping[str, Any]) -> list[str]:
+    """Images, features, split of the clusters and preprocessing, two sentences."""
     backbone, images = report["backbone"], report["images"]
     height, width = backbone["input_size"]
     classes = f"{len(report['classes'])} classes" if report["classes"] else "no classes"
@@ -154,15 +163,16 @@ def _setting(report: Mapping[str, Any]) -> list[str]:
     return [text, f"{fit}; labels are compared at `{report['preprocessing']}`." if report["rows"] else f"{fit}."]
 
 
-def _protocol_section(protocol: str, rows: Sequence[Row], report: Mapping[str, Any]) -> list[str]:
+def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of one protocol's rows, in the report's order, without columns that are empty throughout."""
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
-    lines = [score_cells(row, _row_note(row, report)) for row in rows]
+    lines = [score_cells(row, _row_note(row, report)) for row in report["rows"] if row["protocol"] == protocol]
     for name in ("note", "variant", "accuracy", "K (used)"):
         column = header.index(name)
         if all(line[column] in ("", NOTHING) for line in lines):
             header.pop(column)
             lines = [line[:column] + line[column + 1 :] for line in lines]
-    return [f"### `{protocol}`", *([MEANING[protocol]] if protocol in MEANING else []), table(header, lines)]
+    return header, lines
 
 
 def _row_note(row: Row, report: Mapping[str, Any]) -> str:
@@ -174,10 +184,9 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
     return "; ".join(notes)
 
 
-def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+def class_table(classes: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header (`class`, then one column for each row of the headline protocol) and one line for each class."""
     chosen = [row for row in rows if row["protocol"] == HEADLINE and row["per_class"]]
-    if not chosen:
-        return []
     names = [name_of(row) for row in chosen]
     header = [
         "class",
@@ -186,23 +195,24 @@ def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
             for name, row in zip(names, chosen, strict=True)
         ),
     ]
-    lines = [
+    return header, [
         [f"{index} {name}", *(percent(row["per_class"][index]) for row in chosen)] for index, name in enumerate(classes)
     ]
-    text = (
-        f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
-        "cluster is empty."
-    )
-    return ["## Classes", text, table(header, lines)]
 
 
-def _provenance(report: Mapping[str, Any]) -> list[str]:
+def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    header, lines = class_table(classes, rows)
+    return ["## Classes", CLASSES, table(header, lines)] if len(header) > 1 else []
+
+
+def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
+    """Pairs of a name and its value: code, configuration, weights, seeds, machine, library versions."""
     origin, backbone = report["provenance"], report["backbone"]
     git, box = origin["git"], origin["machine"]
     commit = (
         f"`{git['commit']}`" + (" with uncommitted changes" if git["changed"] else "") if git["commit"] else "not known"
     )
-    lines = [
+    return [
         ["PatchBank", f"{origin['package']}, commit {commit}"],
         ["configuration", f"`{origin['config']}`"],
         ["weights (SHA-256)", f"`{backbone['weights_sha256']}`"],
@@ -214,9 +224,17 @@ def _provenance(report: Mapping[str, Any]) -> list[str]:
         ["machine", f"{box['processor']}, {box['system']}, {box['threads']} threads"],
         *([name, box[name] or NOTHING] for name in ("python", "torch", "timm", "numpy", "faiss")),
     ]
-    parts = ["## Provenance", table(["what", "value"], lines)]
-    settings = sorted({f"- {row['method']}: {_settings(row['settings'])}" for row in report["rows"] if row["settings"]})
-    return [*parts, "Settings:", "\n".join(settings)] if settings else parts
+
+
+def settings_lines(report: Mapping[str, Any]) -> list[str]:
+    """Settings of each method of the table, one line each, sorted."""
+    return sorted({f"{row['method']}: {_settings(row['settings'])}" for row in report["rows"] if row["settings"]})
+
+
+def _provenance(report: Mapping[str, Any]) -> list[str]:
+    parts = ["## Provenance", table(["what", "value"], provenance_lines(report))]
+    settings = settings_lines(report)
+    return [*parts, "Settings:", "\n".join(f"- {line}" for line in settings)] if settings else parts
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -123,8 +123,8 @@ def draw_panel(manifest: Manifest, columns: Sequence[PanelColumn], out: Path, ro
             check_column(column, reader)
         for entry in entries:
             image = load_image(manifest.root / entry.image)
-            truth = _truth(manifest, entry)
-            shown = image.resize(_fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+            truth = truth_of(manifest, entry)
+            shown = image.resize(fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
             pixels = np.asarray(shown, dtype=np.uint8)
             cells = [Cell(pixels, shorten(Path(entry.image).name))]
             if truth is not None:
@@ -198,7 +198,8 @@ def _k_and_seed(variant: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", variant)]
 
 
-def _truth(manifest: Manifest, entry: Entry) -> Labels | None:
+def truth_of(manifest: Manifest, entry: Entry) -> Labels | None:
+    """True classes (H, W) of an image at its own size, `IGNORED` where none is scored; None without labels."""
     if not manifest.labelled or entry.mask is None:
         return None
     labels = load_labels(manifest.root / entry.mask, manifest.lut).astype(np.int64)
@@ -210,6 +211,7 @@ def _cell(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8],
     return Cell(overlay(pixels, small, colours), caption, small, named)
 
 
-def _fit(width: int, height: int) -> tuple[int, int]:
+def fit(width: int, height: int) -> tuple[int, int]:
+    """(width, height) that fits into `WIDTH` x `WIDTH`."""
     scale = WIDTH / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -35,6 +35,8 @@ KEPT = (
 )
 """Fields of a report's row that the summary repeats, beside `dataset` and `backbone`."""
 
+DATASETS = ("dataset", "training images", "evaluation images", "classes", "backbone", "block", "scores")
+
 
 def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
     """Build the dict of `summary.json`.
@@ -84,13 +86,16 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
     if rows:
         parts += ["## Scores", READING]
     for protocol in sorted({row["protocol"] for row in rows}, key=order):
-        chosen = [row for row in rows if row["protocol"] == protocol]
-        score = f"{score_name(protocol)} ± std (n)"
-        header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds"]
-        header.append("floor or ceiling")
-        parts += [f"### `{protocol}`", *([MEANING[protocol]] if protocol in MEANING else [])]
-        parts.append(table(header, map(_cells, chosen)))
+        meaning = [MEANING[protocol]] if protocol in MEANING else []
+        parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, rows))]
     return "\n\n".join(parts) + "\n"
+
+
+def protocol_table(protocol: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of one protocol's rows of all datasets."""
+    score = f"{score_name(protocol)} ± std (n)"
+    header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds", "floor or ceiling"]
+    return header, [_cells(row) for row in rows if row["protocol"] == protocol]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -107,18 +112,19 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _dataset_table(datasets: Sequence[Mapping[str, Any]]) -> str:
-    header = ["dataset", "training images", "evaluation images", "classes", "backbone", "block", "scores"]
-    lines = [
-        [
-            f"[{entry['dataset']}]({entry['dataset']}/report.md)",
-            str(entry["images"]["train"]),
-            str(entry["images"]["eval"]),
-            str(entry["classes"]),
-            str(entry["backbone"]),
-            str(entry["block"]),
-            "below" if entry["labelled"] else f"{NOTHING} (no labels)",
-        ]
-        for entry in datasets
+def dataset_cells(entry: Mapping[str, Any]) -> list[str]:
+    """Cells of one dataset under `DATASETS`."""
+    return [
+        str(entry["dataset"]),
+        str(entry["images"]["train"]),
+        str(entry["images"]["eval"]),
+        str(entry["classes"]),
+        str(entry["backbone"]),
+        str(entry["block"]),
+        "below" if entry["labelled"] else f"{NOTHING} (no labels)",
     ]
-    return table(header, lines)
+
+
+def _dataset_table(datasets: Sequence[Mapping[str, Any]]) -> str:
+    lines = [dataset_cells(entry) for entry in datasets]
+    return table(DATASETS, ([f"[{line[0]}]({line[0]}/report.md)", *line[1:]] for line in lines))

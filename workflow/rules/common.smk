@@ -14,6 +14,7 @@ from patchbank.evaluation import protocols
 from patchbank.fetch import table_names as fetch_tables
 from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
+from patchbank.report.page.render import templates_digest
 from patchbank.settings import Config, as_plain
 
 
@@ -259,6 +260,11 @@ def panel_runs(dataset):
     floors = [name for name in floor_rows(dataset) if name.startswith("image-kmeans-")]
     shown = [*C.methods(dataset), *(C.floor(dataset, name) for name in floors[-1:])]
     return [(method, min(method.seeds)) for method in shown]
+
+
+def panel_columns_of(dataset):
+    """What the panel's columns are, for params of rules."""
+    return [(m.name, m.traits.kind, seed) for m, seed in panel_runs(dataset)]
 
 
 def panel_inputs(wildcards):

@@ -1,4 +1,4 @@
-# Reports: tables, pictures, and the summary over all sets.
+# Reports: tables, pictures, pages for a browser, and the summary over all sets.
 
 
 rule panel:
@@ -22,9 +22,7 @@ rule panel:
         mem_mb=2000,
     params:
         code=code("panel", "patchbank.report.panel"),
-        columns=lambda w: [
-            (m.name, m.traits.kind, seed) for m, seed in panel_runs(w.dataset)
-        ],
+        columns=lambda w: panel_columns_of(w.dataset),
     message:
         "Drawing the panel of {wildcards.dataset}"
     script:
@@ -103,11 +101,71 @@ rule report:
         "../../scripts/report.py"
 
 
+rule page:
+    input:
+        unpack(panel_inputs),
+        counts=lambda w: [
+            f"{run_folder(w.dataset, m.name, seed)}/counts.npz"
+            for m, seed in panel_runs(w.dataset)
+        ],
+        manifest="results/{dataset}/manifest.json",
+        bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
+        statistics="results/{dataset}/statistics.npz",
+        report="results/{dataset}/report.json",
+        curves=curves_of,
+    output:
+        page="results/{dataset}/index.html",
+        gallery=report(
+            directory("results/{dataset}/gallery"),
+            patterns=["{image}.{shown}.jpg"],
+            caption="../report/gallery.rst",
+            category="{dataset}",
+            subcategory="gallery",
+            labels={"image": "{image}", "shown": "{shown}"},
+        ),
+        clusters=report(
+            directory("results/{dataset}/clusters"),
+            patterns=["{method}.{cluster}.jpg"],
+            caption="../report/clusters.rst",
+            category="{dataset}",
+            subcategory="clusters",
+            labels={"method": "{method}", "cluster": "{cluster}"},
+        ),
+        charts=report(
+            directory("results/{dataset}/charts"),
+            patterns=["{chart}.svg"],
+            caption="../report/charts.rst",
+            category="{dataset}",
+            subcategory="charts",
+            labels={"chart": "{chart}"},
+        ),
+    log:
+        "results/logs/{dataset}/page.log",
+    benchmark:
+        "results/benchmarks/{dataset}/page.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=code("page", "patchbank.report.page.build"),
+        templates=templates_digest(),
+        columns=lambda w: panel_columns_of(w.dataset),
+        gallery=lambda w: C.of(w.dataset)["gallery"],
+        benchmarks="results/benchmarks/{dataset}",
+    message:
+        "Writing the page of {wildcards.dataset}"
+    script:
+        "../../scripts/page.py"
+
+
 rule summary:
     input:
         reports=expand("results/{dataset}/report.json", dataset=C.enabled),
+        pages=expand("results/{dataset}/index.html", dataset=C.enabled),
     output:
         json="results/summary.json",
+        page="results/index.html",
         markdown=report(
             "results/summary.md",
             caption="../report/summary.rst",
@@ -123,7 +181,8 @@ rule summary:
     resources:
         mem_mb=1000,
     params:
-        code=code("summary", "patchbank.report.summary"),
+        code=code("summary", "patchbank.report.summary", "patchbank.report.page.index"),
+        templates=templates_digest(),
         others=other_reports,
     message:
         "Summing up all sets"

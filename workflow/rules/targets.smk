@@ -7,3 +7,4 @@ for name in C.datasets:
         input:
             f"results/{name}/report.md",
             f"results/{name}/sheet.png",
+            f"results/{name}/index.html",

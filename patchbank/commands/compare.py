@@ -1,0 +1,26 @@
+"""`patchbank compare A B`: what changed between two runs of one dataset."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "say what changed between two runs of one dataset: scores, classes, images"
+WHERE = "folder of a finished run, e.g. results/demo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two runs, and the form of the answer."""
+    parser.add_argument("a", metavar="A", type=Path, help=WHERE)
+    parser.add_argument("b", metavar="B", type=Path, help="the same of the run that is compared with it")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the comparison."""
+    from patchbank.report.two_runs import compare_runs, comparison_text
+
+    found = compare_runs(options.a, options.b)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else comparison_text(found), end="")
+    return 0

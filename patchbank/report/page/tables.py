@@ -1,0 +1,147 @@
+"""Tables for a browser: the cells of `report.md`, with what is needed to sort, mark and draw bars.
+
+Input: header and lines as `patchbank.report.markdown` makes them. Output: `Table`, which the template `table` of
+`templates/parts.html.j2` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchbank.report.markdown import WORDS, class_table
+from patchbank.report.protocols import MEANING, order
+from patchbank.report.text import NOTHING, percent, place
+
+MARK = "floor or ceiling"
+SCORE = "± std (n)"
+"""End of the title of the column with the protocol's score."""
+
+TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "source")
+"""Titles of the columns that hold words."""
+
+OPTIONAL = ("variant", "accuracy", "K (used)")
+"""Titles of the columns that are left out where they hold nothing."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, and whether it holds numbers (sorted as such, the highest first, at the right)."""
+
+    title: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table.
+
+    Attributes:
+        cells: text, one for each column.
+        mark: `floor`, `ceiling` or nothing; it stands beside the method's name, where a phone shows it.
+        bars: percent to draw beside numbers, by column.
+    """
+
+    cells: Sequence[str]
+    mark: str = ""
+    bars: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption for those who hear the page; `named` is the column of the methods' names."""
+
+    caption: str
+    columns: Sequence[Column]
+    lines: Sequence[Line]
+    named: int = 0
+
+
+def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str]], bars: Sequence[str] = ()) -> Table:
+    """A table from cells.
+
+    Args:
+        caption: what it shows.
+        header: titles of the columns; those of `TEXT`, and the first, hold words; those of `OPTIONAL` are left out
+            where they hold nothing; the column `MARK` becomes the lines' mark.
+        lines: cells.
+        bars: titles of the columns whose numbers are percent and get a bar.
+    """
+    mark = header.index(MARK) if MARK in header else None
+    empty = [index for index, name in enumerate(header) if name in OPTIONAL and _is_empty(lines, index)]
+    kept = [index for index in range(len(header)) if index != mark and index not in empty]
+    columns = [Column(header[index], not (header[index] in TEXT or index == 0)) for index in kept]
+    drawn = [place for place, column in enumerate(columns) if column.title in bars]
+    made = []
+    for line in lines:
+        cells = [line[index] for index in kept]
+        shares = {place: max(0.0, float(cells[place].split()[0])) for place in drawn if cells[place] != NOTHING}
+        made.append(Line(cells, "" if mark is None else line[mark], shares))
+    titles = [column.title for column in columns]
+    return Table(caption, columns, made, titles.index("method") if "method" in titles else 0)
+
+
+def _is_empty(lines: Sequence[Sequence[str]], index: int) -> bool:
+    return all(line[index] in ("", NOTHING) for line in lines)
+
+
+def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Table]) -> list[dict[str, Any]]:
+    """One entry for each protocol of the rows, in their order: its `name`, its `meaning` and `table` = make(name)."""
+    names = sorted({row["protocol"] for row in rows}, key=order)
+    return [{"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in names]
+
+
+def scores_table(protocol: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
+    """All rows of one protocol, methods, floors and ceilings, with a bar beside each score."""
+    bars = [name for name in header if name.endswith(SCORE)]
+    return make_table(f"Scores under {protocol}", header, lines, bars)
+
+
+def classes_table(report: Mapping[str, Any]) -> Table | None:
+    """IoU of each class, one column for each row of the headline protocol; None where no row has classes."""
+    header, lines = class_table(report["classes"], report["rows"])
+    return make_table("IoU of each class, percent", header, lines, bars=header[1:]) if len(header) > 1 else None
+
+
+def comparisons_table(report: Mapping[str, Any]) -> Table | None:
+    """Paired differences between two rows, where the report has them."""
+    found = report.get("comparisons") or []
+    header = ["method", "against", "protocol", "difference", "95 % interval", "what it says", "images", "runs"]
+    lines = [
+        [
+            str(entry["a"]),
+            str(entry["b"]),
+            place(entry),
+            f"{entry['difference']:+.1f}",
+            f"{entry['low']:+.1f} to {entry['high']:+.1f}",
+            verdict(entry["low"], entry["high"]),
+            str(entry["n_images"]),
+            " and ".join(map(str, entry["runs"])) if isinstance(entry["runs"], list) else str(entry["runs"]),
+        ]
+        for entry in found
+    ]
+    return make_table("Paired differences, mIoU points", header, lines) if lines else None
+
+
+def verdict(low: float, high: float) -> str:
+    """What a 95 % interval of a difference says: `better`, `worse` or `no difference shown`."""
+    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+
+
+def published_table(report: Mapping[str, Any]) -> Table | None:
+    """Numbers of papers under protocols of this report, where the report has them."""
+    protocols = {row["protocol"] for row in report["rows"]}
+    found = [entry for entry in report.get("published") or [] if entry["protocol"] in protocols]
+    header = ["method", "backbone", "protocol", "score", "source"]
+    lines = [
+        [
+            str(entry["method"]),
+            str(entry["backbone"]),
+            place({"variant": "", "k": None, **entry}),
+            percent(entry["score"]),
+            str(entry["source"]),
+        ]
+        for entry in found
+    ]
+    return make_table("Published numbers, percent", header, lines) if lines else None

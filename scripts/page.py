@@ -1,0 +1,34 @@
+"""Rule `page`: one set's page for a browser, with its pictures."""
+
+from typing import TYPE_CHECKING
+
+from patchbank.scripting import stage
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with stage(snakemake):
+    from pathlib import Path
+
+    from patchbank.report.page.build import PageSource, write_page
+    from patchbank.report.panel import panel_columns
+
+    given = snakemake.input
+    columns = panel_columns(
+        snakemake.params.columns,
+        [Path(path) for path in given.predictions],
+        [Path(path) for path in given.scores],
+        [Path(path) for path in given.tables],
+    )
+    source = PageSource(
+        report=Path(given.report),
+        manifest=Path(given.manifest),
+        columns=columns,
+        counts=[Path(path) for path in given.counts],
+        bank=Path(given.bank),
+        statistics=Path(given.statistics),
+        curves=[Path(path) for path in given.curves],
+        benchmarks=Path(snakemake.params.benchmarks),
+        pictures=snakemake.params.gallery,
+    )
+    write_page(source, Path(snakemake.output.page).parent)
