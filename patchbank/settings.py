@@ -175,8 +175,20 @@ class Config:
         return methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
 
     def floor(self, dataset: str, name: str) -> Method:
-        """A floor by its name: ``single``, ``voronoi-<q>`` or ``image-kmeans-<q>``."""
-        return methods.resolve(name, "floors", {"name": name}, self.shared(dataset), self.of(dataset)["seeds"], Method)
+        """A floor or ceiling by its name: ``single``, ``voronoi-<q>``, ``image-kmeans-<q>``, or a folder of its own.
+
+        One with a folder of its own runs with the first seed alone: nothing in it is trained from a random start.
+        """
+        seeds, own = self.of(dataset)["seeds"], name.replace("-", "_")
+        if own in methods.method_folders():
+            return methods.resolve(name, own, {}, self.shared(dataset), seeds[:1], Method)
+        return methods.resolve(name, "floors", {"name": name}, self.shared(dataset), seeds, Method)
+
+    def standing(self, dataset: str) -> list[str]:
+        """Names of the floors and ceilings that are known before anything is predicted."""
+        options = self.of(dataset)
+        floors = [name for name in ("single", "random-clusters") if name in options["floors"]]
+        return floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
 
     def method(self, dataset: str, name: str) -> Method:
         """A method or a floor by its name."""
@@ -240,7 +252,7 @@ class Config:
             try:
                 self.of(name)
                 self.methods(name)
-                for floor in ("single", "voronoi-2"):
+                for floor in (*self.standing(name), "single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])
                 layout(self.spec(name).layout)

@@ -87,9 +87,8 @@ def segment_counts(dataset):
 
 
 def fixed_rows(dataset):
-    """Names of the rows that are known before anything is predicted: methods and the floor of one segment."""
-    names = [method.name for method in C.methods(dataset)]
-    return names + (["single"] if "single" in C.of(dataset)["floors"] else [])
+    """Names of the rows that are known before anything is predicted."""
+    return [*(method.name for method in C.methods(dataset)), *C.standing(dataset)]
 
 
 def floor_rows(dataset):
@@ -162,6 +161,12 @@ def training_banks(wildcards):
     return C.training_banks(wildcards.dataset, method_of(wildcards))
 
 
+def labels_of(wildcards):
+    """The manifest, for a method that declares that it uses labels; no other method is given any."""
+    method = method_of(wildcards)
+    return f"results/{wildcards.dataset}/manifest.json" if method.traits.oracle else []
+
+
 def trained_checkpoint(wildcards):
     """The checkpoint that a prediction needs; floors have none."""
     if not method_of(wildcards).traits.trained:
@@ -227,7 +232,8 @@ def scoring_of(wildcards):
 def compared_methods(dataset):
     """Methods and floors of the table, for intervals of their differences."""
     names = [*fixed_rows(dataset), *floor_rows(dataset)]
-    return [C.method(dataset, name) for name in names]
+    found = [C.method(dataset, name) for name in names]
+    return [method for method in found if not method.traits.ceiling]
 
 
 def compared_files(wildcards):
