@@ -32,6 +32,9 @@ HEADER = (
     "variant",
     "mIoU ± std (n)",
     "accuracy",
+    "class accuracy",
+    "things",
+    "stuff",
     "segments",
     "K (used)",
     "seeds",
@@ -93,12 +96,11 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
     """Cells of one row under `HEADER`."""
-    accuracy = mean_of(row["accuracy"])
     return [
         name_of(row),
         str(row["variant"]).replace("_", " "),
         score_text(row["miou"]),
-        percent(accuracy),
+        *(percent(mean_of(row.get(name))) for name in ("accuracy", "class_accuracy", "things", "stuff")),
         percent(row["segments"]),
         k_text(row),
         seeds_text(row),
@@ -157,7 +159,7 @@ def _setting(report: Mapping[str, Any]) -> list[str]:
 def _protocol_section(protocol: str, rows: Sequence[Row], report: Mapping[str, Any]) -> list[str]:
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
     lines = [score_cells(row, _row_note(row, report)) for row in rows]
-    for name in ("note", "variant", "accuracy", "K (used)"):
+    for name in ("note", "variant", "accuracy", "class accuracy", "things", "stuff", "K (used)"):
         column = header.index(name)
         if all(line[column] in ("", NOTHING) for line in lines):
             header.pop(column)
