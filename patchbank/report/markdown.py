@@ -41,7 +41,10 @@ HEADER = (
     "floor or ceiling",
     "note",
 )
-WORDS = ("dataset", "method", "variant", "floor or ceiling", "note", "backbone", "scores", "value")
+WORDS = (
+    *("dataset", "method", "variant", "floor or ceiling", "note", "backbone", "scores", "value"),
+    *("protocol", "preprocessing", "source"),
+)
 """Headers of the columns that hold words."""
 
 READING = (
@@ -77,6 +80,7 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         parts += ["## Scores", READING]
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
             parts += _protocol_section(protocol, [r for r in rows if r["protocol"] == protocol], report)
+    parts += _published_section(report["published"])
     if rows and report["notes"]:
         parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
     parts += _class_section(report["classes"], rows)
@@ -174,6 +178,31 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
         if row[name] not in (None, "", report[name]):
             notes.append(f"{name}: {row[name]}")
     return "; ".join(notes)
+
+
+def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Numbers of papers under the same protocols; nothing where there are none."""
+    if not published:
+        return []
+    text = (
+        "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
+        "differ from those above, the numbers cannot be compared."
+    )
+    header = ["method", "protocol", "score", "accuracy", "backbone", "preprocessing", "note", "source"]
+    lines = [
+        [
+            entry["method"],
+            place(entry),
+            percent(entry["score"]),
+            percent(entry["accuracy"]),
+            entry["backbone"],
+            entry["preprocessing"],
+            entry["note"],
+            entry["source"],
+        ]
+        for entry in published
+    ]
+    return ["## Published numbers", text, table(header, lines)]
 
 
 def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
