@@ -6,10 +6,8 @@ before any job runs. It knows nothing of Snakemake.
 
 from __future__ import annotations
 
-import copy
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from patchbank.datasets.layouts import layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
+from patchbank.schema import complete
 from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
@@ -39,6 +38,8 @@ class Method:
         settings: what its stages get.
         seeds: its trainings.
         traits: see `patchbank.methods`.
+        postprocess: option of `patchbank.evaluation.refine` that is applied when pixels are counted, or none.
+        source: row whose predictions and segment clusters it reads, where that is another one.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Method:
     settings: Mapping[str, Any]
     seeds: tuple[int, ...]
     traits: methods.Traits
+    postprocess: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,26 @@ class Config:
         """Methods of a set, in the order of the configuration."""
         return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
 
+    def postprocessed(self, dataset: str) -> list[Method]:
+        """Rows ``<method>+<option>`` of the methods that ask for them: other counts of the same predictions."""
+        return [
+            replace(
+                method,
+                name=f"{method.name}+{option}",
+                settings={**method.settings, "postprocess": option},
+                postprocess=option,
+                source=method.name,
+            )
+            for method in self.methods(dataset)
+            for option in self.of(dataset)["methods"][method.name].get("postprocess", ())
+        ]
+
     def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
         """An entry of `methods` as the row `row`, with changed settings."""
         options = self.of(dataset)
         found = options["methods"][entry]
-        own = {key: value for key, value in found.items() if key not in ("kind", "seeds")} | dict(changes)
+        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess")}
+        own |= dict(changes)
         folder = str(found.get("kind", entry)).replace("-", "_")
         shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
         return methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
@@ -191,8 +209,9 @@ class Config:
         return floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
 
     def method(self, dataset: str, name: str) -> Method:
-        """A method or a floor by its name."""
-        return next((m for m in self.methods(dataset) if m.name == name), None) or self.floor(dataset, name)
+        """A method, with post-processing or without, or a floor by its name."""
+        known = [*self.methods(dataset), *self.postprocessed(dataset)]
+        return next((m for m in known if m.name == name), None) or self.floor(dataset, name)
 
     def ablation(self, name: str) -> Ablation:
         """An ablation by its name under `ablations`."""
@@ -267,25 +286,6 @@ class Config:
                 yield f"datasets.{name}: {error}"
 
 
-def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `values` with the schema's defaults filled in, checked against the schema.
-
-    Raises:
-        UserError: with every problem; an unknown key comes with the nearest known one.
-    """
-    from jsonschema import Draft202012Validator
-
-    filled = copy.deepcopy(dict(values))
-    _fill(filled, schema)
-    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
-    raise_problems(
-        "config",
-        [problem for error in found for problem in _sentences(error)],
-        "See workflow/schemas/config.schema.yaml for every key.",
-    )
-    return filled
-
-
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with `changes` written over it, mapping by mapping."""
     merged = dict(base)
@@ -325,33 +325,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def as_plain(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain values, for params of rules: Snakemake compares nothing but builtin types."""
     return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
-
-
-def _fill(values: Any, schema: Mapping[str, Any]) -> None:
-    if not isinstance(values, dict):
-        return
-    for key, part in schema.get("properties", {}).items():
-        if key not in values and "default" in part:
-            values[key] = copy.deepcopy(part["default"])
-        if key in values:
-            _fill(values[key], part)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, Mapping):
-        for key, value in values.items():
-            if key not in schema.get("properties", {}):
-                _fill(value, extra)
-
-
-def _sentences(error: Any) -> Iterator[str]:
-    place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        for key in sorted(set(error.instance) - set(known)):
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-            yield f"{place + '.' if place else ''}{key}: unknown key; {hint}"
-    elif error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        yield f"{place or 'config'}: {', '.join(missing)} must be given"
-    else:
-        yield f"{place}: {error.message}"
