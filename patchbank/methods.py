@@ -30,7 +30,8 @@ class Traits:
         curves: whether `steps.csv` of training holds losses to draw.
         floor: whether rows are marked as a floor.
         ceiling: whether rows are marked as a ceiling.
-        oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none.
+        oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
+            one do its stages get the `manifest`, and with it the labels.
     """
 
     kind: Literal["segments", "classes"]

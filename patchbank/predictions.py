@@ -166,3 +166,8 @@ class PredictionReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def class_variants(k: Sequence[int], seed: int, classes: int) -> dict[str, int]:
+    """Variants of a prediction of classes as clusters: every number of clusters that holds them, else their own."""
+    return {f"k{number}-s{seed}": number for number in k if number >= classes} or {f"k{classes}-s{seed}": classes}

@@ -7,7 +7,7 @@ before any job runs. It knows nothing of Snakemake.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Method:
         settings: what its stages get.
         seeds: its trainings.
         traits: see `patchbank.methods`.
+        postprocess: option of `patchbank.evaluation.refine` that is applied when pixels are counted, or none.
+        source: row whose predictions and segment clusters it reads, where that is another one.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Method:
     settings: Mapping[str, Any]
     seeds: tuple[int, ...]
     traits: methods.Traits
+    postprocess: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,22 +172,50 @@ class Config:
         """Methods of a set, in the order of the configuration."""
         return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
 
+    def postprocessed(self, dataset: str) -> list[Method]:
+        """Rows ``<method>+<option>`` of the methods that ask for them: other counts of the same predictions."""
+        return [
+            replace(
+                method,
+                name=f"{method.name}+{option}",
+                settings={**method.settings, "postprocess": option},
+                postprocess=option,
+                source=method.name,
+            )
+            for method in self.methods(dataset)
+            for option in self.of(dataset)["methods"][method.name].get("postprocess", ())
+        ]
+
     def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
         """An entry of `methods` as the row `row`, with changed settings."""
         options = self.of(dataset)
         found = options["methods"][entry]
-        own = {key: value for key, value in found.items() if key not in ("kind", "seeds")} | dict(changes)
+        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess")}
+        own |= dict(changes)
         folder = str(found.get("kind", entry)).replace("-", "_")
         shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
         return methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
 
     def floor(self, dataset: str, name: str) -> Method:
-        """A floor by its name: ``single``, ``voronoi-<q>`` or ``image-kmeans-<q>``."""
-        return methods.resolve(name, "floors", {"name": name}, self.shared(dataset), self.of(dataset)["seeds"], Method)
+        """A floor or ceiling by its name: ``single``, ``voronoi-<q>``, ``image-kmeans-<q>``, or a folder of its own.
+
+        One with a folder of its own runs with the first seed alone: nothing in it is trained from a random start.
+        """
+        seeds, own = self.of(dataset)["seeds"], name.replace("-", "_")
+        if own in methods.method_folders():
+            return methods.resolve(name, own, {}, self.shared(dataset), seeds[:1], Method)
+        return methods.resolve(name, "floors", {"name": name}, self.shared(dataset), seeds, Method)
+
+    def standing(self, dataset: str) -> list[str]:
+        """Names of the floors and ceilings that are known before anything is predicted."""
+        options = self.of(dataset)
+        floors = [name for name in ("single", "random-clusters") if name in options["floors"]]
+        return floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
 
     def method(self, dataset: str, name: str) -> Method:
-        """A method or a floor by its name."""
-        return next((m for m in self.methods(dataset) if m.name == name), None) or self.floor(dataset, name)
+        """A method, with post-processing or without, or a floor by its name."""
+        known = [*self.methods(dataset), *self.postprocessed(dataset)]
+        return next((m for m in known if m.name == name), None) or self.floor(dataset, name)
 
     def ablation(self, name: str) -> Ablation:
         """An ablation by its name under `ablations`."""
@@ -244,7 +276,7 @@ class Config:
             try:
                 self.of(name)
                 self.methods(name)
-                for floor in ("single", "voronoi-2"):
+                for floor in (*self.standing(name), "single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])
                 spec = self.spec(name)

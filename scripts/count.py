@@ -21,5 +21,6 @@ with stage(snakemake):
         snakemake.params.preprocessing,
         workers=snakemake.threads,
         label_kind=snakemake.params.label_kind,
+        postprocess=snakemake.params.postprocess,
     )
     write_json(snakemake.output.summary, summarise(Path(snakemake.output.counts)))

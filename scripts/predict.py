@@ -24,4 +24,5 @@ with stage(snakemake):
         method=snakemake.wildcards.method,
         out=Path(snakemake.output[0]),
         threads=snakemake.threads,
+        **({"manifest": Path(snakemake.input.labels)} if snakemake.input.get("labels") else {}),
     )

@@ -17,7 +17,9 @@ with stage(snakemake):
     method = snakemake.params.method
     tables = list(snakemake.input.get("tables", []))
     instances = list(snakemake.input.get("instances", []))
-    context = context_of(method, Manifest.load(snakemake.input.manifest).classes, **snakemake.params.scoring)
+    manifest = Manifest.load(snakemake.input.manifest)
+    things = getattr(manifest, "things", ())
+    context = context_of(method, manifest.classes, **snakemake.params.scoring, things=things)
     seeds = method["seeds"]
     scores = score_method(
         dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),

@@ -22,4 +22,5 @@ with stage(snakemake):
         epochs_csv=Path(snakemake.output.epochs),
         state_root=Path(snakemake.params.state_root),
         threads=snakemake.threads,
+        **({"manifest": Path(snakemake.input.labels)} if snakemake.input.get("labels") else {}),
     )

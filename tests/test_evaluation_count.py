@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from patchbank.datasets import Entry, Manifest, make_spec
+from patchbank.datasets import Entry, Manifest, load_image, load_labels, make_spec
 from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
-from patchbank.evaluation.counts import Counts, CountsFile, confusion
+from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image
+from patchbank.evaluation.preprocessing import frame
+from patchbank.evaluation.refine import pamr_ids
 from patchbank.predictions import PredictionRecord, PredictionWriter
 
 CLASSES, GRID = 3, (6, 7)
@@ -183,3 +185,31 @@ def test_a_value_that_the_map_does_not_know_names_the_file(tmp_path: Path) -> No
     Image.new("L", (30, 20), 77).save(tmp_path / "0.png")
     with pytest.raises(UserError, match=r"0\.png: value 77 is not in the label map"):
         count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full")
+
+
+def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 3)
+    for i, entry in enumerate(manifest.entries("val")):
+        pixels = np.random.default_rng(i).integers(0, 256, (entry.height, entry.width, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / entry.image)
+    variants = {"k5-s0": 5, "k70-s1": 70}
+    scores = write_predictions(tmp_path / "p.h5", manifest, variants, "nearest")
+    arguments = (tmp_path / "p.h5", manifest, tmp_path / "c.npz", "short_320_center", 2)
+    count_predictions(*arguments, postprocess="pamr")
+    refined = CountsFile(tmp_path / "c.npz")["k70-s1"]
+    entry = manifest.entries("val")[1]
+    view = frame("short_320_center", (entry.height, entry.width), (448, 448))
+    picture = load_image(manifest.root / entry.image)
+    ids = view.window(pamr_ids(scores["k70-s1"].argmax(1)[1], picture, view.size))
+    truth = view.labels(load_labels(manifest.root / str(entry.mask), manifest.lut))
+    expected = count_image(ids, truth, 70, CLASSES)
+    mine = refined.image == 1
+    assert (refined.segment[mine] == expected[0]).all()
+    assert (refined.count[mine] == expected[2]).all()
+    count_predictions(*arguments, postprocess="bilinear")
+    file = CountsFile(tmp_path / "c.npz")
+    assert file["k5-s0"].upsample == "bilinear"
+    assert file["k70-s1"].upsample.startswith("nearest instead of bilinear")
+    for image, grid in enumerate(scores["k5-s0"].argmax(1)):
+        found = file["k5-s0"]
+        assert set(found.segment[found.image == image]) <= set(np.unique(grid))

@@ -38,6 +38,17 @@ def test_objects_against_scikit_learn_and_the_obvious(seed: int, size: int, k: i
     assert mbo[0] == pytest.approx(np.mean(best))
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_objects_do_not_depend_on_ids(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, truth = rng.integers(0, 5, 40), rng.integers(0, 4, 40)
+    segments, instances = rng.permutation(5), np.concatenate([[0], 1 + rng.permutation(3) * 7])
+    plain = objects.scene_scores(instance_counts([(predicted, truth)], 5))
+    moved = objects.scene_scores(instance_counts([(segments[predicted], instances[truth])], 5))
+    assert np.concatenate(moved) == pytest.approx(np.concatenate(plain))
+
+
 def test_objects_of_a_large_scene_do_not_overflow() -> None:
     truth = np.repeat([1, 2], 5_000_000)
     assert objects.scene_scores(instance_counts([(truth, truth)], 3))[0][0] == 1.0

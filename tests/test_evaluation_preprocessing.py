@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from patchbank.errors import UserError
-from patchbank.evaluation.preprocessing import VARIANTS, frame, pil_nearest, torch_nearest
+from patchbank.evaluation.preprocessing import SOFT, VARIANTS, frame, pil_nearest, torch_nearest
+from patchbank.settings import SCHEMA
 
 SIZES = st.integers(1, 700)
 
@@ -46,6 +48,16 @@ def test_torch_nearest_is_the_exact_quotient_for_the_usual_sizes(source: int, ta
 def test_pil_and_torch_differ_at_most_positions_of_a_voc_image() -> None:
     rows, cols = pil_nearest(375, 320) == torch_nearest(375, 320), pil_nearest(500, 320) == torch_nearest(500, 320)
     assert round(100 * (1 - np.outer(rows, cols).mean())) == 89  # spec/protocols.md
+
+
+@pytest.mark.parametrize(("source", "target"), [(500, 448), (375, 448), (333, 448), (500, 320), (375, 320)])
+def test_pil_nearest_samples_pixel_centres_for_the_usual_sizes(source: int, target: int) -> None:
+    assert (pil_nearest(source, target) == (2 * np.arange(target) + 1) * source // (2 * target)).all()
+
+
+def test_every_variant_of_the_schema_is_here_and_every_class_variant_in_the_schema() -> None:
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    assert set(schema["properties"]["preprocessing"]["enum"]) == set(VARIANTS) - set(SOFT)
 
 
 @settings(deadline=None, max_examples=25)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, jaccard_score, recall_score
 from test_evaluation_counts import make_counts
 
 from patchbank.errors import UserError
@@ -238,6 +239,62 @@ def test_absent_classes_as_each_protocol_says() -> None:
     assert evaluate("overcluster", [(truth, truth)], 9)["iou"].value == 0.5
     assert evaluate("per_image", [(truth, truth)], C)[""].value == 1.0
     assert evaluate("per_image_hungarian", [(truth, truth)], C)[""].value == 1.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.sampled_from(["hungarian", "hungarian_iou", "overcluster"]), st.sampled_from([4, 6]))
+def test_scikit_learn_agrees_on_the_assigned_classes(data: st.DataObject, name: str, k: int) -> None:
+    images = data.draw(scenes(k))
+    predicted, truth = pool(images)
+    for score in evaluate(name, images, k).values():
+        assert score.assignment is not None
+        assert score.per_class is not None
+        given_ = score.assignment[predicted]  # -1 = no class, wrong everywhere
+        shown = np.union1d(truth, given_[given_ >= 0])
+        assert score.per_class[shown] == pytest.approx(jaccard_score(truth, given_, labels=shown, average=None))
+        absent = np.setdiff1d(np.arange(C), shown)
+        assert (np.isnan(score.per_class[absent]) if name == "hungarian" else score.per_class[absent] == 0).all()
+        if score.accuracy is not None:
+            present = np.unique(truth)
+            assert score.accuracy == pytest.approx(accuracy_score(truth, given_))
+            recall = recall_score(truth, given_, labels=present, average="macro")
+            assert score.class_accuracy == pytest.approx(recall)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_the_accuracy_of_hungarian_does_not_depend_on_ids_even_where_matchings_tie(data: st.DataObject) -> None:
+    images = data.draw(scenes(6))
+    order = np.array(data.draw(st.permutations(range(6))))
+    moved = evaluate("hungarian", [(order[p], t) for p, t in images], 6)[""]
+    assert moved.accuracy == pytest.approx(evaluate("hungarian", images, 6)[""].accuracy)
+
+
+@settings(deadline=None, max_examples=40)
+@given(scenes(k=4), st.sampled_from([n for n in protocols.names() if protocols.get(n).labels == "class"]))
+def test_clusters_that_nothing_is_given_to_change_nothing(images: Images, name: str) -> None:
+    for variant, score in evaluate(name, images, 4).items():
+        more = evaluate(name, images, 9)[variant]
+        if name.startswith("hungarian"):  # which of several best matchings is found may change, how good it is may not
+            assert more.accuracy == score.accuracy
+        else:
+            assert more.value == score.value
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_pixels_of_extra_clusters_are_counted_in_every_class(data: st.DataObject) -> None:
+    """Whatever ids are predicted, the truth of every labelled pixel enters: IoU = hits / (truth + given - hits)."""
+    images = data.draw(scenes(9))
+    predicted, truth = pool(images)
+    for name in ("hungarian", "hungarian_iou", "overcluster"):
+        for score in evaluate(name, images, 9).values():
+            assert score.assignment is not None
+            assert score.per_class is not None
+            for c in np.unique(truth):
+                given_ = score.assignment[predicted] == c
+                hits = (given_ & (truth == c)).sum()
+                assert score.per_class[c] == pytest.approx(hits / ((truth == c).sum() + given_.sum() - hits))
 
 
 def test_per_class_is_what_enters_the_mean() -> None:

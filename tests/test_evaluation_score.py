@@ -100,6 +100,22 @@ def test_rows_of_a_method_with_segments(tmp_path: Path) -> None:
     assert row["seeds"]["kmeans"] == []
 
 
+def test_things_and_stuff_are_means_over_their_classes(tmp_path: Path) -> None:
+    counts, tables, _ = write_segments(tmp_path, (7, 3))
+    result = score_method(counts, tables, replace(CONTEXT, things=(True, False, True)))
+    for row in result["rows"]:
+        if row["protocol"].startswith("per_image"):
+            assert row["things"] is row["stuff"] is None
+        else:
+            assert row["things"]["mean"] == pytest.approx((row["per_class"][0] + row["per_class"][2]) / 2)
+            assert row["stuff"]["mean"] == pytest.approx(row["per_class"][1])
+            assert row["stuff"]["n"] == row["miou"]["n"]
+    plain = score_method(counts, tables, CONTEXT)["rows"]
+    assert all(row["things"] is row["stuff"] is None for row in plain)
+    only = score_method(counts, tables, replace(CONTEXT, things=(True, True, True)))["rows"]
+    assert rows_of({"rows": only}, "hungarian")[0]["stuff"] is None
+
+
 def test_one_run_has_no_deviation_and_tables_are_optional(tmp_path: Path) -> None:
     counts, tables, _ = write_segments(tmp_path, (0,), points=False)
     result = score_method(counts, None, CONTEXT)

@@ -152,6 +152,39 @@ def test_floors_are_known_by_their_names() -> None:
         config.floor("msrc", "voronoi-0")
 
 
+def test_floors_and_ceilings_with_a_folder_of_their_own_have_one_seed_and_ceilings_need_classes(
+    values: dict[str, Any],
+) -> None:
+    values["floors"] = ["single", "random-clusters"]
+    config = Config(values)
+    assert config.standing("msrc") == ["single", "random-clusters", "grid-majority", "linear-probe"]
+    random, probe = (config.method("msrc", name) for name in ("random-clusters", "linear-probe"))
+    assert (random.folder, random.seeds, random.traits.floor, random.traits.oracle) == (
+        "random_clusters",
+        (0,),
+        True,
+        None,
+    )
+    assert (probe.seeds, probe.traits.ceiling, probe.traits.oracle) == ((0,), True, "train")
+    assert random.settings["k"] == [23, 300]
+    values["datasets"]["plain"] = {"layout": "folder", "backbone": "dino_vits16"}
+    assert Config(values).standing("plain") == ["single", "random-clusters"]
+
+
+def test_postprocessing_makes_rows_of_the_same_predictions(values: dict[str, Any]) -> None:
+    values["methods"]["alignseg"]["postprocess"] = ["bilinear", "pamr"]
+    config = Config(values)
+    assert [row.name for row in config.postprocessed("msrc")] == ["alignseg+bilinear", "alignseg+pamr"]
+    row = config.method("msrc", "alignseg+pamr")
+    plain = config.method("msrc", "alignseg")
+    assert (row.source, row.postprocess, row.seeds, row.folder) == ("alignseg", "pamr", plain.seeds, "alignseg")
+    assert row.settings == {**plain.settings, "postprocess": "pamr"}
+    assert "postprocess" not in plain.settings
+    values["methods"]["alignseg"]["postprocess"] = ["crf"]
+    with pytest.raises(UserError, match="crf"):
+        Config(values)
+
+
 def test_clusters_start_with_the_number_of_classes() -> None:
     assert default_config().clusters("msrc") == [23, 300]
     assert default_config().splits("voc") == {"train": "trainaug", "eval": "val", "fit": "trainaug"}

@@ -33,7 +33,8 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
     results = finished.folder / "results"
     report = json.loads((results / "demo" / "report.json").read_text())
     methods = {row["method"] for row in report["rows"]}
-    assert {"alignseg", "kmeans", "single", "voronoi-5", "image-kmeans-5"} <= methods
+    assert {"alignseg", "kmeans", "single", "voronoi-5", "image-kmeans-5", "random-clusters"} <= methods
+    assert {"alignseg+pamr", "grid-majority", "linear-probe"} <= methods
     used = next(row["segments"] for row in report["rows"] if row["method"] == "alignseg")
     assert f"voronoi-{-int(-used // 1)}" in methods
     for protocol in ("per_image", "hungarian", "hungarian_iou", "overcluster"):
@@ -42,6 +43,8 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
         assert all(0 <= row["miou"]["mean"] <= 100 for row in rows)
     pairs = {(entry["a"], entry["b"]) for entry in report["comparisons"]}
     assert {("alignseg", "kmeans"), ("alignseg", "single"), ("alignseg", "image-kmeans-5")} <= pairs
+    assert ("alignseg", "alignseg+pamr") in pairs
+    assert not {"grid-majority", "linear-probe"} & {name for pair in pairs for name in pair}
     assert {entry["protocol"] for entry in report["comparisons"]} == {row["protocol"] for row in report["rows"]}
     text = (results / "demo" / "report.md").read_text()
     assert "panel.png" in text

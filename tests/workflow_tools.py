@@ -31,7 +31,9 @@ TINY: dict[str, Any] = {
         "demo": {
             "backbone": "tiny",
             "generated": {"train": 12, "val": 6, "size": 112},
-            "settings": {"methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64}}},
+            "settings": {
+                "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64, "postprocess": ["pamr"]}}
+            },
         },
     },
 }

@@ -13,17 +13,18 @@ stage for protocols that need them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
+from patchbank.datasets import Entry, Manifest, load_image
+from patchbank.datasets.images import load_raw
 from patchbank.errors import UserError, raise_problems
 from patchbank.evaluation.counts import (
     Counts,
@@ -36,16 +37,15 @@ from patchbank.evaluation.counts import (
     save_counts,
 )
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
+from patchbank.evaluation.refine import pamr_ids, soft_assignments
 from patchbank.evaluation.truth import class_labels
 from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
 from patchbank.threads import available
 
-if TYPE_CHECKING:
-    from patchbank.datasets import Entry, Manifest
-
 BLOCK = 16
 Triple = tuple[Ints, Ints, Ints]
+Soften = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Small = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
@@ -56,6 +56,7 @@ def count_predictions(
     preprocessing: str,
     workers: int | None = None,
     label_kind: LabelKind = "class",
+    postprocess: str = "",
 ) -> None:
     """Count all variants of a prediction file and write the counts file.
 
@@ -66,6 +67,7 @@ def count_predictions(
         preprocessing: name of a preprocessing variant.
         workers: threads (default: the CPUs that are available).
         label_kind: compare with class labels or with instance ids.
+        postprocess: an option of `patchbank.evaluation.refine`, or none.
 
     Raises:
         UserError: an image of the prediction is not in the manifest, an unknown preprocessing, a bad mask, or
@@ -78,7 +80,10 @@ def count_predictions(
                 f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
                 "needs them; take it out of `protocols`."
             )
-        asked: Upsample = "bilinear" if preprocessing in SOFT else reader.record.upsample
+        # a variant of its own takes the softmax of all ids; post-processing gives no pixel to one without a patch
+        soften = partial(soft_assignments, every_id=preprocessing in SOFT)
+        softly = soften if preprocessing in SOFT or postprocess == "bilinear" else None
+        asked: Upsample = "bilinear" if softly else "nearest" if postprocess else reader.record.upsample
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
             name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
@@ -92,13 +97,14 @@ def count_predictions(
             variants=reader.variants,
             rules=rules,
             label_kind=label_kind,
+            refine=postprocess == "pamr",
         )
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
         with ThreadPoolExecutor(workers or available()) as pool:
             blocks = list(range(0, len(entries), BLOCK))
             for start in track(blocks, f"count {reader.record.dataset}", "block"):
                 block = entries[start : start + BLOCK]
-                grids = _read_grids(reader, rules, preprocessing in SOFT, start, start + len(block))
+                grids = _read_grids(reader, rules, softly, start, start + len(block))
                 for triples in pool.map(count_one, block, grids):
                     for name, triple in triples.items():
                         found[name].append(triple)
@@ -142,16 +148,16 @@ def _entries_of(reader: PredictionReader, manifest: Manifest) -> list[Entry]:
 
 
 def _read_grids(
-    reader: PredictionReader, rules: Mapping[str, Upsample], soft: bool, start: int, stop: int
+    reader: PredictionReader, rules: Mapping[str, Upsample], softly: Soften | None, start: int, stop: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """One dict of grids (ids, scores, or where `soft` their softmax, by variant) for each image of the block."""
+    """One dict of grids (ids, scores, or what `softly` makes of them, by variant) for each image of the block."""
     read: dict[str, NDArray[Any]] = {}
     for name, rule in rules.items():
         scores = reader.scores(name, start, stop) if rule == "bilinear" else None
         if scores is None:
             read[name] = reader.labels(name, start, stop)
         else:
-            read[name] = softmax(scores, axis=1) if soft else scores
+            read[name] = softly(scores) if softly else scores
     return ({name: grids[i] for name, grids in read.items()} for i in range(stop - start))
 
 
@@ -164,10 +170,9 @@ def _count_entry(
     variants: Mapping[str, int],
     rules: Mapping[str, Upsample],
     label_kind: LabelKind,
+    refine: bool,
 ) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
-    from patchbank.datasets.images import load_raw
-
     file = entry.instances if label_kind == "instance" else entry.mask
     if file is None:
         nothing = np.empty(0, np.int32)
@@ -176,9 +181,13 @@ def _count_entry(
     height, width = raw.shape
     view = frame(preprocessing, (height, width), input_size)
     labels = view.labels(raw) if label_kind == "instance" else class_labels(raw, view, manifest, file)
+    image = load_image(manifest.root / entry.image) if refine else None
     found: dict[str, Small] = {}
     for name, k in variants.items():
-        segments = view.segments(grids[name], rules[name])
+        if image is None:
+            segments = view.segments(grids[name], rules[name])
+        else:
+            segments = view.window(pamr_ids(grids[name], image, view.size))
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:

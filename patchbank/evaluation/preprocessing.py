@@ -65,6 +65,11 @@ class Frame:
         sampled: NDArray[Any] = mask[self.rows[:, None], self.cols[None, :]]
         return sampled
 
+    def window(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """The compared window (h, w) of predictions (H, W) at `size`."""
+        y, x = self.corner
+        return pixels[y : y + len(self.rows), x : x + len(self.cols)]
+
     def segments(self, grid: NDArray[Any], upsample: Upsample) -> NDArray[np.int64]:
         """Segment ids (h, w) int64 of the compared pixels.
 

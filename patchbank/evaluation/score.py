@@ -9,6 +9,7 @@ all scores in percent, mean and standard deviation (ddof 1, null for one run) ov
 
 Which counts a protocol gets: `image` protocols the segments themselves (or, for methods that predict classes, the
 variant with K = number of classes), `classes` protocols K = number of classes, `more` protocols every other K.
+`things` and `stuff` are the mean over a part of the classes, under the protocols whose mIoU is a mean over classes.
 `per_class` lists what enters the mean: a class that a protocol counts as 0 is 0, one that it drops is null.
 """
 
@@ -36,6 +37,7 @@ class ScoreContext:
     """What the rows say about where they come from, and which protocols are asked for.
 
     `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
+    `things` says of each class whether it is a thing (else stuff); empty where the set makes no difference.
     """
 
     dataset: str
@@ -50,6 +52,7 @@ class ScoreContext:
     oracle: str | None
     protocols: tuple[str, ...]
     k: int = 0
+    things: tuple[bool, ...] = ()
 
 
 def context_of(
@@ -61,6 +64,7 @@ def context_of(
     fit: str,
     protocols: Sequence[str],
     k: int,
+    things: Sequence[bool] = (),
 ) -> ScoreContext:
     """The context of a row from its method (`patchbank.settings.Method`, as plain values) and the set's settings."""
     traits = method["traits"]
@@ -77,6 +81,7 @@ def context_of(
         oracle=traits["oracle"],
         protocols=tuple(protocols),
         k=k,
+        things=tuple(things),
     )
 
 
@@ -247,6 +252,8 @@ def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> d
         "accuracy": _spread([score.accuracy for score in scores]),
         "class_accuracy": _spread([score.class_accuracy for score in scores]),
         "per_class": _per_class(scores, len(context.classes)),
+        "things": None if per_image else _part(scores, context.things, True),
+        "stuff": None if per_image else _part(scores, context.things, False),
         "note": _note(runs, context),
     }
 
@@ -267,6 +274,15 @@ def _per_class(scores: list[Score], classes: int) -> list[float | None]:
         return [None] * classes
     means = [mean(values) for values in 100.0 * np.stack(listed, axis=1)]
     return [None if np.isnan(value) else value for value in means]
+
+
+def _part(scores: Sequence[Score], things: Sequence[bool], wanted: bool) -> dict[str, Any] | None:
+    """Mean over the things, or the stuff, of what each class brings; None where the set has no such part."""
+    chosen = np.array(things, bool) == wanted
+    if not chosen.any():
+        return None
+    values = [None if score.per_class is None else mean(score.per_class[chosen]) for score in scores]
+    return _spread([None if value is None or np.isnan(value) else value for value in values])
 
 
 def _note(runs: list[_Run], context: ScoreContext) -> str:

@@ -11,6 +11,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
 | `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
 | `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
+| `published` | numbers of papers under these protocols, see `patchbank.report.published` |
 | `notes` | sentences that belong beside the numbers, see `patchbank.report.notes` |
 | `provenance` | `package`, `git`, `config`, `seeds`, `machine`; no times |
 """
@@ -29,6 +30,7 @@ from patchbank.errors import raise_problems
 from patchbank.files import read_json
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
+from patchbank.report.published import published
 from patchbank.report.rows import Row, read_rows
 
 
@@ -159,6 +161,7 @@ def build_report(scores: Sequence[Path], context: ReportContext, comparisons: Pa
         "preprocessing": context.preprocessing,
         "rows": rows,
         "comparisons": compared,
+        "published": published(context.dataset, rows),
         "notes": build_notes(rows, context.shared_draws, compared),
         "provenance": {
             "package": __version__,

@@ -32,13 +32,19 @@ HEADER = (
     "variant",
     "mIoU ± std (n)",
     "accuracy",
+    "class accuracy",
+    "things",
+    "stuff",
     "segments",
     "K (used)",
     "seeds",
     "floor or ceiling",
     "note",
 )
-WORDS = ("dataset", "method", "variant", "floor or ceiling", "note", "backbone", "scores", "value")
+WORDS = (
+    *("dataset", "method", "variant", "floor or ceiling", "note", "backbone", "scores", "value"),
+    *("protocol", "preprocessing", "source"),
+)
 """Headers of the columns that hold words."""
 
 READING = (
@@ -81,6 +87,7 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
             meaning = [MEANING[protocol]] if protocol in MEANING else []
             parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, report))]
+    parts += _published_section(report["published"])
     if rows and report["notes"]:
         parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
     parts += _class_section(report["classes"], rows)
@@ -100,12 +107,11 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
     """Cells of one row under `HEADER`."""
-    accuracy = mean_of(row["accuracy"])
     return [
         name_of(row),
         str(row["variant"]).replace("_", " "),
         score_text(row["miou"]),
-        percent(accuracy),
+        *(percent(mean_of(row.get(name))) for name in ("accuracy", "class_accuracy", "things", "stuff")),
         percent(row["segments"]),
         k_text(row),
         seeds_text(row),
@@ -167,7 +173,7 @@ def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str],
     """Header and lines of one protocol's rows, in the report's order, without columns that are empty throughout."""
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
     lines = [score_cells(row, _row_note(row, report)) for row in report["rows"] if row["protocol"] == protocol]
-    for name in ("note", "variant", "accuracy", "K (used)"):
+    for name in ("note", "variant", "accuracy", "class accuracy", "things", "stuff", "K (used)"):
         column = header.index(name)
         if all(line[column] in ("", NOTHING) for line in lines):
             header.pop(column)
@@ -182,6 +188,31 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
         if row[name] not in (None, "", report[name]):
             notes.append(f"{name}: {row[name]}")
     return "; ".join(notes)
+
+
+def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Numbers of papers under the same protocols; nothing where there are none."""
+    if not published:
+        return []
+    text = (
+        "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
+        "differ from those above, the numbers cannot be compared."
+    )
+    header = ["method", "protocol", "score", "accuracy", "backbone", "preprocessing", "note", "source"]
+    lines = [
+        [
+            entry["method"],
+            place(entry),
+            percent(entry["score"]),
+            percent(entry["accuracy"]),
+            entry["backbone"],
+            entry["preprocessing"],
+            entry["note"],
+            entry["source"],
+        ]
+        for entry in published
+    ]
+    return ["## Published numbers", text, table(header, lines)]
 
 
 def class_table(classes: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -35,7 +35,7 @@ ALL_CORES = 1024
 wildcard_constraints:
     dataset="|".join(C.datasets),
     backbone="|".join(C.values["backbones"]),
-    method="[a-z0-9][a-z0-9_-]*",
+    method="[a-z0-9][a-z0-9_+-]*",
     seed="[0-9]+",
     labels="(-instance)?",
     split="[A-Za-z0-9_]+",
@@ -61,6 +61,11 @@ def pointer(dataset, split, recipe):
 
 def run_folder(wildcards_or_dataset, method, seed):
     return f"results/{wildcards_or_dataset}/{method}/seed{seed}"
+
+
+def source_folder(dataset, method, seed):
+    """Folder of the predictions and segment clusters that a row is counted from: post-processing has none of its own."""
+    return run_folder(dataset, method.source or method.name, seed)
 
 
 def method_of(wildcards):
@@ -89,9 +94,9 @@ def segment_counts(dataset):
 
 
 def fixed_rows(dataset):
-    """Names of the rows that are known before anything is predicted: methods and the floor of one segment."""
-    names = [method.name for method in C.methods(dataset)]
-    return names + (["single"] if "single" in C.of(dataset)["floors"] else [])
+    """Names of the rows that are known before anything is predicted."""
+    found = [*C.methods(dataset), *C.postprocessed(dataset)]
+    return [*(method.name for method in found), *C.standing(dataset)]
 
 
 def floor_rows(dataset):
@@ -164,92 +169,17 @@ def training_banks(wildcards):
     return C.training_banks(wildcards.dataset, method_of(wildcards))
 
 
+def labels_of(wildcards):
+    """The manifest, for a method that declares that it uses labels; no other method is given any."""
+    method = method_of(wildcards)
+    return f"results/{wildcards.dataset}/manifest.json" if method.traits.oracle else []
+
+
 def trained_checkpoint(wildcards):
     """The checkpoint that a prediction needs; floors have none."""
     if not method_of(wildcards).traits.trained:
         return []
     return f"{run_folder(wildcards.dataset, wildcards.method, wildcards.seed)}/checkpoint.safetensors"
-
-
-# evaluation.smk
-
-
-def instance_protocols(dataset):
-    """Protocols of a set that compare instances instead of classes."""
-    found = [protocols.get(name) for name in C.of(dataset)["protocols"]]
-    return [protocol for protocol in found if protocol.labels == "instance"]
-
-
-def count_preprocessing(wildcards):
-    """Classes are compared as the configuration says, instances as their protocol says."""
-    own = instance_protocols(wildcards.dataset) if wildcards.labels else []
-    return own[0].preprocessing if own else C.of(wildcards.dataset)["preprocessing"]
-
-
-def instance_counts_of(wildcards):
-    """Counts of instances of every seed, where a protocol asks for them."""
-    if not instance_protocols(wildcards.dataset):
-        return []
-    return expand(
-        "results/{dataset}/{method}/seed{seed}/counts-instance.npz",
-        seed=method_of(wildcards).seeds,
-        allow_missing=True,
-    )
-
-
-def tables_of(wildcards):
-    """Segment clusters of every seed; methods that predict classes have none."""
-    method = method_of(wildcards)
-    if method.traits.kind == "classes":
-        return []
-    return expand(
-        "results/{dataset}/{method}/seed{seed}/clusters.npz",
-        seed=method.seeds,
-        allow_missing=True,
-    )
-
-
-def protocol_modules(dataset):
-    """Modules of the protocols of a set, which no import shows."""
-    names = C.of(dataset)["protocols"]
-    return [f"patchbank.evaluation.protocols.{name}" for name in names]
-
-
-def scoring_for(dataset):
-    """What all rows of a set are scored by."""
-    options = C.of(dataset)
-    same = {key: options[key] for key in ("protocols", "preprocessing", "fit")}
-    return {"dataset": dataset, "k": C.clusters(dataset)[0], **same}
-
-
-def scoring_of(wildcards):
-    return scoring_for(wildcards.dataset)
-
-
-def compared_methods(dataset):
-    """Methods and floors of the table, for intervals of their differences."""
-    names = [*fixed_rows(dataset), *floor_rows(dataset)]
-    return [C.method(dataset, name) for name in names]
-
-
-def compared_files(wildcards):
-    """Counts, and where there are any tables and counts of instances, of all seeds of the compared methods in order."""
-    runs = [
-        (m.traits.kind, run_folder(wildcards.dataset, m.name, seed))
-        for m in compared_methods(wildcards.dataset)
-        for seed in m.seeds
-    ]
-    return {
-        "counts": [f"{folder}/counts.npz" for _, folder in runs],
-        "tables": [
-            f"{folder}/clusters.npz" for kind, folder in runs if kind == "segments"
-        ],
-        "instances": [
-            f"{folder}/counts-instance.npz"
-            for _, folder in runs
-            if instance_protocols(wildcards.dataset)
-        ],
-    }
 
 
 # report.smk

@@ -5,7 +5,7 @@
 checkpoint count:
     input:
         manifest="results/{dataset}/manifest.json",
-        prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
+        prediction=lambda w: f"{source_folder(w.dataset, method_of(w), w.seed)}/{C.splits(w.dataset)['eval']}.h5",
     output:
         counts="results/{dataset}/{method}/seed{seed}/counts{labels}.npz",
         summary="results/{dataset}/{method}/seed{seed}/counts{labels}.json",
@@ -22,6 +22,7 @@ checkpoint count:
         code=code("count", "patchbank.evaluation.count"),
         preprocessing=count_preprocessing,
         label_kind=lambda w: "instance" if w.labels else "class",
+        postprocess=lambda w: method_of(w).postprocess,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:

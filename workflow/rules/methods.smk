@@ -5,6 +5,7 @@ rule train:
     input:
         unpack(training_banks),
         statistics="results/{dataset}/statistics.npz",
+        labels=labels_of,
     output:
         checkpoint="results/{dataset}/{method}/seed{seed}/checkpoint.safetensors",
         record="results/{dataset}/{method}/seed{seed}/checkpoint.json",
@@ -37,6 +38,7 @@ rule predict:
         bank=lambda w: pointer(w.dataset, w.split, "whole"),
         statistics="results/{dataset}/statistics.npz",
         checkpoint=trained_checkpoint,
+        labels=labels_of,
     output:
         "results/{dataset}/{method}/seed{seed}/{split}.h5",
     log:
