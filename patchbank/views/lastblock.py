@@ -71,7 +71,7 @@ class Recipe:
         """Fields of images (images, 1, 1, H, W, 3)."""
         flat = pixels.flatten(0, 2)
         h, w = vit.grid(*self.size)
-        passes = [vit(vit.normalise(chunk), last=True) for chunk in flat.split(max(1, batch_tokens // (h * w)))]
+        passes = [vit(vit.normalise(chunk), last=True) for chunk in torch.split(flat, max(1, batch_tokens // (h * w)))]
         blocks = [encoded.last for encoded in passes if encoded.last is not None]
         fields = {
             "cls_attention": torch.cat([encoded.cls_attention for encoded in passes]),

@@ -187,7 +187,7 @@ class Recipe:
             return np.full((len(doubled), len(self.windows)), FOREGROUND, dtype=np.uint8)
         h, w = vit.grid(*self.size)
         found = []
-        for chunk in doubled.split(max(1, batch_tokens // (h * w))):
+        for chunk in torch.split(doubled, max(1, batch_tokens // (h * w))):
             attention = vit(chunk).cls_attention.mean(1)
             masks = (attention > attention.mean(1, keepdim=True)).view(-1, h, w).cpu().numpy()
             found += [select_windows(mask, self.windows, self.patch) for mask in masks]
