@@ -14,7 +14,7 @@ from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.settings import PROJECT, SCHEMA, Config, merge
 
 FOLDER = PROJECT / "workflow" / "settings"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sorted(FOLDER.glob("alignseg_*.yaml"))
 COMMON = {
     "decoder": "reference",
     "pairing": "reference",

@@ -10,7 +10,7 @@ from patchbank.transfgu.losses import category_loss, make_targets, uncertainty_l
 from patchbank.transfgu.model import MaskDecoder
 from patchbank.transfgu.optimiser import build_optimiser
 from patchbank.transfgu.schedule import age_of, alpha_of, restarts
-from patchbank.transfgu.settings import TransFGUSettings, recipes, resolve
+from patchbank.transfgu.settings import TransFGUSettings, recipes, resolve, traits
 from patchbank.transfgu.step import update
 
 
@@ -50,7 +50,13 @@ def test_banks_follow_from_the_settings() -> None:
     base = resolve({}, {"k": [5]})
     assert recipes(base) == ("windows", "lastblock", "augmented")
     assert recipes({**base, "window_feature": "pooled"}) == ("whole", "lastblock", "augmented")
-    assert recipes({**base, "pseudo_label": "token_similarity"}) == ("whole", "augmented")
+    similar = {**base, "pseudo_label": "token_similarity"}
+    assert recipes(similar) == ("whole", "augmented")
+    assert recipes({**base, "stage": "pseudo_labels"}) == ("windows",)
+    assert recipes({**similar, "stage": "pseudo_labels"}) == ("whole",)
+    assert traits(base) == {}
+    assert traits({**base, "stage": "pseudo_labels"}) == {"curves": False, "reads": ("lastblock",)}
+    assert traits({**similar, "stage": "pseudo_labels"})["reads"] == ("whole",)
 
 
 def test_teacher_schedule_of_voc() -> None:

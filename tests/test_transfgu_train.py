@@ -14,6 +14,7 @@ from bank_factory import extract_all, make_images
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics, compute_statistics
+from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
 from patchbank.transfgu import predict as prediction
@@ -71,10 +72,10 @@ def train_in(world: dict[str, Path], name: str, settings: dict[str, Any] = EXACT
     return folder / "checkpoint.safetensors"
 
 
-def predict_in(world: dict[str, Path], checkpoint: Path) -> Path:
+def predict_in(world: dict[str, Path], checkpoint: Path, bank: str = "val") -> Path:
     out = checkpoint.parent / "val.h5"
     predict(
-        banks={"whole": world["val"]},
+        banks={"whole": world[bank]},
         statistics=world["statistics"],
         checkpoint=checkpoint,
         settings={},
@@ -262,6 +263,30 @@ def test_pooled_windows_are_means_of_tokens(world: dict[str, Path]) -> None:
     tokens = bank.read([0], ("tokens",))["tokens"].reshape(4, 4, -1).astype(np.float32)
     np.testing.assert_allclose(found.foreground[0], tokens[:3, :3].mean((0, 1)), rtol=1e-4, atol=1e-5)
     assert found.counts[:, 0].tolist() == [len(found.foreground) // 9] * 9
+
+
+@pytest.mark.parametrize(("source", "bank"), [("exact", "lastblock"), ("tokens", "whole")])
+def test_pseudo_labels_are_rows_of_their_own(world: dict[str, Path], source: str, bank: str) -> None:
+    settings = {**SOURCES[source], "stage": "pseudo_labels"}
+    checkpoint = train_in(world, f"maps-{source}", settings)
+    with pytest.raises(UserError, match="holds the centroids of pseudo labels and no segmenter"):
+        load_head(checkpoint)
+    trained = load_head(train_in(world, source, SOURCES[source]))
+    with PredictionReader(predict_in(world, checkpoint, bank)) as reader:
+        scores = reader.scores("k3-s0", 0, 9)
+    opened = open_bank(world[bank])
+    assert scores is not None
+    if source == "tokens":
+        stored = {n.removeprefix("projection/"): t.numpy() for n, t in trained.extra.items() if "/" in n}
+        tokens = opened.read([4], ("tokens",))["tokens"].reshape(16, -1)
+        points = Projection.from_arrays(stored)(tokens)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        centres = trained.extra["centroids"].numpy()
+        cosines = points @ (centres / np.linalg.norm(centres, axis=1, keepdims=True)).T
+        np.testing.assert_array_equal(scores[4].reshape(3, 16).argmax(0), cosines.argmax(1))
+    else:
+        # the background channel wins where no thing exceeds 0.1, and somewhere a thing is strongest
+        assert {0, 1, 2} >= set(np.unique(scores.argmax(1))) > {0} or {1, 2} >= set(np.unique(scores.argmax(1)))
 
 
 def test_banks_have_to_belong_together(world: dict[str, Path]) -> None:

@@ -102,6 +102,8 @@ def load_head(path: str | Path) -> Head:
     if record.get("method") != METHOD:
         raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {METHOD!r}.")
     settings = TransFGUSettings.from_mapping(record["settings"])
+    if settings.stage != "segmenter":
+        raise UserError(f"{path} holds the centroids of pseudo labels and no segmenter (stage: {settings.stage}).")
     model = build_decoder(int(record["dim"]), settings)
     extra = {name: value for name, value in tensors.items() if name == "centroids" or name.startswith("projection/")}
     expected = {_DECODER + name: value for name, value in model.state_dict().items()}
@@ -113,15 +115,15 @@ def load_head(path: str | Path) -> Head:
     return Head(model.eval(), settings, centring, extra, record)
 
 
-def check_backbone(head: Head, found: Mapping[str, Any], path: str | Path) -> None:
+def check_backbone(record: Mapping[str, Any], found: Mapping[str, Any], path: str | Path) -> None:
     """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
 
     Args:
-        head: the head; one imported from elsewhere knows no backbone and passes.
+        record: of the head; one imported from elsewhere knows no backbone and passes.
         found: `backbone` of the bank's record.
         path: the checkpoint, for the message.
     """
-    expected = head.record.get("backbone") or {}
+    expected = record.get("backbone") or {}
     differing = [f"{k} {found.get(k)!r} instead of {v!r}" for k, v in expected.items() if found.get(k) != v]
     if differing:
         raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")

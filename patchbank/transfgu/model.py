@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patchbank.errors import UserError
 from patchbank.seeds import derive
+from patchbank.transfgu.settings import check_width
 
 DROPOUT = 0.1
 RATIO = 4
@@ -88,12 +88,7 @@ class MaskDecoder(nn.Module):
 
     def __init__(self, dim: int, classes: int, heads: int = 6, layers: int = 2, seed: int = 0) -> None:
         super().__init__()
-        if dim % heads:
-            fitting = ", ".join(str(h) for h in range(1, 17) if dim % h == 0)
-            raise UserError(
-                f"TransFGU settings: heads is {heads}, which does not divide the tokens' width {dim};"
-                f" up to 16 these do: {fitting}."
-            )
+        check_width({"heads": heads}, dim)
         self.dim, self.classes = dim, classes
         self.proj_dec = nn.Linear(dim, dim)
         self.cls_emb = nn.Parameter(torch.empty(1, classes, dim))

@@ -1,5 +1,8 @@
 """Stage `predict`: classes of every patch of a split, from its `whole` bank and a trained segmenter.
 
+With ``stage: pseudo_labels`` the scores are the maps themselves, from the `lastblock` bank of the split (token
+similarity: `whole`).
+
 The one variant ``k<K>-s<seed>`` holds the logits; they go to pixels by bilinear upsampling, then argmax. Above
 `MAX_SCORES` classes a prediction file holds no scores, and an argmax cannot be interpolated: then the logits are
 upsampled to the input size here, and the labels stored at that size.
@@ -7,22 +10,32 @@ upsampled to the input size here, and the labels stored at that size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from patchbank import threads as cpu_threads
+from patchbank.backbones.tail import load_tail
+from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
+from patchbank.checkpoints.store import load_checkpoint
+from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.predictions import MAX_SCORES, PredictionRecord, PredictionWriter
 from patchbank.progress import track
+from patchbank.transfgu.centroids import Centroids
 from patchbank.transfgu.head import Head, check_backbone, load_head
+from patchbank.transfgu.losses import make_targets
+from patchbank.transfgu.pseudo_labels import gradient_rows, similarity_rows
+from patchbank.transfgu.settings import TransFGUSettings
+from patchbank.transfgu.similarity import TokenClasses
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -47,7 +60,7 @@ def predict(
     """The stage, from files to a file.
 
     Args:
-        banks: recipe -> bank of the split; `whole` is read.
+        banks: recipe -> bank of the split, the one that `Traits.reads` names.
         statistics: not read: a head carries what it was trained with.
         checkpoint: the segmenter.
         settings: not read either: the head's own count.
@@ -62,42 +75,79 @@ def predict(
     if checkpoint is None:
         raise UserError(f"{method}: TransFGU predicts with a trained segmenter; name its checkpoint.")
     cpu_threads.limit(threads)
-    bank = open_bank(banks["whole"])
-    head = load_head(checkpoint)
-    check_backbone(head, bank.record.get("backbone", {}), checkpoint)
-    upsample: Literal["bilinear", "nearest"] = "bilinear" if head.settings.classes <= MAX_SCORES else "nearest"
-    record = PredictionRecord(dataset, split, method, "classes", seed, upsample, bank.input_size, asdict(head.settings))
-    predict_classes(bank, head, record, out)
+    _, found = load_checkpoint(checkpoint)
+    (bank,) = (open_bank(path) for path in banks.values())
+    check_backbone(found, bank.record.get("backbone", {}), checkpoint)
+    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if found.get("settings", {}).get("stage") == "pseudo_labels":
+        options, blocks = map_scores(bank, checkpoint, place)
+    else:
+        head = load_head(checkpoint)
+        options, blocks = head.settings, segmenter_scores(bank, head, place)
+    upsample: Literal["bilinear", "nearest"] = "bilinear" if options.classes <= MAX_SCORES else "nearest"
+    record = PredictionRecord(dataset, split, method, "classes", seed, upsample, bank.input_size, asdict(options))
+    write_classes(bank, options.classes, blocks, record, out)
 
 
-def predict_classes(bank: Bank, head: Head, record: PredictionRecord, out: str | Path, device: str = "auto") -> None:
-    """Write the classes of every image of `bank`.
-
-    Args:
-        bank: open `whole` bank, one view of any grid.
-        head: from `load_head`.
-        record: description of the file to write.
-        out: `.h5` to write.
-        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
-    """
+def segmenter_scores(bank: Bank, head: Head, device: torch.device) -> Iterator[Tensor]:
+    """Logits (b, K, h, w) of the images of a `whole` bank, block by block."""
     if bank.dim != head.model.dim:
         raise UserError(f"The head reads tokens of width {head.model.dim}, the bank's have {bank.dim}.")
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if device == "auto" else device)
-    model, centring, classes = head.model.to(place).eval(), head.centring.to(place), head.settings.classes
+    model, centring = head.model.to(device).eval(), head.centring.to(device)
     size = max(1, _BLOCK_VALUES // (bank.tokens_per_view * bank.dim))
-    variant, images = f"k{classes}-s{record.seed}", len(bank.images)
-    stored_size = bank.grid if classes <= MAX_SCORES else bank.input_size
-    writer = PredictionWriter(out, record, bank.images, {variant: classes}, stored_size)
-    with writer, torch.no_grad():
-        for start in track(range(0, images, size), f"predict {record.split}", unit="block"):
-            rows = np.arange(start, min(start + size, images)) * bank.draws
-            tokens = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"][:, 0]).to(place).float()
-            logits = model(centring(tokens))[0].transpose(1, 2).reshape(len(rows), classes, *bank.grid)
+    for start in range(0, len(bank.images), size):
+        rows = np.arange(start, min(start + size, len(bank.images))) * bank.draws
+        tokens = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"][:, 0]).to(device).float()
+        with torch.no_grad():
+            logits = model(centring(tokens))[0]
+        yield logits.transpose(1, 2).reshape(len(rows), -1, *bank.grid)
+
+
+def map_scores(bank: Bank, checkpoint: str | Path, device: torch.device) -> tuple[TransFGUSettings, Iterator[Tensor]]:
+    """Settings, and the maps (1, K, h, w) of the images of a `lastblock` (or, token similarity, `whole`) bank.
+
+    Maps are normalised as a step's targets are, on the whole image, with the background channel where there is one.
+    """
+    tensors, found = load_checkpoint(checkpoint)
+    settings, vectors = TransFGUSettings.from_mapping(found["settings"]), tensors["centroids"].numpy()
+    if settings.pseudo_label == "token_similarity":
+        stored = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
+        members = np.array(found["members"])
+        rows = similarity_rows(bank, TokenClasses(Projection.from_arrays(stored), Centroids(vectors, members)))
+    else:
+        tail = load_tail(bank.folder, content_hash(bank.record))
+        rows = gradient_rows(bank, tail, vectors, settings.gradient_batch, device)
+
+    def scores() -> Iterator[Tensor]:
+        for base, push in rows:
+            signed = settings.pseudo_label == "token_similarity"
+            values = push if signed else np.where(push < 0, 0, base + push)
+            yield make_targets(torch.from_numpy(values)[None], settings.background).maps.view(1, -1, *bank.grid)
+
+    return settings, scores()
+
+
+def write_classes(
+    bank: Bank, classes: int, blocks: Iterable[Tensor], record: PredictionRecord, out: str | Path
+) -> None:
+    """Write scores of every image of `bank`, or above `MAX_SCORES` classes the labels of the upsampled scores.
+
+    Args:
+        bank: whose images these are.
+        classes: K.
+        blocks: scores (b, K, h, w) of consecutive images.
+        record: description of the file to write.
+        out: `.h5` to write.
+    """
+    variant, start = f"k{classes}-s{record.seed}", 0
+    size = bank.grid if classes <= MAX_SCORES else bank.input_size
+    with PredictionWriter(out, record, bank.images, {variant: classes}, size) as writer:
+        for block in track(blocks, f"predict {record.split}", unit="block"):
             if classes <= MAX_SCORES:
-                writer.write_scores(variant, start, logits.cpu().numpy())
+                writer.write_scores(variant, start, block.cpu().numpy())
             else:
-                for i in range(len(rows)):  # one image at a time: K planes of the input size are large
-                    large = interpolate(logits[i : i + 1], stored_size, mode="bilinear", align_corners=False)
+                for i in range(len(block)):  # one image at a time: K planes of the input size are large
+                    large = interpolate(block[i : i + 1], size, mode="bilinear", align_corners=False)
                     writer.write_labels(variant, start + i, large.argmax(1).cpu().numpy())
+            start += len(block)
             release()

@@ -53,7 +53,7 @@ def prepare(
             were made with other centroids.
     """
     similar = settings.pseudo_label == "token_similarity"
-    centroids, projection = _centroids(banks, statistics, settings, seed, state)
+    centroids, projection = find_centroids(banks, statistics, settings, seed, state)
     source = banks["whole" if similar else "lastblock"]
     identity: dict[str, Any] = {
         "pseudo_label": settings.pseudo_label,
@@ -80,9 +80,10 @@ def classes_tensors(centroids: Centroids, projection: Projection | None) -> dict
     return tensors
 
 
-def _centroids(
+def find_centroids(
     banks: Mapping[str, Bank], statistics: Statistics, settings: TransFGUSettings, seed: int, state: TrainingState
 ) -> tuple[Centroids, Projection | None]:
+    """Centroids, and for token similarity their projection; those of an interrupted run where there are some."""
     if state.centroids.is_file():
         tensors, record = load_checkpoint(state.centroids)
         members = tensors["members"].numpy()

@@ -18,6 +18,7 @@ from patchbank.methods import Traits
 TRAITS = Traits(kind="classes", trained=True, recipes=("windows", "lastblock", "augmented"), curves=True)
 
 _CHOICES = {
+    "stage": ("segmenter", "pseudo_labels"),
     "window_feature": ("class_token", "pooled"),
     "pseudo_label": ("attention_gradient", "token_similarity"),
     "centre": ("none", "mean", "standardise"),
@@ -47,6 +48,8 @@ class TransFGUSettings:
     """What shapes a trained segmenter, apart from its banks, its statistics and its seed.
 
     Args:
+        stage: ``segmenter``, or ``pseudo_labels``: no segmenter is trained, the maps' own argmax is the prediction, so
+            that one sees where quality is lost.
         things: classes whose centroids come from foreground (or all) windows.
         stuff: classes whose centroids come from background windows.
         background: one more class, put first, for what no thing claims; needs ``stuff: 0``.
@@ -94,6 +97,7 @@ class TransFGUSettings:
     teacher_interval: Sequence[int] = (2,)
     restart_at_end: bool = False
     checkpoint_every: int = 5
+    stage: str = "segmenter"
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one sentence."""
@@ -155,9 +159,30 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
 
 def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Banks that training reads."""
-    if settings["pseudo_label"] == "token_similarity":
-        return ("whole", "augmented")
-    return ("whole" if settings["window_feature"] == "pooled" else "windows", "lastblock", "augmented")
+    similar = settings["pseudo_label"] == "token_similarity"
+    features = "whole" if similar or settings["window_feature"] == "pooled" else "windows"
+    if settings["stage"] == "pseudo_labels":
+        return (features,)
+    return (features, "augmented") if similar else (features, "lastblock", "augmented")
+
+
+def traits(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Traits that depend on the settings: maps have no training curves, and some read the block instead of tokens."""
+    if settings["stage"] == "segmenter":
+        return {}
+    similar = settings["pseudo_label"] == "token_similarity"
+    return {"curves": False, "reads": ("whole",) if similar else ("lastblock",)}
+
+
+def check_width(settings: Mapping[str, Any], width: int) -> None:
+    """Raise `UserError` when tokens of that width cannot be split into the decoder's heads."""
+    heads = settings["heads"]
+    if width % heads:
+        fitting = ", ".join(str(h) for h in range(1, 17) if width % h == 0)
+        raise UserError(
+            f"TransFGU settings: heads is {heads}, which does not divide the tokens' width {width};"
+            f" up to 16 these do: {fitting}."
+        )
 
 
 def _problem(name: str, value: Any) -> str | None:

@@ -7,6 +7,8 @@
 | bank `whole`, statistics | train tokens, instead of both for ``pseudo_label: token_similarity`` |
 | bank `augmented` | tokens and boxes of the training views |
 
+With ``stage: pseudo_labels`` only the centroids are made, and `predict` shows what their maps are worth.
+
 | out | what |
 |---|---|
 | `checkpoint` | `.safetensors` and `.json`: decoder, centroids, settings, origin (`patchbank.transfgu.head`) |
@@ -33,15 +35,17 @@ import patchbank
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
+from patchbank.checkpoints.store import save_checkpoint
 from patchbank.errors import UserError
 from patchbank.files import digest
 from patchbank.fingerprint import code_fingerprint
 from patchbank.progress import track
 from patchbank.transfgu.batches import Batch, Views, load_batches, plan_epoch
-from patchbank.transfgu.head import Centring, Head, build_decoder, save_head
+from patchbank.transfgu.centroids import Centroids
+from patchbank.transfgu.head import METHOD, Centring, Head, build_decoder, save_head
 from patchbank.transfgu.logs import write_logs
 from patchbank.transfgu.optimiser import build_optimiser
-from patchbank.transfgu.prepare import Prepared, prepare
+from patchbank.transfgu.prepare import Prepared, classes_tensors, find_centroids, prepare
 from patchbank.transfgu.schedule import age_of, alpha_of, restarts
 from patchbank.transfgu.settings import TransFGUSettings, recipes
 from patchbank.transfgu.state import TrainingState
@@ -113,15 +117,15 @@ def train_segmenter(
         UserError: banks of different images or backbones, settings that do not fit them, no class for a centroid, or
             weights that are not finite (the last state is kept).
     """
-    _check_banks(banks)
+    views = _check_banks(banks)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(automatic if device == "auto" else device)
     count = cpu_threads.limit(threads)
-    views = banks["augmented"]
     origin = {
         "settings": asdict(settings),
         "seed": seed,
         "banks": {name: digest(bank.record, 16) for name, bank in banks.items()},
+        "backbone": views.record.get("backbone"),
         "draws": views.draws,
         "statistics": digest([statistics.mean.tolist(), statistics.std.tolist()], 16),
         "code": code_fingerprint("patchbank.transfgu.train"),
@@ -131,14 +135,18 @@ def train_segmenter(
         "torch": torch.__version__,
     }
     state = TrainingState(state_root, origin)
+    if settings.stage == "pseudo_labels":
+        centroids, projection = find_centroids(banks, statistics, settings, seed, state)
+        write_logs([], steps_csv, epochs_csv)
+        maps = {**origin, **_of_centroids(centroids, views), "method": METHOD}
+        save_checkpoint(checkpoint, classes_tensors(centroids, projection), maps)
+        state.remove()
+        return
     prepared = prepare(banks, statistics, settings, seed, state, place)
     run = _Run(views, prepared, settings, seed, Centring.of(statistics, settings.centre), state, place)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"} | {
-        "backbone": views.record.get("backbone"),
-        "images": len(views.images),
-        "images_without_foreground": prepared.centroids.empty_images,
-        "members": prepared.centroids.members.tolist(),
+        **_of_centroids(prepared.centroids, views),
         "steps": len(rows),
         "restarts": run.restarts,
     }
@@ -147,8 +155,18 @@ def train_segmenter(
     state.remove()
 
 
-def _check_banks(banks: Mapping[str, Bank]) -> None:
-    views = banks["augmented"]
+def _of_centroids(centroids: Centroids, bank: Bank) -> dict[str, Any]:
+    """What a record says of the set and its centroids."""
+    return {
+        "images": len(bank.images),
+        "images_without_foreground": centroids.empty_images,
+        "members": centroids.members.tolist(),
+    }
+
+
+def _check_banks(banks: Mapping[str, Bank]) -> Bank:
+    """Raise `UserError` where the banks do not belong together; the bank of the training views, or the only one."""
+    views = banks["augmented"] if "augmented" in banks else next(iter(banks.values()))
     for name, bank in banks.items():
         if bank.images != views.images:
             raise UserError(
@@ -157,6 +175,7 @@ def _check_banks(banks: Mapping[str, Bank]) -> None:
             )
         if bank.record.get("backbone") != views.record.get("backbone"):
             raise UserError(f"TransFGU: the banks {name} and augmented were made with different backbones.")
+    return views
 
 
 class _Run:

@@ -162,6 +162,14 @@ def training_banks(wildcards):
     return C.training_banks(wildcards.dataset, method_of(wildcards))
 
 
+def prediction_banks(wildcards):
+    """Pointers of the banks that a prediction reads, by recipe."""
+    return {
+        r: pointer(wildcards.dataset, wildcards.split, r)
+        for r in method_of(wildcards).traits.reads
+    }
+
+
 def trained_checkpoint(wildcards):
     """The checkpoint that a prediction needs; floors have none."""
     if not method_of(wildcards).traits.trained:
