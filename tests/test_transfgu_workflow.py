@@ -27,6 +27,7 @@ CHANGES = {
                     "alignseg": None,
                     "transfgu": SMALL,
                     "transfgu-tokens": {**SMALL, "pca": 16},
+                    "transfgu-tokens-maps": {"pca": 16},
                 },
                 "floors": ["single"],
             }
@@ -47,7 +48,7 @@ def test_both_rows_stand_in_the_report_beside_their_floor(finished: Project) -> 
     results = finished.folder / "results" / "demo"
     report = json.loads((results / "report.json").read_text())
     rows = {row["method"]: row for row in report["rows"] if row["protocol"] == "hungarian"}
-    assert {"transfgu", "transfgu-tokens", "kmeans"} <= set(rows)
+    assert {"transfgu", "transfgu-maps", "transfgu-tokens", "transfgu-tokens-maps", "kmeans"} <= set(rows)
     assert "alignseg" not in rows
     assert rows["transfgu"]["k"] == rows["kmeans"]["k"]
     assert (results / "transfgu" / "curves.png").is_file()
