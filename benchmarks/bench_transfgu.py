@@ -1,7 +1,7 @@
 """TransFGU's speed: pseudo labels in closed form against autograd, segmenter steps against their limit.
 
     python benchmarks/bench_transfgu.py [--model vit_small_patch8_224] [--size 320] [--centroids 27] [--repetitions 3]
-        [--batch 64] [--skip-steps]
+        [--batch 64] [--only labels|steps]
 
 Random weights; speed does not depend on them. Pseudo labels of one image:
 
@@ -12,14 +12,17 @@ Random weights; speed does not depend on them. Pseudo labels of one image:
 
 Steps: a training step from cached tokens against the same step with the frozen encoder in front of it. What a cached
 step can win at most is (encoder + decoder) / decoder; `reached` is its share of that, with the reading of tokens and
-maps and the RoI-align counted.
+maps and the RoI-align counted. The published decoder's step is the same one with its attention written out (softmax and
+dropout of an N x N matrix), paired with ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.transfgu.batches import Batch, Views, load_batches
 from patchbank.transfgu.head import build_decoder
 from patchbank.transfgu.maps import gradient_maps
+from patchbank.transfgu.model import DROPOUT, MaskDecoder
 from patchbank.transfgu.optimiser import build_optimiser
 from patchbank.transfgu.pseudo_labels import PseudoLabels, gradient_rows, write_pseudo_labels
 from patchbank.transfgu.settings import TransFGUSettings
@@ -98,6 +102,24 @@ def write_bank(folder: Path, vit: FrozenViT, name: str, settings: dict[str, Any]
     if name == "lastblock":
         save_tail(folder, vit, content_hash(record))
     return open_bank(folder)
+
+
+def written_out(attention: Any, x: torch.Tensor) -> torch.Tensor:
+    """`model.Attention.forward` as the published decoder has it."""
+    batch, count, dim = x.shape
+    q, k, v = attention.qkv(x).view(batch, count, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+    weights = torch.nn.functional.dropout(weights, DROPOUT, attention.training)
+    mixed = attention.proj((weights @ v).transpose(1, 2).reshape(batch, count, dim))
+    return torch.nn.functional.dropout(mixed, DROPOUT, attention.training)
+
+
+def published_decoder(ours: MaskDecoder) -> MaskDecoder:
+    """The same weights with the published attention."""
+    found = copy.deepcopy(ours)
+    for block in found.blocks:
+        block.attn.forward = partial(written_out, block.attn)
+    return found
 
 
 def bench_pseudo_labels(vit: FrozenViT, bank: Any, size: int, count: int, repetitions: int) -> None:
@@ -165,11 +187,18 @@ def bench_steps(vit: FrozenViT, folder: Path, blocks: Any, arguments: argparse.N
         for _, found in load_batches(bank, labels, [one, one], device):
             decoder(found)
 
-    parts = paired([decoder, encoder, cached], arguments.repetitions)
+    other, its_teacher = published_decoder(student), published_decoder(teacher)
+    its_optimiser = build_optimiser(other, settings)
+
+    def published() -> None:
+        update(its_optimiser, other.train(), batch_losses(other, its_teacher, views, settings, 0, order).total)
+
+    parts = paired([decoder, encoder, cached, published], arguments.repetitions)
     middle = [statistics.median(part) for part in parts]
     limit, won = (middle[0] + middle[1]) / middle[0], (middle[0] + middle[1]) / (middle[2] / 2)
     print(f"steps of {batch} crops ({bank.grid[0]}x{bank.grid[1]} patches), K {settings.classes}, with a teacher:")
     print(f"  decoder {spread(parts[0])} s, encoder {spread(parts[1])} s, from the bank {middle[2] / 2:.2f} s a step")
+    print(f"  published decoder {spread(parts[3])} s; ours takes {middle[0] / middle[3]:.2f} of it")
     print(f"  limit {limit:.2f} times, reached {won:.2f} times: {won / limit:.0%} (bar 90%)")
 
 
@@ -181,15 +210,16 @@ def main() -> None:
     parser.add_argument("--centroids", type=int, default=27)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--skip-steps", action="store_true")
+    parser.add_argument("--only", choices=("labels", "steps"))
     arguments = parser.parse_args()
     torch.manual_seed(0)
     vit = FrozenViT(BackboneSpec("random", arguments.model), None, device="cpu")
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         blocks = write_bank(Path(name), vit, "lastblock", {"size": arguments.size}, 8)
-        bench_pseudo_labels(vit, blocks, arguments.size, arguments.centroids, arguments.repetitions)
-        if not arguments.skip_steps:
+        if arguments.only != "steps":
+            bench_pseudo_labels(vit, blocks, arguments.size, arguments.centroids, arguments.repetitions)
+        if arguments.only != "labels":
             bench_steps(vit, Path(name), blocks, arguments)
 
 
