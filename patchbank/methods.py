@@ -2,8 +2,8 @@
 
 A method is a folder of `patchbank` with `settings.py`, `predict.py` and, where it learns something, `train.py`.
 `settings.py` declares ``TRAITS`` and ``resolve(own, shared)``, and where it needs them ``recipes(settings)`` (the banks
-that are read depend on the settings) and ``check_width(settings, width)`` (not every width of the tokens will do). A
-third method is added by copying that shape; nothing here lists them.
+that are read depend on the settings), ``traits(settings)`` (other traits do) and ``check_width(settings, width)`` (not
+every width of the tokens will do). A third method is added by copying that shape; nothing here lists them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Traits:
         trained: whether there is a `train.py`.
         recipes: recipes of the bank that training reads (unless `settings.recipes` says it for given settings).
         curves: whether `steps.csv` of training holds losses to draw.
+        reads: recipes of the bank that prediction reads.
         floor: whether rows are marked as a floor.
         ceiling: whether rows are marked as a ceiling.
         oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
@@ -38,6 +39,7 @@ class Traits:
     trained: bool
     recipes: tuple[str, ...] = ()
     curves: bool = False
+    reads: tuple[str, ...] = ("whole",)
     floor: bool = False
     ceiling: bool = False
     oracle: Literal["train", "val"] | None = None
@@ -88,4 +90,6 @@ def resolve(
     settings = module.resolve(own, shared)
     if hasattr(module, "recipes"):
         found = replace(found, recipes=tuple(module.recipes(settings)))
+    if hasattr(module, "traits"):
+        found = replace(found, **module.traits(settings))
     return make(name=name, folder=folder, settings=settings, seeds=tuple(seeds), traits=found)

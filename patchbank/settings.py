@@ -111,7 +111,10 @@ class Config:
         """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
         if dataset not in self._resolved:
             changes = self.values["datasets"][dataset]["settings"]
-            self._resolved[dataset] = complete(merge(self.values, changes), self._schema)
+            found = complete(merge(self.values, changes), self._schema)
+            # a settings file leaves a method of config.yaml out by setting it to null
+            found["methods"] = {name: entry for name, entry in found["methods"].items() if entry is not None}
+            self._resolved[dataset] = found
         return self._resolved[dataset]
 
     def generated(self, dataset: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ with stage(snakemake):
     method = importlib.import_module(f"patchbank.{snakemake.params.folder}.predict")
     checkpoint = snakemake.input.get("checkpoint")
     method.predict(
-        banks={"whole": Path(snakemake.input.bank)},
+        banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
         statistics=Path(snakemake.input.statistics),
         checkpoint=Path(checkpoint) if checkpoint else None,
         settings=snakemake.params.settings,

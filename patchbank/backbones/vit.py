@@ -23,6 +23,21 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
+class ReadBlock:
+    """What the class token's gradients need of the block that is read (`patchbank.backbones.tail`), all float32.
+
+    Attributes:
+        values: (B, N, D) values of the patches, heads side by side.
+        mixed: (B, D) the class token's attention output before the projection, over all tokens.
+        residual: (B, D) the class token that enters the block.
+    """
+
+    values: Tensor
+    mixed: Tensor
+    residual: Tensor
+
+
+@dataclass(frozen=True)
 class Encoded:
     """What one forward pass says of a batch, all float32.
 
@@ -30,11 +45,13 @@ class Encoded:
         tokens: (B, N, D) patch tokens, row-major over the patch grid.
         cls: (B, D) class token, with the final norm if the backbone's specification asks for it.
         cls_attention: (B, heads, N) softmax attention of the class token to the patches (part of a row of sum 1).
+        last: what gradients need of the read block, where it was asked for.
     """
 
     tokens: Tensor
     cls: Tensor
     cls_attention: Tensor
+    last: ReadBlock | None = None
 
 
 class FrozenViT:
@@ -74,7 +91,9 @@ class FrozenViT:
         self.attention: Any = model.blocks[-1].attn
         self.heads: int = int(self.attention.num_heads)
         self._qkv: Tensor | None = None
+        self._mixed: Tensor | None = None
         self.attention.qkv.register_forward_hook(self._keep_qkv)
+        self.attention.proj.register_forward_pre_hook(self._keep_mixed)
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1) * 255
 
@@ -88,8 +107,13 @@ class FrozenViT:
         return ((pixels - self._mean) / self._std).to(self.dtype, memory_format=torch.contiguous_format)
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor) -> Encoded:
-        """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch."""
+    def __call__(self, inputs: Tensor, last: bool = False) -> Encoded:
+        """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch.
+
+        Args:
+            inputs: the batch.
+            last: whether to return what gradients need of the read block.
+        """
         height, width = inputs.shape[-2:]
         if height % self.patch or width % self.patch:
             raise ValueError(f"input of {height}x{width} pixels is not a multiple of the patch ({self.patch})")
@@ -97,16 +121,28 @@ class FrozenViT:
         x = model.patch_embed(inputs.to(self.device, self.dtype))
         x = model._pos_embed(x) if self.spec.pos_embed == "timm" else self._dino_position(x)
         x = model.norm_pre(model.patch_drop(x))
-        for block in model.blocks:
+        for block in model.blocks[:-1]:
             x = block(x)
+        residual = x[:, 0]
+        x = model.blocks[-1](x)
+        read = self._read_block(residual) if last else None
         attention = self._class_attention()
         if self.spec.norm:
             x = model.norm(x)
         x = x.float()
-        return Encoded(tokens=x[:, self.prefix :], cls=x[:, 0], cls_attention=attention)
+        return Encoded(tokens=x[:, self.prefix :], cls=x[:, 0], cls_attention=attention, last=read)
 
     def _keep_qkv(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._qkv = output
+
+    def _keep_mixed(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._mixed = inputs[0][:, 0]
+
+    def _read_block(self, residual: Tensor) -> ReadBlock:
+        assert self._qkv is not None
+        assert self._mixed is not None
+        values = self._qkv[:, self.prefix :].chunk(3, -1)[2]
+        return ReadBlock(values.float(), self._mixed.float(), residual.float())
 
     def _class_attention(self) -> Tensor:
         """Class-token row of the read block's attention from its kept q and k, float32 (B, heads, N)."""

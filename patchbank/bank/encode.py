@@ -5,23 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from patchbank.backbones.vit import Encoded, FrozenViT
+from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes
 
 
-def encode(vit: FrozenViT, pixels: torch.Tensor, views_per_pass: int) -> dict[str, NDArray[Any]]:
+def row_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
+    """Shape and dtype of one row's fields (see `patchbank.bank.format`); `dtype` is that of features."""
+    if isinstance(recipe, EncodingRecipe):
+        return recipe.shapes(vit, dtype)
+    h, w = vit.grid(*recipe.size)
+    return {
+        "tokens": ((recipe.views, h * w, vit.dim), dtype),
+        "cls": ((recipe.views, vit.dim), dtype),
+        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
+        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
+        "flip": ((recipe.views,), np.dtype(np.uint8)),
+    }
+
+
+def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
     """Encode the views of some images.
 
     Args:
         vit: the encoder.
-        pixels: (images, draws, V, H, W, 3) uint8.
-        views_per_pass: views of one forward pass.
+        recipe: where the views come from; one that encodes by itself does.
+        pixels: (images, draws, V, H, W, 3), 0 to 255.
+        batch_tokens: patch tokens of one forward pass.
 
     Returns:
-        `tokens`, `cls` and `cls_attention`, each (images * draws, V, ...) float32.
+        Fields of the rows, (images * draws, V, ...): `tokens`, `cls`, `cls_attention` in float32, or the recipe's own.
     """
+    if isinstance(recipe, EncodingRecipe):
+        return recipe.encode(vit, pixels, batch_tokens)
+    h, w = vit.grid(*recipe.size)
+    views_per_pass = max(1, batch_tokens // (h * w))
     images, draws, views = pixels.shape[:3]
     flat = pixels.reshape(-1, *pixels.shape[3:])
     passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]

@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from patchbank.backbones.tail import save_tail
 from patchbank.backbones.vit import FrozenViT, Precision
-from patchbank.bank.encode import encode
+from patchbank.bank.encode import encode, row_shapes
 from patchbank.bank.finish import pointed, present
-from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
+from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, row_fields, shard_name
 from patchbank.bank.record import make_record
 from patchbank.bank.writer import ShardWriter
 from patchbank.datasets.images import load_image
@@ -33,7 +34,7 @@ from patchbank.files import read_json, write_json
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.threads import available
-from patchbank.views.base import RecipeProtocol, make_recipe
+from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes, make_recipe
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ Loaded = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class ImageViews(Dataset[Loaded | str]):
-    """All draws of one image: pixels (draws, V, H, W, 3) uint8, boxes (draws, V, 4), flip (draws, V).
+    """All draws of one image: pixels (draws, V, H, W, 3), boxes (draws, V, 4), flip (draws, V).
 
     An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
     process wrapped in a worker's traceback.
@@ -152,21 +153,9 @@ def extract(
             raise UserError(
                 f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
             ) from error
+    if "last_values" in row_fields(record):
+        save_tail(folder, vit, content)
     write_json(out, {"folder": pointed(folder, out), "record": record})
-
-
-def row_shapes(
-    vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]
-) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and dtype of one row's fields (see `patchbank.bank.format`)."""
-    h, w = vit.grid(*recipe.size)
-    return {
-        "tokens": ((recipe.views, h * w, vit.dim), dtype),
-        "cls": ((recipe.views, vit.dim), dtype),
-        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
-        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
-        "flip": ((recipe.views,), np.dtype(np.uint8)),
-    }
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -186,7 +175,7 @@ def fill(
     paths: Mapping[str, Path],
     vit: FrozenViT,
     recipe: RecipeProtocol,
-    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+    shapes: Shapes,
     settings: ExtractSettings,
     threads: int | None,
 ) -> None:
@@ -199,12 +188,13 @@ def fill(
         paths: id -> image file.
         vit: the encoder.
         recipe: the views.
-        shapes: per-row shape and dtype of every field but `image` (`row_shapes`).
+        shapes: of a row (`row_shapes`).
         settings: batch size.
         threads: CPU threads of this job, for the number of decoding workers.
     """
-    tokens_per_image = recipe.draws * recipe.views * shapes["tokens"][0][1]
-    size = max(1, settings.batch_tokens // tokens_per_image)
+    h, w = vit.grid(*recipe.size)
+    least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
+    size = max(least, settings.batch_tokens // (recipe.draws * recipe.views * h * w))
     batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
     cuda = vit.device.type == "cuda"
     workers = max(1, min(MAX_WORKERS, (threads or available()) - 1)) if cuda else 1
@@ -217,7 +207,6 @@ def fill(
         collate_fn=_stack,
         multiprocessing_context="fork",  # others would import the calling script again
     )
-    views_per_pass = max(1, settings.batch_tokens // shapes["tokens"][0][1])
     current = -1
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         shard_stack = stack.enter_context(ExitStack())
@@ -227,9 +216,8 @@ def fill(
             if isinstance(batch, str):
                 raise UserError(batch)
             pixels, boxes, flip = batch
-            fields = encode(vit, pixels, views_per_pass)
-            fields["boxes"] = boxes.reshape(-1, *boxes.shape[2:]).numpy()
-            fields["flip"] = flip.reshape(-1, recipe.views).numpy()
+            geometry = {"boxes": boxes.flatten(0, 1).numpy(), "flip": flip.flatten(0, 1).numpy()}
+            fields = {**geometry, **encode(vit, recipe, pixels, settings.batch_tokens)}
             if pending is not None:
                 pending.result()
             if shard != current:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-from patchbank.bank.format import AGAIN, FIELDS, content_hash, cut, damaged_rows, images_of, shard_name
+from patchbank.bank.format import AGAIN, ORDER, content_hash, cut, damaged_rows, images_of, shard_name
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, read_json, write_json
@@ -104,7 +104,7 @@ def _join(folder: Path, names: Sequence[str]) -> None:
 
     with atomic_path(folder / "bank.h5") as temporary, h5py.File(temporary, "w", libver="latest") as joined:
         with h5py.File(folder / names[0], "r") as first:
-            kinds = {name: (first[name].shape[1:], first[name].dtype) for name in (*FIELDS, "crc")}
+            kinds = {n: (first[n].shape[1:], first[n].dtype) for n in (*ORDER, "crc") if n in first}
         counts = []
         for name in names:
             with h5py.File(folder / name, "r") as shard:

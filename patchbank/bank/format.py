@@ -9,11 +9,15 @@ fingerprint, recipe, code, package and format version). One shard is one HDF5 fi
 | `tokens` | (samples, views, N, D) | float16 or float32 | features |
 | `cls` | (samples, views, D) | as tokens | features |
 | `cls_attention` | (samples, views, heads, N) | as tokens | share of attention |
-| `boxes` | (samples, views, 4) | float32 | pixels of the image, x0 y0 x1 y1 |
+| `boxes` | (samples, views, 4) | float32 | pixels of the image (or as the recipe says), x0 y0 x1 y1 |
 | `flip` | (samples, views) | uint8 | 1 = mirrored |
 | `image` | (samples,) | S16 | content id |
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in this order |
 | `sum`, `square_sum` | (D,) | float64 | over all stored tokens of the shard |
+
+A recipe may store other datasets instead (`views.lastblock`, `views.windows`; the record lists them under
+`recipe.fields`): `last_values`, `last_mixed`, `last_residual`, `window`. `sum` and `square_sum` stand beside
+`tokens` only.
 
 One sample is one (image, draw) with its views adjacent; draws of an image stand together. Shard attributes: `format`,
 `content` (hash of the record without the manifest's fingerprint: what shapes the values of a row), `count` (tokens
@@ -40,7 +44,10 @@ FORMAT = 1
 AGAIN = "Extract again: snakemake eval_<set> --forcerun extract (complete shards are kept, later stages run again)."
 """The way out of a bank that is not whole; Snakemake does not look into it by itself."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
-"""Datasets of a row, in the order in which its checksum reads them."""
+"""Datasets of a row of most recipes."""
+_OTHERS = ("last_values", "last_mixed", "last_residual", "window")
+ORDER = (*FIELDS[:3], *_OTHERS, *FIELDS[3:])
+"""All datasets that a row can have, in the order in which its checksum reads them."""
 
 
 def shard_count(images: int, images_per_shard: int) -> int:
@@ -83,6 +90,12 @@ def bank_folder(root: str | Path, record: Mapping[str, Any]) -> Path:
     return Path(root, record["dataset"], record["split"], kind, f"{recipe['name']}-{digest(dict(record))}")
 
 
+def row_fields(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Datasets of a row of the bank with that record, in the order of the checksum."""
+    own = record["recipe"].get("fields", FIELDS)
+    return tuple(name for name in ORDER if name in own)
+
+
 def row_bytes(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> int:
     """Bytes of one row with those per-row shapes and dtypes."""
     return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in shapes.values())
@@ -91,8 +104,9 @@ def row_bytes(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> in
 def row_crc(row: Mapping[str, NDArray[Any]]) -> int:
     """CRC-32 over the bytes of one row's fields."""
     crc = 0
-    for field in FIELDS:
-        crc = zlib.crc32(np.ascontiguousarray(row[field]).tobytes(), crc)
+    for field in ORDER:
+        if field in row:
+            crc = zlib.crc32(np.ascontiguousarray(row[field]).tobytes(), crc)
     return crc
 
 
@@ -105,10 +119,11 @@ def damaged_rows(path: str | Path) -> list[tuple[int, str]]:
     """Rows of a shard whose checksum differs, with their image's id; the whole shard is read, row by row."""
     with h5py.File(path, "r") as shard:
         expected = shard["crc"][:]
+        fields = [name for name in ORDER if name in shard]
         return [
             (row, shard["image"][row].decode(errors="replace"))
             for row in range(len(expected))
-            if row_crc({name: np.asarray(shard[name][row]) for name in FIELDS}) != int(expected[row])
+            if row_crc({name: np.asarray(shard[name][row]) for name in fields}) != int(expected[row])
         ]
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from patchbank.bank.format import AGAIN, FIELDS, content_hash, cut, images_of, read_record, row_crc, shard_name
+from patchbank.bank.format import AGAIN, content_hash, cut, images_of, read_record, row_crc, row_fields, shard_name
 from patchbank.errors import UserError
 
 Mapped = dict[str, NDArray[Any]]
@@ -48,10 +48,12 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         record: the content of `bank.json`.
         images: content ids, sorted.
         draws: draws per image that are used.
+        fields: datasets of a row.
     """
 
     def __init__(self, path: str | Path, draws: int | None = None, check: bool = False) -> None:
         self.folder, self.record = read_record(path)
+        self.fields = row_fields(self.record)
         self._parts = cut(self.record["ids"], self.record["shards"])
         self.images: list[str] = [i for part in self._parts for i in part]
         self._stored_draws = int(self.record["recipe"].get("draws", 1))
@@ -76,17 +78,17 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
     @property
     def views(self) -> int:
         """Views of one sample."""
-        return int(self._any()["tokens"].shape[1])
+        return int(self._any()["boxes"].shape[1])
 
     @property
     def tokens_per_view(self) -> int:
         """N, patch tokens of one view."""
-        return int(self._any()["tokens"].shape[2])
+        return int(self._one_of("tokens", "last_values").shape[2])
 
     @property
     def dim(self) -> int:
         """D, width of a token."""
-        return int(self._any()["tokens"].shape[3])
+        return int(self._one_of("tokens", "last_values", "cls").shape[-1])
 
     @property
     def heads(self) -> int:
@@ -145,15 +147,23 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         return result
 
     def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(value[0]) for name, value in self.read([sample], FIELDS[:-1]).items()}
+        return {name: torch.from_numpy(value[0]) for name, value in self.read([sample], self.fields[:-1]).items()}
 
     def __getitems__(self, samples: list[int]) -> list[dict[str, torch.Tensor]]:
-        rows = {name: torch.from_numpy(value) for name, value in self.read(samples, FIELDS[:-1]).items()}
+        rows = {name: torch.from_numpy(value) for name, value in self.read(samples, self.fields[:-1]).items()}
         return [{name: value[i] for name, value in rows.items()} for i in range(len(samples))]
 
     def __getstate__(self) -> dict[str, Any]:
         """Maps do not travel to another process; they are opened there again."""
         return {**self.__dict__, "_mapped": {}}
+
+    def _one_of(self, *names: str) -> NDArray[Any]:
+        """The first of these datasets that the bank has."""
+        kinds = self._any()
+        found = next((kinds[name] for name in names if name in kinds), None)
+        if found is None:
+            raise UserError(f"{self.folder} holds none of {', '.join(names)}; it holds {', '.join(self.fields)}.")
+        return found
 
     def _any(self) -> Mapped:
         first = next((i for i, part in enumerate(self._parts) if part), None)
@@ -178,7 +188,7 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
                     raise UserError(f"{path} is not a complete shard of this bank; delete it. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
                     raise UserError(f"{path} holds other images than bank.json says; delete it. {AGAIN}")
-                places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*FIELDS, "crc")}
+                places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
             # one map a shard, because each holds a file descriptor
             mapped = np.memmap(path, np.uint8, "r")
         except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
@@ -186,7 +196,7 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in places.items()}
 
     def _compare(self, mapped: Mapped, local: int, shard: int) -> None:
-        if row_crc({name: mapped[name][local] for name in FIELDS}) != int(mapped["crc"][local]):
+        if row_crc({name: mapped[name][local] for name in self.fields}) != int(mapped["crc"][local]):
             image = bytes(mapped["image"][local]).decode(errors="replace")
             raise UserError(
                 f"{self.folder / shard_name(shard)}: row {local} (image {image}) does not match its checksum; delete "

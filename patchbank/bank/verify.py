@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from patchbank.bank.format import AGAIN, content_hash, cut, damaged_rows, images_of, read_record, shard_name
 from patchbank.bank.reader import Bank
@@ -45,6 +49,17 @@ def verify_bank(path: str | Path) -> int:
     return rows
 
 
+def _grid(bank: Bank) -> str:
+    has_tokens = {"tokens", "last_values"} & set(bank.fields)
+    return f", grid {bank.grid[0]}x{bank.grid[1]}" if has_tokens else ""
+
+
+def _features(bank: Bank) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Stored features, as one row that stands for all."""
+    row = bank.read([0], [name for name in bank.fields if name not in ("boxes", "flip", "image")])
+    yield from ((name, np.broadcast_to(value, (len(bank), *value.shape[1:]))) for name, value in row.items())
+
+
 def describe_bank(path: str | Path) -> str:
     """A page about a bank: what it holds, its size, and its record."""
     bank = Bank(path)
@@ -58,8 +73,8 @@ def describe_bank(path: str | Path) -> str:
         f"{'final norm' if backbone['norm'] else 'no final norm'}, {record['precision']}",
         f"weights    SHA-256 {backbone['sha256']}",
         f"recipe     {recipe['name']}: {bank.draws} draw(s) of {bank.views} view(s), {bank.input_size[0]}x"
-        f"{bank.input_size[1]} pixels, grid {bank.grid[0]}x{bank.grid[1]}",
-        f"tokens     ({len(bank)}, {bank.views}, {bank.tokens_per_view}, {bank.dim}) {record['dtype']}",
+        f"{bank.input_size[1]} pixels{_grid(bank)}",
+        *(f"{name:<10} {value.shape} {value.dtype}" for name, value in _features(bank)),
         f"size       {size / 1e6:.1f} MB",
         f"format     {record['format']}, written by patchbank {record['package']}",
     ]

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.format import FIELDS, FORMAT, row_crc
+from patchbank.bank.format import FORMAT, ORDER, row_crc
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 
@@ -40,7 +40,8 @@ class ShardWriter:
             self._file.create_dataset(name, (self._samples, *shape), dtype)
         self._file.create_dataset("image", (self._samples,), "S16")
         self._file.create_dataset("crc", (self._samples,), np.uint32)
-        dim = self._shapes["tokens"][0][-1]
+        self._fields = [name for name in ORDER if name in self._shapes or name == "image"]
+        dim = self._shapes["tokens"][0][-1] if "tokens" in self._shapes else 0
         self._sum, self._square_sum, self._count = np.zeros(dim), np.zeros(dim), 0
         return self
 
@@ -57,15 +58,16 @@ class ShardWriter:
         stored = {name: _cast(fields[name], dtype, name, images) for name, (_, dtype) in self._shapes.items()}
         stored["image"] = np.array(images, dtype="S16")
         rows = slice(self._row, self._row + len(images))
-        for name in FIELDS:
+        for name in self._fields:
             self._file[name][rows] = stored[name]
-        crc = [row_crc({name: stored[name][i] for name in FIELDS}) for i in range(len(images))]
+        crc = [row_crc({name: stored[name][i] for name in self._fields}) for i in range(len(images))]
         self._file["crc"][rows] = np.array(crc, dtype=np.uint32)
-        tokens = stored["tokens"].reshape(-1, stored["tokens"].shape[-1]).astype(np.float64)
-        self._sum += tokens.sum(0)
-        self._square_sum += np.einsum("nd,nd->d", tokens, tokens)
-        self._count += len(tokens)
         self._row += len(images)
+        if "tokens" in stored:
+            tokens = stored["tokens"].reshape(-1, stored["tokens"].shape[-1]).astype(np.float64)
+            self._sum += tokens.sum(0)
+            self._square_sum += np.einsum("nd,nd->d", tokens, tokens)
+            self._count += len(tokens)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,9 +75,10 @@ class ShardWriter:
         if kind is None:
             if self._row != self._samples:
                 raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
-            self._file.create_dataset("sum", data=self._sum)
-            self._file.create_dataset("square_sum", data=self._square_sum)
-            self._file.attrs["count"] = self._count
+            if "tokens" in self._shapes:
+                self._file.create_dataset("sum", data=self._sum)
+                self._file.create_dataset("square_sum", data=self._square_sum)
+                self._file.attrs["count"] = self._count
             self._file.flush()
             self._file.attrs["complete"] = True
         self._file.close()

@@ -6,14 +6,21 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 import patchbank.views
+from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
+
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+"""Per-row shape and dtype of every field but `image`."""
+HELPERS = ("base", "colour", "geometry", "resize")
+"""Modules of this room that are no recipe."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,12 @@ class Views:
     """The views of one sample = one (image, draw).
 
     Attributes:
-        pixels: (V, H, W, 3) uint8 RGB.
-        boxes: (V, 4) float32, x0 y0 x1 y1 of each view in pixels of the image.
+        pixels: (V, H, W, 3) RGB from 0 to 255, uint8 or float32.
+        boxes: (V, 4) float32, x0 y0 x1 y1 of each view in pixels of the image (or as the recipe says).
         flip: (V,) bool, mirrored after the crop.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
     boxes: NDArray[np.float32]
     flip: NDArray[np.bool_]
 
@@ -47,14 +54,33 @@ class RecipeProtocol(Protocol):
         ...
 
 
+@runtime_checkable
+class EncodingRecipe(Protocol):
+    """A recipe that says itself what a row holds and how it is encoded.
+
+    Its record lists the row's datasets under `fields` (see `patchbank.bank.format`). `encode` may run the encoder
+    several times; what it returns wins over the geometry that `make` returned.
+    """
+
+    batch_images: int
+    """Images that `encode` gets at least, so that it can batch across them."""
+
+    def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
+        """Per-row shape and dtype of every field but `image`; `dtype` is the one that features are stored in."""
+        ...
+
+    def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+        """Fields of images (images, draws, V, H, W, 3), rows first; `batch_tokens` patch tokens a forward pass."""
+        ...
+
+
 def make_recipe(name: str, settings: Mapping[str, Any], patch: int) -> RecipeProtocol:
     """Build recipe `name` from its settings; sizes are rounded to the encoder's patch.
 
     Raises:
         UserError: for a name that is no recipe, or settings that the recipe does not have.
     """
-    found = {module.name for module in pkgutil.iter_modules(patchbank.views.__path__)}
-    known = sorted(found - {"base", "colour", "geometry"})
+    known = sorted({module.name for module in pkgutil.iter_modules(patchbank.views.__path__)} - set(HELPERS))
     if name not in known:
         raise UserError(f"Recipe {name!r} does not exist; recipes are {', '.join(known)}.")
     module = importlib.import_module(f"patchbank.views.{name}")

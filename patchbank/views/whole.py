@@ -1,14 +1,15 @@
-"""Recipe `whole`: the image squashed to one size by PIL bilinear (antialiased), one view, one draw."""
+"""Recipe `whole`: the image squashed to one size, one view, one draw; by default by PIL bilinear (antialiased)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from patchbank.backbones.sizes import round_to_patch
 from patchbank.views.base import Views
+from patchbank.views.resize import NAMES, Rule, input_size, squash
 
 
 class Recipe:
@@ -16,22 +17,21 @@ class Recipe:
 
     Args:
         patch: the encoder's patch in pixels.
-        size: side of the squashed image in pixels, rounded to the patch.
+        size: side of the squashed image in pixels, or [H, W]; rounded to the patch.
+        resize: rule (`patchbank.views.resize`).
     """
 
-    def __init__(self, patch: int, size: int = 448) -> None:
-        side = round_to_patch(size, patch)
-        self.draws, self.views, self.size = 1, 1, (side, side)
+    def __init__(self, patch: int, size: int | Sequence[int] = 448, resize: Rule = "pil") -> None:
+        self.draws, self.views, self.size, self.resize = 1, 1, input_size(size, patch), resize
 
     def record(self) -> dict[str, Any]:
         """Everything that shapes the views."""
-        return {"name": "whole", "size": list(self.size), "resize": "PIL bilinear"}
+        return {"name": "whole", "size": list(self.size), "resize": NAMES[self.resize]}
 
     def make(self, image: Image.Image, image_id: str, draw: int) -> Views:
         """The squashed image; the box is the whole image."""
-        squashed = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
         return Views(
-            pixels=np.asarray(squashed, dtype=np.uint8)[None],
+            pixels=squash(image, self.size, self.resize)[None],
             boxes=np.array([[0, 0, image.width, image.height]], dtype=np.float32),
             flip=np.zeros(1, dtype=bool),
         )

@@ -175,6 +175,14 @@ def labels_of(wildcards):
     return f"results/{wildcards.dataset}/manifest.json" if method.traits.oracle else []
 
 
+def prediction_banks(wildcards):
+    """Pointers of the banks that a prediction reads, by recipe."""
+    return {
+        r: pointer(wildcards.dataset, wildcards.split, r)
+        for r in method_of(wildcards).traits.reads
+    }
+
+
 def trained_checkpoint(wildcards):
     """The checkpoint that a prediction needs; floors have none."""
     if not method_of(wildcards).traits.trained:

@@ -35,7 +35,7 @@ rule train:
 
 rule predict:
     input:
-        bank=lambda w: pointer(w.dataset, w.split, "whole"),
+        unpack(prediction_banks),
         statistics="results/{dataset}/statistics.npz",
         checkpoint=trained_checkpoint,
         labels=labels_of,
@@ -59,6 +59,7 @@ rule predict:
         ),
         folder=lambda w: method_of(w).folder,
         settings=lambda w: method_of(w).settings,
+        recipes=lambda w: method_of(w).traits.reads,
     message:
         "Predicting {wildcards.dataset}/{wildcards.split} with {wildcards.method}, seed {wildcards.seed}"
     script:
