@@ -145,3 +145,10 @@ def test_methods_are_compared_with_each_other() -> None:
     for low, high, verb in verbs:
         (note,) = method_notes(rows, [interval("a", "b", low, high), interval("a", "kmeans", 18, 20)])
         assert note.startswith(f"a {verb} b under hungarian (20.0 against 22.0; means of 15 runs each; 95 %")
+
+
+def test_a_learned_metric_is_said_to_be_part_of_the_difference() -> None:
+    own = make_row("alignseg", "hungarian", 30.0, settings={"metric": "discriminant"})
+    assert any("alignseg clusters its segments by a metric" in note for note in build_notes([own], shared_draws=False))
+    plain = make_row("alignseg", "hungarian", 30.0, settings={"metric": "none"})
+    assert not any("by a metric" in note for note in build_notes([plain], shared_draws=False))

@@ -41,6 +41,7 @@ def build_notes(rows: Sequence[Row], shared_draws: bool, comparisons: Sequence[M
     return [
         *_oracles(rows),
         *_fit_on_val(rows),
+        *_own_metric(rows),
         *_few_seeds(rows),
         *(_shared_draws(rows) if shared_draws else ()),
         *_capped(rows),
@@ -149,6 +150,15 @@ def _fit_on_val(rows: Sequence[Row]) -> list[str]:
     if not methods:
         return []
     return [f"Clusters of {listing(methods)} were fitted on the images they are scored on (fit: val)."]
+
+
+def _own_metric(rows: Sequence[Row]) -> list[str]:
+    methods = sorted({row["method"] for row in trained(rows) if row["settings"].get("metric", "none") != "none"})
+    return [
+        f"{method} clusters its segments by a metric that it learned without labels; the floors cluster theirs as the "
+        "configuration says, so what the metric brings is part of every difference across images."
+        for method in methods
+    ]
 
 
 def _few_seeds(rows: Sequence[Row]) -> list[str]:
