@@ -21,15 +21,12 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
+from patchbank.own_folder import with_own_folder
 from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
 RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
-MINE = "mine"
-"""Name of the set that ``--config folder=DIR`` defines."""
-OWN_BACKBONE = "dinov2_vits14_saliency"
-"""Its backbone: the one whose weights need no account and no hub."""
 SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -85,7 +82,7 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        self.values = _with_folder(complete(values, self._schema))
+        self.values = with_own_folder(complete(values, self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
         raise_problems("config", list(self._problems()), "See workflow/schemas/config.schema.yaml for every key.")
 
@@ -260,26 +257,6 @@ class Config:
                         methods.check_width(method.folder, method.settings, width)
             except UserError as error:
                 yield f"datasets.{name}: {error}"
-
-
-def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with the set `mine` where `folder` is given."""
-    if values["folder"] is None:
-        if values["classes"]:
-            raise UserError("config: classes describe the set of `folder`; give --config folder=DIR as well.")
-        return values
-    if MINE in values["datasets"]:
-        raise UserError(f"config: folder defines the set {MINE!r}, which datasets has already; rename or remove one.")
-    classes = values["classes"]
-    names = [part.strip() for part in classes.split(",") if part.strip()] if isinstance(classes, str) else classes
-    entry: dict[str, Any] = {
-        "layout": "folder",
-        "root": str(Path(values["folder"]).expanduser().absolute()),
-        "backbone": OWN_BACKBONE,
-        "classes": names,
-        "settings": {},
-    }
-    return values | {"datasets": values["datasets"] | {MINE: entry}}
 
 
 def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
