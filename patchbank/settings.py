@@ -19,16 +19,16 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
+<<<<<<< HEAD
 from patchbank.schema import complete, merge
+=======
+from patchbank.own_folder import with_own_folder
+>>>>>>> data1
 from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
 RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
-MINE = "mine"
-"""Name of the set that ``--config folder=DIR`` defines."""
-OWN_BACKBONE = "dinov2_vits14_saliency"
-"""Its backbone: the one whose weights need no account and no hub."""
 SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -88,7 +88,7 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        self.values = _with_folder(complete(values, self._schema))
+        self.values = with_own_folder(complete(values, self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
         raise_problems("config", list(self._problems()), "See workflow/schemas/config.schema.yaml for every key.")
 
@@ -297,6 +297,7 @@ class Config:
                 yield f"datasets.{name}: {error}"
 
 
+<<<<<<< HEAD
 def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
     """`values` with the set `mine` where `folder` is given."""
     if values["folder"] is None:
@@ -315,6 +316,34 @@ def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
         "settings": {},
     }
     return values | {"datasets": values["datasets"] | {MINE: entry}}
+=======
+def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `values` with the schema's defaults filled in, checked against the schema.
+
+    Raises:
+        UserError: with every problem; an unknown key comes with the nearest known one.
+    """
+    from jsonschema import Draft202012Validator
+
+    filled = copy.deepcopy(dict(values))
+    _fill(filled, schema)
+    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
+    raise_problems(
+        "config",
+        [problem for error in found for problem in _sentences(error)],
+        "See workflow/schemas/config.schema.yaml for every key.",
+    )
+    return filled
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` written over it, mapping by mapping."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+>>>>>>> data1
 
 
 def default_config() -> Config:

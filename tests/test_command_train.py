@@ -64,7 +64,7 @@ def test_named_files_give_the_same_weights(results: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "No set is named; name one with --dataset: camvid, demo"),
+        ([], "No set is named; name one with --dataset: camvid, cityscapes19"),
         (["--dataset", "tou"], "The set 'tou' is not configured; name one"),
         (["--dataset", "toy", "--set", "queries"], "--set queries: write KEY=VALUE"),
         (["--dataset", "toy", "--set", "queries=1"], "queries is 1, it must be at least 2"),
