@@ -19,11 +19,8 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import digest
-<<<<<<< HEAD
-from patchbank.schema import complete, merge
-=======
 from patchbank.own_folder import with_own_folder
->>>>>>> data1
+from patchbank.schema import complete, merge
 from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
@@ -295,55 +292,6 @@ class Config:
                         methods.check_width(method.folder, method.settings, width)
             except UserError as error:
                 yield f"datasets.{name}: {error}"
-
-
-<<<<<<< HEAD
-def _with_folder(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with the set `mine` where `folder` is given."""
-    if values["folder"] is None:
-        if values["classes"]:
-            raise UserError("config: classes describe the set of `folder`; give --config folder=DIR as well.")
-        return values
-    if MINE in values["datasets"]:
-        raise UserError(f"config: folder defines the set {MINE!r}, which datasets has already; rename or remove one.")
-    classes = values["classes"]
-    names = [part.strip() for part in classes.split(",") if part.strip()] if isinstance(classes, str) else classes
-    entry: dict[str, Any] = {
-        "layout": "folder",
-        "root": str(Path(values["folder"]).expanduser().absolute()),
-        "backbone": OWN_BACKBONE,
-        "classes": names,
-        "settings": {},
-    }
-    return values | {"datasets": values["datasets"] | {MINE: entry}}
-=======
-def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `values` with the schema's defaults filled in, checked against the schema.
-
-    Raises:
-        UserError: with every problem; an unknown key comes with the nearest known one.
-    """
-    from jsonschema import Draft202012Validator
-
-    filled = copy.deepcopy(dict(values))
-    _fill(filled, schema)
-    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
-    raise_problems(
-        "config",
-        [problem for error in found for problem in _sentences(error)],
-        "See workflow/schemas/config.schema.yaml for every key.",
-    )
-    return filled
-
-
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` written over it, mapping by mapping."""
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
->>>>>>> data1
 
 
 def default_config() -> Config:
