@@ -31,6 +31,7 @@ from patchbank.report.page.sheets import CROPS, SIDE, Regions, crop, region_of, 
 from patchbank.report.page.tables import make_table, verdict
 from patchbank.report.page.times import stage_times
 from patchbank.report.panel import labels_of
+from patchbank.report.published import FIELDS
 from patchbank.report.summary import build_summary
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -161,13 +162,10 @@ def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path,
     pair = {"a": "alignseg", "b": "kmeans", "protocol": "hungarian", "variant": "", "k": 3, "n_images": 7}
     report["comparisons"] = [
         {**pair, "difference": 1.25, "low": 0.5, "high": 2.0, "runs": [1, 5]},
-        {**pair, "difference": -1.0, "low": -2.0, "high": 0.25, "runs": 1},
+        {**pair, "difference": -1.0, "low": -2.0, "high": 0.25, "runs": [1, 1]},
     ]
     known = {"method": "Paper", "backbone": "ViT-S/16", "protocol": "hungarian", "score": 35.1}
-    report["published"] = [
-        {**known, "source": "https://example.org/paper"},
-        {**known, "protocol": "objects", "method": "Elsewhere", "source": "a book"},
-    ]
+    report["published"] = [FIELDS | known | {"source": "https://example.org/paper", "preprocessing": "squash_320"}]
     write_json(tmp_path / "report.json", report)
     source = page_source(world, run, pictures=0)
     write_page(dataclasses.replace(source, report=tmp_path / "report.json", curves=[]), tmp_path / "toy")
@@ -175,7 +173,6 @@ def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path,
     shown = " ".join(page.text)
     for word in ("+1.2", "better", "no difference shown", "-2.0 to +0.2", "1 and 5", "Paper", "35.1"):
         assert word in shown, word
-    assert "Elsewhere" not in shown  # another protocol than those of this page
     assert [link for link in page.links if link.startswith("https:")] == ["https://example.org/paper"]
     assert "gallery" not in page.ids
     assert (verdict(-2, -1), verdict(-1, 1)) == ("worse", "no difference shown")

@@ -58,6 +58,10 @@ CLASSES = (
     f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
     "cluster is empty."
 )
+PUBLISHED = (
+    "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
+    "differ from those above, the numbers cannot be compared."
+)
 
 
 @dataclass(frozen=True)
@@ -190,16 +194,10 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
     return "; ".join(notes)
 
 
-def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Numbers of papers under the same protocols; nothing where there are none."""
-    if not published:
-        return []
-    text = (
-        "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
-        "differ from those above, the numbers cannot be compared."
-    )
+def published_table(published: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the report's published numbers."""
     header = ["method", "protocol", "score", "accuracy", "backbone", "preprocessing", "note", "source"]
-    lines = [
+    return header, [
         [
             entry["method"],
             place(entry),
@@ -212,7 +210,10 @@ def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         for entry in published
     ]
-    return ["## Published numbers", text, table(header, lines)]
+
+
+def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
+    return ["## Published numbers", PUBLISHED, table(*published_table(published))] if published else []
 
 
 def class_table(classes: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -20,6 +20,7 @@ from patchbank.files import atomic_folder, read_json, write_text
 from patchbank.report.layout import CLUSTERS, EXTRA
 from patchbank.report.markdown import (
     CLASSES,
+    PUBLISHED,
     READING,
     headline,
     protocol_table,
@@ -164,7 +165,8 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
             report["rows"], lambda name: tables.scores_table(name, *protocol_table(name, report))
         ),
         "comparisons": tables.comparisons_table(report),
-        "published": tables.published_table(report),
+        "published": tables.published_numbers(report),
+        "published_caption": PUBLISHED,
         "classes": tables.classes_table(report),
         "classes_caption": CLASSES,
         "provenance": provenance_lines(report),

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchbank.report.markdown import WORDS, class_table
+from patchbank.report.markdown import WORDS, class_table, published_table
 from patchbank.report.protocols import MEANING, order
-from patchbank.report.text import NOTHING, percent, place
+from patchbank.report.text import NOTHING, place
 
 MARK = "floor or ceiling"
 SCORE = "± std (n)"
 """End of the title of the column with the protocol's score."""
 
-TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "source")
+TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "preprocessing", "source")
 """Titles of the columns that hold words."""
 
 OPTIONAL = ("variant", "accuracy", "K (used)")
@@ -105,8 +105,8 @@ def classes_table(report: Mapping[str, Any]) -> Table | None:
 
 
 def comparisons_table(report: Mapping[str, Any]) -> Table | None:
-    """Paired differences between two rows, where the report has them."""
-    found = report.get("comparisons") or []
+    """Paired differences between two rows, None where there are none."""
+    found = report["comparisons"]
     header = ["method", "against", "protocol", "difference", "95 % interval", "what it says", "images", "runs"]
     lines = [
         [
@@ -117,7 +117,7 @@ def comparisons_table(report: Mapping[str, Any]) -> Table | None:
             f"{entry['low']:+.1f} to {entry['high']:+.1f}",
             verdict(entry["low"], entry["high"]),
             str(entry["n_images"]),
-            " and ".join(map(str, entry["runs"])) if isinstance(entry["runs"], list) else str(entry["runs"]),
+            " and ".join(map(str, entry["runs"])),
         ]
         for entry in found
     ]
@@ -129,19 +129,7 @@ def verdict(low: float, high: float) -> str:
     return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
-def published_table(report: Mapping[str, Any]) -> Table | None:
-    """Numbers of papers under protocols of this report, where the report has them."""
-    protocols = {row["protocol"] for row in report["rows"]}
-    found = [entry for entry in report.get("published") or [] if entry["protocol"] in protocols]
-    header = ["method", "backbone", "protocol", "score", "source"]
-    lines = [
-        [
-            str(entry["method"]),
-            str(entry["backbone"]),
-            place({"variant": "", "k": None, **entry}),
-            percent(entry["score"]),
-            str(entry["source"]),
-        ]
-        for entry in found
-    ]
-    return make_table("Published numbers, percent", header, lines) if lines else None
+def published_numbers(report: Mapping[str, Any]) -> Table | None:
+    """Numbers of papers under protocols of this report, None where there are none."""
+    found = report["published"]
+    return make_table("Published numbers, percent", *published_table(found)) if found else None
