@@ -232,13 +232,17 @@ class Config:
             return self.floor(dataset, row)
         return self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
 
-    def digest(self, dataset: str) -> str:
-        """Hash of everything that shapes the results of one set."""
+    def shaping(self, dataset: str) -> dict[str, Any]:
+        """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
         apart |= {"folder", "classes"}
-        values = {key: value for key, value in self.of(dataset).items() if key not in apart}
+        return {key: value for key, value in self.of(dataset).items() if key not in apart}
+
+    def digest(self, dataset: str) -> str:
+        """Hash of everything that shapes the results of one set."""
         name = self.backbone_name(dataset)
-        return digest([values, self.values["datasets"][dataset], name, self.values["backbones"][name]])
+        entry = self.values["datasets"][dataset]
+        return digest([self.shaping(dataset), entry, name, self.values["backbones"][name]])
 
     def _ablation_problems(self) -> Iterator[str]:
         for name in self.values["ablations"]:

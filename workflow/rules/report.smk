@@ -93,7 +93,7 @@ rule report:
     params:
         code=code("report", "patchbank.report.build", "patchbank.report.write"),
         note=lambda w: C.backbone(C.backbone_name(w.dataset)).note,
-        config=lambda w: C.of(w.dataset),
+        config=lambda w: C.shaping(w.dataset),
         digest=lambda w: C.digest(w.dataset),
     message:
         "Writing the report of {wildcards.dataset}"
