@@ -47,6 +47,9 @@ WORDS = (
 )
 """Headers of the columns that hold words."""
 
+OPTIONAL = ("note", "variant", "accuracy", "class accuracy", "things", "stuff", "K (used)")
+"""Headers of the columns that are left out where they hold nothing."""
+
 READING = (
     "All scores are percent: mean ± standard deviation over n runs. Segments: mean number used in an image. Seeds: "
     "trainings × k-means runs. A floor needs no training of ours, a ceiling uses the labels; a method is worth what "
@@ -177,7 +180,7 @@ def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str],
     """Header and lines of one protocol's rows, in the report's order, without columns that are empty throughout."""
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
     lines = [score_cells(row, _row_note(row, report)) for row in report["rows"] if row["protocol"] == protocol]
-    for name in ("note", "variant", "accuracy", "class accuracy", "things", "stuff", "K (used)"):
+    for name in OPTIONAL:
         column = header.index(name)
         if all(line[column] in ("", NOTHING) for line in lines):
             header.pop(column)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchbank.report.markdown import WORDS, class_table, published_table
+from patchbank.report.markdown import OPTIONAL, WORDS, class_table, published_table
 from patchbank.report.protocols import MEANING, order
 from patchbank.report.text import NOTHING, place
 
@@ -18,11 +18,8 @@ MARK = "floor or ceiling"
 SCORE = "± std (n)"
 """End of the title of the column with the protocol's score."""
 
-TEXT = (*WORDS, "against", "protocol", "95 % interval", "what it says", "preprocessing", "source")
+TEXT = (*WORDS, "against", "95 % interval", "what it says")
 """Titles of the columns that hold words."""
-
-OPTIONAL = ("variant", "accuracy", "K (used)")
-"""Titles of the columns that are left out where they hold nothing."""
 
 
 @dataclass(frozen=True)
