@@ -62,7 +62,7 @@ class Frame:
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Labels (h, w) of the compared pixels, of the dtype of the raw `mask` (H, W)."""
-        sampled: NDArray[Any] = mask[self.rows[:, None], self.cols[None, :]]
+        sampled: NDArray[Any] = mask.take(self.rows, axis=0).take(self.cols, axis=1)
         return sampled
 
     def window(self, pixels: NDArray[Any]) -> NDArray[Any]:
