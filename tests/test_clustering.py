@@ -14,12 +14,12 @@ from sklearn.decomposition import PCA
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
+from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans, scores
 from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.floors.predict import voronoi
-from patchbank.kmeans.train import sample_tokens
 from patchbank.methods import traits
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import generator
@@ -240,3 +240,18 @@ def test_predictions_of_other_images_are_refused(world: Path, tmp_path: Path) ->
         writer.write_labels("segments", 0, np.zeros((1, 4, 4), dtype=int))
     with pytest.raises(UserError, match="hold different images"):
         list(pool_segments(world / "whole.json", tmp_path / "p.h5", Statistics.load(world / "statistics.npz"), "mean"))
+
+
+def test_an_entry_of_kmeans_may_whiten_by_itself() -> None:
+    shared = {
+        "k": [3], "kmeans_seeds": [0], "centre": "mean", "projection": {"pca": 8, "whiten": False, "normalise": False},
+        "kmeans": {},
+    }  # fmt: skip
+    from patchbank.kmeans.settings import resolve
+
+    assert resolve({}, shared)["projection"]["whiten"] is False
+    assert resolve({"whiten": True, "pca": 4}, shared)["projection"] == {
+        "centre": "mean", "pca": 4, "whiten": True, "normalise": False,
+    }  # fmt: skip
+    with pytest.raises(UserError, match="whiten: true needs pca"):
+        resolve({"whiten": True, "pca": 0}, shared)

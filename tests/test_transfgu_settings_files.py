@@ -83,7 +83,10 @@ def test_the_generic_file_fits_any_set(dataset: str, classes: int | None) -> Non
         assert (settings.batch_size, settings.epochs, list(settings.teacher_interval)) == (64, 20, [2])
         assert settings.teacher_start == 2
     assert methods["transfgu-tokens"].traits.recipes == ("whole", "augmented")
-    assert config.shared(dataset)["projection"]["whiten"]
+    floor = methods["kmeans-whitened"].settings["projection"]
+    own = methods["transfgu-tokens"].settings
+    assert (floor["pca"], floor["whiten"]) == (own["pca"], own["whiten"]) == (64, True)
+    assert not methods["kmeans"].settings["projection"]["whiten"]
     assert config.of(dataset)["recipes"]["windows"]["window"] == 224
 
 

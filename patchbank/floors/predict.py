@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.kmeans import assign, fit_kmeans
+from patchbank.clustering.kmeans import image_segments
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
 from patchbank.floors.settings import FloorSettings
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
-from patchbank.seeds import derive, generator
+from patchbank.seeds import generator
 
 
 def predict(
@@ -45,8 +45,7 @@ def predict(
                 labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, seed, image))
             elif options.floor == "image-kmeans":
                 points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
-                fit = fit_kmeans(points, options.q, derive("image-kmeans", options.q, seed, image), options.kmeans)
-                labels = assign(points, fit.centroids, spherical=True).reshape(bank.grid)
+                labels = image_segments(points, options.q, seed, image, options.kmeans).reshape(bank.grid)
             else:
                 labels = np.zeros(bank.grid, dtype=np.int64)
             writer.write_labels("segments", row, labels[None])

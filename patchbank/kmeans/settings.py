@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from patchbank.clustering.kmeans import KMeansSettings
@@ -44,15 +44,28 @@ class TokenKMeansSettings:
         )
 
 
+OWN = ("sample", "pca", "whiten")
+
+
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of the stages from the configuration; `UserError` for a key that does not exist."""
-    unknown = sorted(set(own) - {"sample"})
+    """Settings of the stages from the configuration; `UserError` for a key that does not exist.
+
+    An entry may have a projection of its own (`pca`, `whiten`), so that a method which whitens has its floor beside
+    the rows that do not.
+    """
+    unknown = sorted(set(own) - set(OWN))
     if unknown:
-        raise UserError(f"kmeans: unknown {', '.join(unknown)}; known is sample (the rest stands under clustering).")
+        known = ", ".join(OWN)
+        raise UserError(f"kmeans: unknown {', '.join(unknown)}; known are {known} (the rest stands under clustering).")
+    projection = {
+        "centre": shared["centre"],
+        **shared["projection"],
+        **{k: own[k] for k in ("pca", "whiten") if k in own},
+    }
     return {
         "k": list(shared["k"]),
         "kmeans_seeds": list(shared["kmeans_seeds"]),
         "sample": int(own.get("sample", 50_000)),
-        "projection": {"centre": shared["centre"], **shared["projection"]},
+        "projection": asdict(ProjectionSettings(**projection)),
         "kmeans": dict(shared["kmeans"]),
     }

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from patchbank import threads as cpu_threads
-from patchbank.bank.reader import Bank, open_bank
+from patchbank.bank.reader import open_bank
+from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
 from patchbank.clustering.kmeans import cap, fit_kmeans
@@ -20,7 +19,7 @@ from patchbank.clustering.projection import fit_projection
 from patchbank.files import write_text
 from patchbank.kmeans.settings import TokenKMeansSettings
 from patchbank.progress import track
-from patchbank.seeds import derive, generator
+from patchbank.seeds import derive
 
 LOG = logging.getLogger(__name__)
 
@@ -75,23 +74,3 @@ def train(
     save_checkpoint(checkpoint, tensors, record)
     write_text(steps_csv, "\n".join(steps) + "\n")
     write_text(epochs_csv, "\n".join(epochs) + "\n")
-
-
-def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
-    """A random sample of a bank's tokens (m, D), without replacement, the same number (+-1) from every image.
-
-    Memory is bounded by the sample and one image.
-    """
-    images, per_view = len(bank), bank.views * bank.tokens_per_view
-    total = min(sample, images * per_view)
-    counts = np.full(images, total // images)
-    counts[generator("token-sample", seed).permutation(images)[: total % images]] += 1
-    taken = np.empty((total, bank.dim), dtype=np.float32)
-    end = 0
-    for row, count in enumerate(counts.tolist()):
-        if count:
-            tokens = bank.read([row], ("tokens",))["tokens"].reshape(per_view, bank.dim)
-            rng = generator("token-sample", seed, bank.images[row // bank.draws])
-            taken[end : end + count] = tokens[np.sort(rng.choice(per_view, count, replace=False))]
-            end += count
-    return taken

@@ -112,8 +112,9 @@ def map_scores(bank: Bank, checkpoint: str | Path, device: torch.device) -> tupl
     settings, vectors = TransFGUSettings.from_mapping(found["settings"]), tensors["centroids"].numpy()
     if settings.pseudo_label == "token_similarity":
         stored = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
-        members = np.array(found["members"])
-        rows = similarity_rows(bank, TokenClasses(Projection.from_arrays(stored), Centroids(vectors, members)))
+        centroids = Centroids(vectors, np.array(found["members"]))
+        classes = TokenClasses.of(Projection.from_arrays(stored), centroids, settings, int(found["seed"]))
+        rows = similarity_rows(bank, classes)
     else:
         tail = load_tail(bank.folder, content_hash(bank.record))
         rows = gradient_rows(bank, tail, vectors, settings.gradient_batch, device)

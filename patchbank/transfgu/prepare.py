@@ -60,11 +60,12 @@ def prepare(
         "bank": digest(source.record, 16),
         "centroids": centroids.digest(),
         "gradient_batch": None if similar else settings.gradient_batch,
+        "segments": settings.segments if similar else None,
     }
     if not state.pseudo_labels.is_file():
         if similar:
             assert projection is not None
-            rows = similarity_rows(source, TokenClasses(projection, centroids))
+            rows = similarity_rows(source, TokenClasses.of(projection, centroids, settings, seed))
         else:
             tail = load_tail(source.folder, content_hash(source.record))
             rows = gradient_rows(source, tail, centroids.vectors, settings.gradient_batch, device)

@@ -34,7 +34,7 @@ from patchbank.files import atomic_path
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.transfgu.maps import gradient_maps
-from patchbank.transfgu.similarity import TokenClasses
+from patchbank.transfgu.similarity import TokenClasses, image_tokens
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -63,8 +63,8 @@ def gradient_rows(
 def similarity_rows(bank: Bank, classes: TokenClasses) -> Iterator[Rows]:
     """(base (N,) of zeros, cosines (K, N)) of every image of a `whole` bank, in its order."""
     for row in range(len(bank.images)):
-        tokens = bank.read([row * bank.draws], ("tokens",))["tokens"].reshape(-1, bank.dim)
-        yield np.zeros(len(tokens), dtype=np.float32), classes.maps(tokens)
+        tokens = image_tokens(bank, row)
+        yield np.zeros(len(tokens), dtype=np.float32), classes.maps(tokens, bank.images[row])
 
 
 def write_pseudo_labels(

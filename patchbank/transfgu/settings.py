@@ -30,6 +30,7 @@ _AT_LEAST = {
     "gradient_batch": 1,
     "pca": 0,
     "sample": 1,
+    "segments": 0,
     "niter": 1,
     "nredo": 1,
     "heads": 1,
@@ -58,7 +59,8 @@ class TransFGUSettings:
         pseudo_label: ``attention_gradient``, or ``token_similarity`` to k-means centroids of train tokens.
         gradient_batch: constant that gradients are divided by (the published code's batch).
         pca, whiten, sample: of ``token_similarity``: components, unit variance of each, train tokens clustered.
-        niter, nredo: of the centroids' k-means.
+        segments: of ``token_similarity``: k-means segments of each image, whose means stand for its tokens; 0: none.
+        niter, nredo: of every k-means.
         heads, layers: of the decoder.
         centre: what the train tokens' statistics do to the decoder's input.
         lr: constant learning rate of Adam.
@@ -83,6 +85,7 @@ class TransFGUSettings:
     pca: int = 64
     whiten: bool = True
     sample: int = 50_000
+    segments: int = 0
     niter: int = 100
     nredo: int = 1
     heads: int = 6
