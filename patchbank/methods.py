@@ -28,6 +28,8 @@ class Traits:
         trained: whether there is a `train.py`.
         recipes: recipes of the bank that training reads (unless `settings.recipes` says it for given settings).
         curves: whether `steps.csv` of training holds losses to draw.
+        pictures: recipes of the train split's bank that `pictures.draw` of the method's folder reads; empty where it
+            has none. They show what the method makes on its way to a prediction.
         reads: recipes of the bank that prediction reads.
         floor: whether rows are marked as a floor.
         ceiling: whether rows are marked as a ceiling.
@@ -39,6 +41,7 @@ class Traits:
     trained: bool
     recipes: tuple[str, ...] = ()
     curves: bool = False
+    pictures: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("whole",)
     floor: bool = False
     ceiling: bool = False

@@ -28,6 +28,7 @@ with stage(snakemake):
         bank=Path(given.bank),
         statistics=Path(given.statistics),
         curves=[Path(path) for path in given.curves],
+        ways=[Path(path) for path in given.pictures],
         benchmarks=Path(snakemake.params.benchmarks),
         pictures=snakemake.params.gallery,
     )

@@ -25,5 +25,6 @@ with stage(snakemake):
     )
     scores = [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))]
     report = build_report(scores, context, Path(snakemake.input.comparisons))
-    figures = [Path(snakemake.input.panel), *map(Path, snakemake.input.curves)]
+    given = snakemake.input
+    figures = [Path(path) for path in (given.panel, *given.pictures, *given.curves)]
     write_report(report, figures, Path(snakemake.output.json), Path(snakemake.output.markdown))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from bank_factory import extract_all, make_images
+from PIL import Image
 from test_report_pictures import write_steps
 
 from patchbank.bank.extract import ExtractSettings
@@ -86,6 +87,7 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
         write_json(out / method / "scores.json", score_method({0: place / "counts.npz"}, clusters, context))
         scores.append(out / method / "scores.json")
     draw_curves({0: write_steps(out / "steps.csv", 20)}, out / "alignseg" / "curves.png")
+    Image.new("RGB", (8, 8)).save(out / "alignseg" / "pictures.png")
     about = ReportContext(
         dataset="toy",
         classes=manifest.classes,
@@ -116,6 +118,7 @@ def page_source(folder: Path, out: Path, pictures: int = 21) -> PageSource:
         bank=folder / "val-whole.json",
         statistics=folder / "statistics.npz",
         curves=[out / "alignseg" / "curves.png"],
+        ways=[out / "alignseg" / "pictures.png"],
         benchmarks=folder / "benchmarks",
         pictures=pictures,
     )

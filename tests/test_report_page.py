@@ -168,7 +168,7 @@ def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path,
     report["published"] = [FIELDS | known | {"source": "https://example.org/paper", "preprocessing": "squash_320"}]
     write_json(tmp_path / "report.json", report)
     source = page_source(world, run, pictures=0)
-    write_page(dataclasses.replace(source, report=tmp_path / "report.json", curves=[]), tmp_path / "toy")
+    write_page(dataclasses.replace(source, report=tmp_path / "report.json", curves=[], ways=[]), tmp_path / "toy")
     page = Page(tmp_path / "toy" / "index.html")
     shown = " ".join(page.text)
     for word in ("+1.2", "better", "no difference shown", "-2.0 to +0.2", "1 and 5", "Paper", "35.1"):

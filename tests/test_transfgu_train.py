@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from bank_factory import extract_all, make_images
+from PIL import Image
 
 from patchbank.backbones.tail import load_tail
 from patchbank.bank.extract import ExtractSettings
@@ -19,14 +20,16 @@ from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
+from patchbank.report.layout import GAP, MARGIN
 from patchbank.transfgu import predict as prediction
 from patchbank.transfgu import pseudo_labels
 from patchbank.transfgu.batches import plan_epoch
 from patchbank.transfgu.centroids import make_centroids, mean_of_members, pool_windows
 from patchbank.transfgu.head import export_published, import_published, load_head
+from patchbank.transfgu.pictures import WIDTH, draw
 from patchbank.transfgu.predict import predict
 from patchbank.transfgu.pseudo_labels import gradient_rows
-from patchbank.transfgu.settings import TransFGUSettings, recipes, resolve
+from patchbank.transfgu.settings import TRAITS, TransFGUSettings, recipes, resolve, traits
 from patchbank.transfgu.train import train, train_segmenter
 
 OWN = {"heads": 3, "epochs": 5, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 1, "teacher_start": 1, "niter": 5}
@@ -312,3 +315,19 @@ def test_a_head_that_does_not_fit(world: dict[str, Path]) -> None:
             banks={}, statistics=Path(), checkpoint=None, settings={}, seed=0, dataset="d", split="s", method="m",
             out=Path(), threads=1,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "columns"), [("exact", 6), ("segments", 5)])
+def test_pictures_of_the_way(world: dict[str, Path], source: str, columns: int, tmp_path: Path) -> None:
+    checkpoint = train_in(world, source, SOURCES[source])
+    wanted = TRAITS.pictures if source == "exact" else ("whole",)
+    assert traits(SOURCES[source]).get("pictures") == wanted
+    banks = {recipe: world[recipe] for recipe in wanted}
+    drawn = []
+    for name in ("first.png", "again.png"):
+        draw(world["folder"] / "manifest.json", banks, checkpoint, SOURCES[source], tmp_path / name)
+        drawn.append((tmp_path / name).read_bytes())
+    assert drawn[0] == drawn[1]
+    with Image.open(tmp_path / "first.png") as picture:
+        assert abs(picture.width - columns * (WIDTH + GAP) - 2 * MARGIN) <= GAP
+        assert picture.height > 6 * WIDTH / 3

@@ -51,7 +51,12 @@ def test_both_rows_stand_in_the_report_beside_their_floor(finished: Project) -> 
     assert {"transfgu", "transfgu-maps", "transfgu-tokens", "transfgu-tokens-maps", "kmeans"} <= set(rows)
     assert "alignseg" not in rows
     assert rows["transfgu"]["k"] == rows["kmeans"]["k"]
-    assert (results / "transfgu" / "curves.png").is_file()
+    for method in ("transfgu", "transfgu-tokens"):
+        for picture in ("curves.png", "pictures.png"):
+            assert (results / method / picture).is_file()
+            assert f'src="{method}/{picture}"' in (results / "index.html").read_text()
+            assert f"{method}/{picture}" in (results / "report.md").read_text()
+    assert not (results / "transfgu-maps" / "pictures.png").exists()
     for recipe in ("windows", "lastblock", "augmented"):
         bank = open_bank(results / "bank" / f"train-{recipe}.json")
         assert verify_bank(bank.folder) == len(bank)

@@ -211,7 +211,7 @@ def _cell(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8],
     return Cell(overlay(pixels, small, colours), caption, small, named)
 
 
-def fit(width: int, height: int) -> tuple[int, int]:
-    """(width, height) that fits into `WIDTH` x `WIDTH`."""
-    scale = WIDTH / max(width, height)
+def fit(width: int, height: int, side: int = WIDTH) -> tuple[int, int]:
+    """(width, height) that fits into a square of `side`."""
+    scale = side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,7 +1,7 @@
 """Write `report.json` and `report.md` side by side, with the pictures of the set embedded.
 
 Inputs: the dict of `build_report` and the PNGs that the panel and curves rules drew (`panel.png`,
-`<method>/curves.png`). Outputs: the two files, each written atomically.
+`<method>/curves.png`, `<method>/pictures.png`). Outputs: the two files, each written atomically.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ CURVES = (
     "the mean number of segments used. A fall of the last one means that segments collapse."
 )
 
+PICTURES = (
+    "What the method makes on its way to a prediction, on some training images and for its first seed; the titles of "
+    "the columns say what they show. No label was looked at."
+)
+
 
 def write_report(report: Mapping[str, Any], figures: Sequence[Path], json_path: Path, markdown_path: Path) -> None:
     """Write both files of a report.
 
     Args:
         report: dict of `build_report`.
-        figures: PNGs in the order of the page; a file named `panel.png` is the panel, any other `curves.png` shows
-            the method that its folder is named by.
+        figures: PNGs in the order of the page; a file named `panel.png` is the panel, `pictures.png` and `curves.png`
+            show the method that their folder is named by.
         json_path: `report.json`.
         markdown_path: `report.md`.
     """
@@ -47,4 +52,6 @@ def figure_of(path: Path, labelled: bool) -> Figure:
     """Title and caption of a picture, told by its file name."""
     if path.stem == "panel":
         return Figure("Panel", PANEL if labelled else CLUSTERS, path)
+    if path.stem == "pictures":
+        return Figure(f"On the way to a prediction: {path.parent.name}", PICTURES, path)
     return Figure(f"Training curves of {path.parent.name}", CURVES, path)

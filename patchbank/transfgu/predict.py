@@ -10,7 +10,7 @@ upsampled to the input size here, and the labels stored at that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,25 +103,33 @@ def segmenter_scores(bank: Bank, head: Head, device: torch.device) -> Iterator[T
         yield logits.transpose(1, 2).reshape(len(rows), -1, *bank.grid)
 
 
-def map_scores(bank: Bank, checkpoint: str | Path, device: torch.device) -> tuple[TransFGUSettings, Iterator[Tensor]]:
+def map_scores(
+    bank: Bank, checkpoint: str | Path, device: torch.device, images: Sequence[int] | None = None
+) -> tuple[TransFGUSettings, Iterator[Tensor]]:
     """Settings, and the maps (1, K, h, w) of the images of a `lastblock` (or, token similarity, `whole`) bank.
 
     Maps are normalised as a step's targets are, on the whole image, with the background channel where there is one.
+
+    Args:
+        bank: the images.
+        checkpoint: of either stage.
+        device: where gradients are computed.
+        images: indices of the images; all of them by default.
     """
     tensors, found = load_checkpoint(checkpoint)
     settings, vectors = TransFGUSettings.from_mapping(found["settings"]), tensors["centroids"].numpy()
-    if settings.pseudo_label == "token_similarity":
+    signed = settings.pseudo_label == "token_similarity"
+    if signed:
         stored = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
         centroids = Centroids(vectors, np.array(found["members"]))
         classes = TokenClasses.of(Projection.from_arrays(stored), centroids, settings, int(found["seed"]))
-        rows = similarity_rows(bank, classes)
+        rows = similarity_rows(bank, classes, images)
     else:
         tail = load_tail(bank.folder, content_hash(bank.record))
-        rows = gradient_rows(bank, tail, vectors, settings.gradient_batch, device)
+        rows = gradient_rows(bank, tail, vectors, settings.gradient_batch, device, images)
 
     def scores() -> Iterator[Tensor]:
         for base, push in rows:
-            signed = settings.pseudo_label == "token_similarity"
             values = push if signed else np.where(push < 0, 0, base + push)
             yield make_targets(torch.from_numpy(values)[None], settings.background).maps.view(1, -1, *bank.grid)
 

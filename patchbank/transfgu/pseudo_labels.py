@@ -17,7 +17,7 @@ tell classes from each other are hundreds of times smaller: float16 of their sum
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,23 +46,28 @@ Rows = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def gradient_rows(
-    bank: Bank, tail: ClassTail, centroids: NDArray[np.float32], gradient_batch: int, device: torch.device
+    bank: Bank,
+    tail: ClassTail,
+    centroids: NDArray[np.float32],
+    gradient_batch: int,
+    device: torch.device,
+    images: Sequence[int] | None = None,
 ) -> Iterator[Rows]:
-    """(base (N,), push (K, N)) of every image of a `lastblock` bank, in its order."""
+    """(base (N,), push (K, N)) of every image of a `lastblock` bank (or of those of these indices), in its order."""
+    chosen = np.arange(len(bank.images)) if images is None else np.asarray(images)
     tail, targets = tail.to(device), torch.from_numpy(centroids).to(device)
     size = max(1, _BLOCK_VALUES // (bank.tokens_per_view * bank.dim))
     names = ("last_values", "cls_attention", "last_mixed", "last_residual")
-    for start in range(0, len(bank.images), size):
-        rows = np.arange(start, min(start + size, len(bank.images)))
-        stored = bank.read(rows, names)
+    for start in range(0, len(chosen), size):
+        stored = bank.read(chosen[start : start + size], names)
         values, attention, mixed, residual = (torch.from_numpy(stored[n][:, 0]).to(device).float() for n in names)
         maps = gradient_maps(tail, values, attention, mixed, residual, targets, gradient_batch)
         yield from zip(maps.base.cpu().numpy(), maps.push.cpu().numpy(), strict=True)
 
 
-def similarity_rows(bank: Bank, classes: TokenClasses) -> Iterator[Rows]:
-    """(base (N,) of zeros, cosines (K, N)) of every image of a `whole` bank, in its order."""
-    for row in range(len(bank.images)):
+def similarity_rows(bank: Bank, classes: TokenClasses, images: Sequence[int] | None = None) -> Iterator[Rows]:
+    """(base (N,) of zeros, cosines (K, N)) of every image of a `whole` bank (or of those of these indices)."""
+    for row in range(len(bank.images)) if images is None else images:
         tokens = image_tokens(bank, row)
         yield np.zeros(len(tokens), dtype=np.float32), classes.maps(tokens, bank.images[row])
 

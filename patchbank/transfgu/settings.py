@@ -15,7 +15,13 @@ from typing import Any
 from patchbank.errors import UserError
 from patchbank.methods import Traits
 
-TRAITS = Traits(kind="classes", trained=True, recipes=("windows", "lastblock", "augmented"), curves=True)
+TRAITS = Traits(
+    kind="classes",
+    trained=True,
+    recipes=("windows", "lastblock", "augmented"),
+    curves=True,
+    pictures=("windows", "lastblock"),
+)
 
 _CHOICES = {
     "stage": ("segmenter", "pseudo_labels"),
@@ -171,10 +177,11 @@ def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 def traits(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Traits that depend on the settings: maps have no training curves, and some read the block instead of tokens."""
-    if settings["stage"] == "segmenter":
-        return {}
     similar = settings["pseudo_label"] == "token_similarity"
-    return {"curves": False, "reads": ("whole",) if similar else ("lastblock",)}
+    if settings["stage"] == "segmenter":
+        pooled = settings["window_feature"] == "pooled"
+        return {"pictures": ("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures}
+    return {"curves": False, "pictures": (), "reads": ("whole",) if similar else ("lastblock",)}
 
 
 def check_width(settings: Mapping[str, Any], width: int) -> None:

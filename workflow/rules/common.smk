@@ -231,6 +231,29 @@ def curves_of(wildcards):
     )
 
 
+def pictures_of(wildcards):
+    names = [
+        method.name for method in C.methods(wildcards.dataset) if method.traits.pictures
+    ]
+    return expand(
+        "results/{dataset}/{method}/pictures.png", method=names, allow_missing=True
+    )
+
+
+def picture_banks(wildcards):
+    """Pointers of the train split's banks that a method's pictures are drawn from, by recipe."""
+    split = C.splits(wildcards.dataset)["train"]
+    return {
+        recipe: pointer(wildcards.dataset, split, recipe)
+        for recipe in method_of(wildcards).traits.pictures
+    }
+
+
+def first_checkpoint(wildcards):
+    seed = min(method_of(wildcards).seeds)
+    return f"{run_folder(wildcards.dataset, wildcards.method, seed)}/checkpoint.safetensors"
+
+
 def other_reports(wildcards):
     """Reports of sets that `all` does not run, with their times, so that the summary shows what there is."""
     found = {

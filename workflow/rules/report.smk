@@ -60,6 +60,37 @@ rule curves:
         "../../scripts/curves.py"
 
 
+rule pictures:
+    input:
+        unpack(picture_banks),
+        manifest="results/{dataset}/manifest.json",
+        checkpoint=first_checkpoint,
+    output:
+        report(
+            "results/{dataset}/{method}/pictures.png",
+            caption="../report/pictures.rst",
+            category="{dataset}",
+            labels={"figure": "on the way to a prediction", "method": "{method}"},
+        ),
+    log:
+        "results/logs/{dataset}/pictures-{method}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/pictures-{method}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda w: code("pictures", f"patchbank.{method_of(w).folder}.pictures"),
+        folder=lambda w: method_of(w).folder,
+        settings=lambda w: method_of(w).settings,
+        recipes=lambda w: method_of(w).traits.pictures,
+    message:
+        "Drawing what {wildcards.method} makes on its way on {wildcards.dataset}"
+    script:
+        "../../scripts/pictures.py"
+
+
 rule report:
     input:
         manifest="results/{dataset}/manifest.json",
@@ -73,6 +104,7 @@ rule report:
         comparisons="results/{dataset}/comparisons.json",
         panel="results/{dataset}/panel.png",
         curves=curves_of,
+        pictures=pictures_of,
         records=records_of,
     output:
         json="results/{dataset}/report.json",
@@ -113,6 +145,7 @@ rule page:
         statistics="results/{dataset}/statistics.npz",
         report="results/{dataset}/report.json",
         curves=curves_of,
+        pictures=pictures_of,
     output:
         page="results/{dataset}/index.html",
         gallery=report(

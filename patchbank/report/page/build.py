@@ -39,6 +39,7 @@ from patchbank.report.page.times import stage_times
 from patchbank.report.panel import PanelColumn
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.write import CURVES
+from patchbank.report.write import PICTURES as WAYS
 
 GROUPS = {
     "sample": "A sample, chosen without looking at any score",
@@ -55,6 +56,7 @@ SECTIONS = {
     "k_curves": "Score over K",
     "gallery": "Gallery",
     "sheets": "Clusters",
+    "ways": "On the way to a prediction",
     "curves": "Training curves",
     "provenance": "Provenance",
 }
@@ -93,6 +95,7 @@ class PageSource:
         bank: the evaluation split's `whole` bank (folder or pointer).
         statistics: of the train tokens.
         curves: `<method>/curves.png` of the trained methods, in the dataset's folder.
+        ways: `<method>/pictures.png` of the methods that draw what they make on their way, likewise.
         benchmarks: folder with Snakemake's benchmark files of the set.
         pictures: images of the gallery.
     """
@@ -104,6 +107,7 @@ class PageSource:
     bank: Path
     statistics: Path
     curves: Sequence[Path]
+    ways: Sequence[Path]
     benchmarks: Path
     pictures: int
 
@@ -146,6 +150,8 @@ def write_page(source: PageSource, folder: Path) -> None:
         "classes_chart": "charts/classes.svg",
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
+        "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
+        "ways_caption": WAYS,
         "curves": {path.parent.name: path.relative_to(folder).as_posix() for path in source.curves},
         "curves_caption": CURVES,
         "times": _times(source.benchmarks),
