@@ -54,9 +54,12 @@ def test_banks_follow_from_the_settings() -> None:
     assert recipes(similar) == ("whole", "augmented")
     assert recipes({**base, "stage": "pseudo_labels"}) == ("windows",)
     assert recipes({**similar, "stage": "pseudo_labels"}) == ("whole",)
-    assert traits(base) == {}
-    assert traits({**base, "stage": "pseudo_labels"}) == {"curves": False, "reads": ("lastblock",)}
-    assert traits({**similar, "stage": "pseudo_labels"})["reads"] == ("whole",)
+    assert traits(base) == {"pictures": ("windows", "lastblock")}
+    assert traits({**base, "window_feature": "pooled"}) == {"pictures": ("lastblock",)}
+    assert traits(similar) == {"pictures": ("whole",)}
+    maps = {"curves": False, "pictures": ()}
+    assert traits({**base, "stage": "pseudo_labels"}) == {**maps, "reads": ("lastblock",)}
+    assert traits({**similar, "stage": "pseudo_labels"}) == {**maps, "reads": ("whole",)}
 
 
 def test_teacher_schedule_of_voc() -> None:

@@ -118,7 +118,8 @@ class FrozenViT:
         if height % self.patch or width % self.patch:
             raise ValueError(f"input of {height}x{width} pixels is not a multiple of the patch ({self.patch})")
         model: Any = self.model
-        x = model.patch_embed(inputs.to(self.device, self.dtype))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # a convolution; float32 means float32
+            x = model.patch_embed(inputs.to(self.device, self.dtype))
         x = model._pos_embed(x) if self.spec.pos_embed == "timm" else self._dino_position(x)
         x = model.norm_pre(model.patch_drop(x))
         for block in model.blocks[:-1]:
