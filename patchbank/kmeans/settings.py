@@ -44,14 +44,14 @@ class TokenKMeansSettings:
         )
 
 
-OWN = ("sample", "pca", "whiten")
+OWN = ("sample", "pca", "whiten", "niter", "nredo")
 
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the stages from the configuration; `UserError` for a key that does not exist.
 
-    An entry may have a projection of its own (`pca`, `whiten`), so that a method which whitens has its floor beside
-    the rows that do not.
+    An entry may have a projection (`pca`, `whiten`) and fits (`niter`, `nredo`) of its own, so that a method which
+    whitens, or starts k-means more often, has its floor beside the rows that do not.
     """
     unknown = sorted(set(own) - set(OWN))
     if unknown:
@@ -67,5 +67,5 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
         "kmeans_seeds": list(shared["kmeans_seeds"]),
         "sample": int(own.get("sample", 50_000)),
         "projection": asdict(ProjectionSettings(**projection)),
-        "kmeans": dict(shared["kmeans"]),
+        "kmeans": {**shared["kmeans"], **{k: own[k] for k in ("niter", "nredo") if k in own}},
     }

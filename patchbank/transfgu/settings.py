@@ -66,7 +66,7 @@ class TransFGUSettings:
         gradient_batch: constant that gradients are divided by (the published code's batch).
         pca, whiten, sample: of ``token_similarity``: components, unit variance of each, train tokens clustered.
         segments: of ``token_similarity``: k-means segments of each image, whose means stand for its tokens; 0: none.
-        niter, nredo: of every k-means.
+        niter, nredo: of every k-means (at most `similarity.SEGMENT_RESTARTS` restarts inside an image).
         heads, layers: of the decoder.
         centre: what the train tokens' statistics do to the decoder's input.
         lr: constant learning rate of Adam.

@@ -27,6 +27,9 @@ from patchbank.transfgu.settings import TransFGUSettings
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
+SEGMENT_RESTARTS = 3
+"""Restarts of k-means inside an image (`clustering.nredo`'s default). It runs once an image, twice a training."""
+
 
 @dataclass(frozen=True)
 class Smoothing:
@@ -35,7 +38,7 @@ class Smoothing:
     Attributes:
         segments: how many; 0 leaves tokens as they are.
         seed: of the run.
-        kmeans: iterations and restarts.
+        kmeans: iterations and restarts inside an image.
         centre: (D,), subtracted before tokens are compared.
     """
 
@@ -99,7 +102,8 @@ def fit_token_classes(bank: Bank, statistics: Statistics, settings: TransFGUSett
         rows = track(range(len(bank.images)), "segments", unit="image")
         tokens = np.concatenate([smoothing(image_tokens(bank, row), bank.images[row])[0] for row in rows])
     points = projection(tokens)
-    fit = fit_kmeans(points, settings.maps, derive("transfgu token classes", seed), smoothing.kmeans)
+    kmeans = KMeansSettings(niter=settings.niter, nredo=settings.nredo)
+    fit = fit_kmeans(points, settings.maps, derive("transfgu token classes", seed), kmeans)
     centroids = Centroids(*mean_of_members(points, fit.centroids, "token classes"))
     return TokenClasses(projection, centroids, smoothing)
 
@@ -110,7 +114,8 @@ def image_tokens(bank: Bank, row: int) -> NDArray[np.floating]:
 
 
 def _smoothing(settings: TransFGUSettings, seed: int, centre: NDArray[np.float32]) -> Smoothing:
-    return Smoothing(settings.segments, seed, KMeansSettings(niter=settings.niter, nredo=settings.nredo), centre)
+    inside = KMeansSettings(niter=settings.niter, nredo=min(settings.nredo, SEGMENT_RESTARTS))
+    return Smoothing(settings.segments, seed, inside, centre)
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
