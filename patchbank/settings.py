@@ -41,6 +41,8 @@ class Method:
         traits: see `patchbank.methods`.
         postprocess: option of `patchbank.evaluation.refine` that is applied when pixels are counted, or none.
         source: row whose predictions and segment clusters it reads, where that is another one.
+        trained: row whose checkpoint it predicts with, where that is another one.
+        features: recipe of the bank that it reads in place of `whole`.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Method:
     traits: methods.Traits
     postprocess: str = ""
     source: str = ""
+    trained: str = ""
+    features: str = "whole"
 
 
 @dataclass(frozen=True)
@@ -173,14 +177,21 @@ class Config:
         return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
 
     def postprocessed(self, dataset: str) -> list[Method]:
-        """Rows ``<method>+<option>`` of the methods that ask for them: other counts of the same predictions."""
+        """Rows ``<method>+<option>`` of the methods that ask for them.
+
+        ``flip`` predicts from features of its own with the method's checkpoint; every other option is another count of
+        the method's predictions.
+        """
         return [
             replace(
                 method,
                 name=f"{method.name}+{option}",
                 settings={**method.settings, "postprocess": option},
-                postprocess=option,
-                source=method.name,
+                **(
+                    {"trained": method.name, "features": "flipped"}
+                    if option == "flip"
+                    else {"postprocess": option, "source": method.name}
+                ),
             )
             for method in self.methods(dataset)
             for option in self.of(dataset)["methods"][method.name].get("postprocess", ())
@@ -279,7 +290,10 @@ class Config:
                 yield f"{where}: {backbone!r} is not one of the backbones ({', '.join(self.values['backbones'])})"
             try:
                 self.of(name)
-                self.methods(name)
+                for method in self.methods(name):
+                    asked = self.of(name)["methods"][method.name].get("postprocess", ())
+                    if "flip" in asked and "whole" not in method.traits.reads:
+                        yield f"datasets.{name}: {method.name} reads no tokens, which flip would average"
                 for floor in (*self.standing(name), "single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])

@@ -180,6 +180,16 @@ def test_postprocessing_makes_rows_of_the_same_predictions(values: dict[str, Any
     assert (row.source, row.postprocess, row.seeds, row.folder) == ("alignseg", "pamr", plain.seeds, "alignseg")
     assert row.settings == {**plain.settings, "postprocess": "pamr"}
     assert "postprocess" not in plain.settings
+    assert (plain.features, plain.trained) == ("whole", "")
+    values["methods"]["alignseg"]["postprocess"] = ["flip"]
+    (flipped,) = Config(values).postprocessed("msrc")
+    assert (flipped.name, flipped.features, flipped.trained) == ("alignseg+flip", "flipped", "alignseg")
+    assert (flipped.source, flipped.postprocess, flipped.settings["postprocess"]) == ("", "", "flip")
+    maps = {"kind": "transfgu", "stage": "pseudo_labels", "postprocess": ["flip"]}
+    values["methods"]["maps"] = maps
+    with pytest.raises(UserError, match="maps reads no tokens, which flip would average"):
+        Config(values)
+    del values["methods"]["maps"]
     values["methods"]["alignseg"]["postprocess"] = ["crf"]
     with pytest.raises(UserError, match="crf"):
         Config(values)

@@ -80,12 +80,13 @@ def test_the_generic_file_fits_any_set(dataset: str, classes: int | None) -> Non
     for name in ("transfgu", "transfgu-tokens"):
         settings = TransFGUSettings.from_mapping(methods[name].settings)
         assert settings.classes == (classes or config.clusters(dataset)[0])
-        assert (settings.batch_size, settings.epochs, list(settings.teacher_interval)) == (64, 20, [2])
-        assert settings.teacher_start == 2
+        schedule = (settings.batch_size, settings.epochs, settings.teacher_start, list(settings.teacher_interval))
+        assert schedule == ((64, 20, 2, [2]) if name == "transfgu" else (8, 12, 6, [6]))
     assert methods["transfgu-tokens"].traits.recipes == ("whole", "augmented")
-    floor = methods["kmeans-whitened"].settings["projection"]
+    floor = methods["kmeans-whitened"].settings
     own = methods["transfgu-tokens"].settings
-    assert (floor["pca"], floor["whiten"]) == (own["pca"], own["whiten"]) == (64, True)
+    assert (floor["projection"]["pca"], floor["projection"]["whiten"]) == (own["pca"], own["whiten"]) == (64, True)
+    assert floor["kmeans"] == {"niter": own["niter"], "nredo": own["nredo"]}
     assert not methods["kmeans"].settings["projection"]["whiten"]
     assert config.of(dataset)["recipes"]["windows"]["window"] == 224
 

@@ -6,15 +6,19 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from patchbank.backbones.vit import FrozenViT
+from patchbank.bank.encode import encode, row_shapes
 from patchbank.errors import UserError
 from patchbank.seeds import generator
 from patchbank.views import geometry
 from patchbank.views.base import make_recipe
 from patchbank.views.geometry import MAX_REDRAWS, RATIO, intersection, local_box, random_box
+from patchbank.weights.spec import BackboneSpec
 
 SIZES = st.integers(1, 700)
 
@@ -139,3 +143,23 @@ def test_a_recipe_that_does_not_exist_is_named() -> None:
 def test_crops_that_cannot_overlap_are_refused(settings: dict[str, tuple[float, float]], said: str) -> None:
     with pytest.raises(UserError, match=said):
         make_recipe("multicrop", settings, 14)
+
+
+def test_flipped_features_of_a_mirror_image_are_mirrored() -> None:
+    torch.manual_seed(0)
+    vit = FrozenViT(BackboneSpec("random", "vit_tiny_patch16_224", block=1, norm=False), None, device="cpu")
+    recipe, whole = make_recipe("flipped", {"size": (32, 48)}, 16), make_recipe("whole", {"size": (32, 48)}, 16)
+    assert recipe.record() == {**whole.record(), "name": "flipped"}
+    assert row_shapes(vit, recipe, np.dtype(np.float16)) == row_shapes(vit, whole, np.dtype(np.float16))
+    pixels = torch.tensor(recipe.make(picture(), "a" * 16, 0).pixels)[None, None]
+    mirror = pixels.flip(4)
+    one, other = (encode(vit, recipe, image, 12) for image in (pixels, mirror))
+    plain, plain_mirror = (encode(vit, whole, image, 12) for image in (pixels, mirror))
+    for name, shape in (("tokens", (2, 3, -1)), ("cls_attention", (3, 2, 3))):
+        grid, turned = one[name][0, 0].reshape(shape), other[name][0, 0].reshape(shape)
+        columns = 1 if name == "tokens" else 2
+        np.testing.assert_allclose(turned, np.flip(grid, columns), rtol=0, atol=1e-6)
+        halves = [fields[name][0, 0].reshape(shape) for fields in (plain, plain_mirror)]
+        np.testing.assert_allclose(grid, (halves[0] + np.flip(halves[1], columns)) / 2, rtol=0, atol=1e-6)
+        assert not np.allclose(grid, halves[0], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(one["cls"], (plain["cls"] + plain_mirror["cls"]) / 2, rtol=0, atol=1e-6)

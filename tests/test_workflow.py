@@ -34,7 +34,7 @@ def test_all_makes_a_report_with_methods_floors_and_pictures(finished: Project) 
     report = json.loads((results / "demo" / "report.json").read_text())
     methods = {row["method"] for row in report["rows"]}
     assert {"alignseg", "kmeans", "single", "voronoi-5", "image-kmeans-5", "random-clusters"} <= methods
-    assert {"alignseg+pamr", "grid-majority", "linear-probe"} <= methods
+    assert {"alignseg+flip", "alignseg+pamr", "grid-majority", "linear-probe"} <= methods
     used = next(row["segments"] for row in report["rows"] if row["method"] == "alignseg")
     assert f"voronoi-{-int(-used // 1)}" in methods
     for protocol in ("per_image", "hungarian", "hungarian_iou", "overcluster"):

@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
             "backbone": "tiny",
             "generated": {"train": 12, "val": 6, "size": 112},
             "settings": {
-                "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64, "postprocess": ["pamr"]}}
+                "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64, "postprocess": ["flip", "pamr"]}}
             },
         },
     },

@@ -143,7 +143,9 @@ def local_file_state(wildcards):
 
 
 def recipe_settings(wildcards):
-    return C.of(wildcards.dataset)["recipes"][wildcards.recipe]
+    """Settings of a recipe; `flipped` is `whole` averaged with its mirror image, so it has none of its own."""
+    name = "whole" if wildcards.recipe == "flipped" else wildcards.recipe
+    return C.of(wildcards.dataset)["recipes"][name]
 
 
 def parts_of(wildcards):
@@ -177,17 +179,26 @@ def labels_of(wildcards):
 
 def prediction_banks(wildcards):
     """Pointers of the banks that a prediction reads, by recipe."""
+    method = method_of(wildcards)
     return {
-        r: pointer(wildcards.dataset, wildcards.split, r)
-        for r in method_of(wildcards).traits.reads
+        r: pointer(
+            wildcards.dataset,
+            wildcards.split,
+            method.features if r == "whole" else r,
+        )
+        for r in method.traits.reads
     }
 
 
 def trained_checkpoint(wildcards):
     """The checkpoint that a prediction needs; floors have none."""
-    if not method_of(wildcards).traits.trained:
+    method = method_of(wildcards)
+    if not method.traits.trained:
         return []
-    return f"{run_folder(wildcards.dataset, wildcards.method, wildcards.seed)}/checkpoint.safetensors"
+    folder = run_folder(
+        wildcards.dataset, method.trained or method.name, wildcards.seed
+    )
+    return f"{folder}/checkpoint.safetensors"
 
 
 # report.smk

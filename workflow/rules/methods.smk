@@ -68,8 +68,12 @@ rule predict:
 
 rule segment_clusters:
     input:
-        fit_bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["fit"], "whole"),
-        eval_bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
+        fit_bank=lambda w: pointer(
+            w.dataset, C.splits(w.dataset)["fit"], method_of(w).features
+        ),
+        eval_bank=lambda w: pointer(
+            w.dataset, C.splits(w.dataset)["eval"], method_of(w).features
+        ),
         fit_prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['fit']}.h5",
         eval_prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
         statistics="results/{dataset}/statistics.npz",
