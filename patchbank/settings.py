@@ -18,6 +18,7 @@ from patchbank.clustering.projection import ProjectionSettings
 from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
+from patchbank.evaluation import crf
 from patchbank.files import digest
 from patchbank.own_folder import with_own_folder
 from patchbank.schema import complete, merge
@@ -294,6 +295,8 @@ class Config:
                     asked = self.of(name)["methods"][method.name].get("postprocess", ())
                     if "flip" in asked and "whole" not in method.traits.reads:
                         yield f"datasets.{name}: {method.name} reads no tokens, which flip would average"
+                    if "crf" in asked and not crf.installed():
+                        yield f"datasets.{name}: {crf.INSTALL}"
                 for floor in (*self.standing(name), "single", "voronoi-2"):
                     self.floor(name, floor)
                 ProjectionSettings(**self.shared(name)["projection"])

@@ -13,7 +13,7 @@ from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image
 from patchbank.evaluation.preprocessing import frame
-from patchbank.evaluation.refine import pamr_ids
+from patchbank.evaluation.refine import pamr_winners, refined_ids
 from patchbank.predictions import PredictionRecord, PredictionWriter
 
 CLASSES, GRID = 3, (6, 7)
@@ -200,7 +200,7 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     entry = manifest.entries("val")[1]
     view = frame("short_320_center", (entry.height, entry.width), (448, 448))
     picture = load_image(manifest.root / entry.image)
-    ids = view.window(pamr_ids(scores["k70-s1"].argmax(1)[1], picture, view.size))
+    ids = view.window(refined_ids(scores["k70-s1"].argmax(1)[1], picture, view.size, pamr_winners))
     truth = view.labels(load_labels(manifest.root / str(entry.mask), manifest.lut))
     expected = count_image(ids, truth, 70, CLASSES)
     mine = refined.image == 1

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from patchbank.evaluation.refine import CONTRAST, pamr, pamr_ids, soft_assignments
+from patchbank.evaluation.refine import CONTRAST, pamr, pamr_winners, refined_ids, soft_assignments
 
 
 def slow_step(image: np.ndarray, masks: np.ndarray, dilations: tuple[int, ...]) -> np.ndarray:
@@ -38,14 +38,14 @@ def test_pamr_keeps_a_partition_and_follows_the_edges_of_the_image() -> None:
     picture[:, 24:] = (250, 200, 20)  # the edge lies inside a patch of the 4 x 4 grid
     picture += np.random.default_rng(0).integers(0, 5, picture.shape, dtype=np.uint8)
     grid = np.array([[7, 7, 3, 3]] * 4)  # the patches' edge is at column 32
-    found = pamr_ids(grid, Image.fromarray(picture), (64, 64))
+    found = refined_ids(grid, Image.fromarray(picture), (64, 64), pamr_winners)
     truth = np.where(np.arange(64) < 24, 7, 3)[None].repeat(64, 0)
     plain = np.where(np.arange(64) < 32, 7, 3)[None].repeat(64, 0)
     assert set(np.unique(found)) == {3, 7}
     assert (found != truth).mean() < (plain != truth).mean() / 2
     masks = torch.rand(3, 9, 9).softmax(0)
     np.testing.assert_allclose(pamr(torch.rand(3, 9, 9), masks).sum(0).numpy(), 1, atol=1e-5)
-    assert (pamr_ids(np.full((2, 3), 9), Image.fromarray(picture), (10, 12)) == 9).all()
+    assert (refined_ids(np.full((2, 3), 9), Image.fromarray(picture), (10, 12), pamr_winners) == 9).all()
 
 
 def test_an_id_without_a_patch_gets_no_pixel() -> None:

@@ -36,8 +36,9 @@ from patchbank.evaluation.counts import (
     mean_used_segments,
     save_counts,
 )
+from patchbank.evaluation.crf import DenseCRF
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
-from patchbank.evaluation.refine import pamr_ids, soft_assignments
+from patchbank.evaluation.refine import Refine, pamr_winners, refined_ids, soft_assignments
 from patchbank.evaluation.truth import class_labels
 from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
@@ -73,7 +74,7 @@ def count_predictions(
         UserError: an image of the prediction is not in the manifest, an unknown preprocessing, a bad mask, or
             instances are asked for and no image has any.
     """
-    with PredictionReader(prediction_path) as reader:
+    with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
         entries = _entries_of(reader, manifest)
         if label_kind == "instance" and not any(entry.instances for entry in entries):
             raise UserError(
@@ -89,6 +90,7 @@ def count_predictions(
             name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
             for name, k in reader.variants.items()
         }
+        refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
         count_one = partial(
             _count_entry,
             manifest=manifest,
@@ -97,7 +99,7 @@ def count_predictions(
             variants=reader.variants,
             rules=rules,
             label_kind=label_kind,
-            refine=postprocess == "pamr",
+            refine=refinements.get(postprocess),
         )
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
         with ThreadPoolExecutor(workers or available()) as pool:
@@ -112,7 +114,9 @@ def count_predictions(
             name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
             for name, triples in found.items()
         }
-        save_counts(out_path, {name: replace(c, upsample=_said(rules[name], asked)) for name, c in variants.items()})
+        late = f"; {crf.late} images took over {crf.limit:.0f} s in the CRF and stay without it" if crf.late else ""
+        said = {name: _said(rules[name], asked) + late for name in variants}
+        save_counts(out_path, {name: replace(counts, upsample=said[name]) for name, counts in variants.items()})
 
 
 def summarise(path: Path) -> dict[str, Any]:
@@ -170,7 +174,7 @@ def _count_entry(
     variants: Mapping[str, int],
     rules: Mapping[str, Upsample],
     label_kind: LabelKind,
-    refine: bool,
+    refine: Refine | None,
 ) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
     file = entry.instances if label_kind == "instance" else entry.mask
@@ -184,10 +188,10 @@ def _count_entry(
     image = load_image(manifest.root / entry.image) if refine else None
     found: dict[str, Small] = {}
     for name, k in variants.items():
-        if image is None:
+        if image is None or refine is None:
             segments = view.segments(grids[name], rules[name])
         else:
-            segments = view.window(pamr_ids(grids[name], image, view.size))
+            segments = view.window(refined_ids(grids[name], image, view.size, refine))
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:

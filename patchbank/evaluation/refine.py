@@ -4,6 +4,7 @@
 |---|---|
 | `bilinear` | softmax of the scores on the grid, upsampled bilinearly, then the argmax (instead of the method's rule) |
 | `pamr` | pixel-adaptive mask refinement: one mask an id, upsampled, follows the colours of the image |
+| `crf` | dense CRF of the same masks, by a library that has to be installed (`patchbank.evaluation.crf`) |
 
 `pamr` replaces every pixel's masks, several times over, by the mean over its neighbours at some distances, weighted by
 how alike they look: weights are a softmax of -|difference| / (0.1 local standard deviation), averaged over the colour
@@ -15,7 +16,7 @@ Source: Araslanov & Roth, Single-Stage Semantic Segmentation from Image Labels, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
-OPTIONS = ("bilinear", "pamr")
+Refine = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[np.int64]]
+"""Masks (K, H, W), sum 1, and pixels (H, W, 3) -> index (H, W) of the mask that wins."""
 ITERATIONS = 10
 DILATIONS = (1, 2, 4, 8)
 CONTRAST = 0.1
@@ -53,13 +55,14 @@ def pamr(image: Tensor, masks: Tensor, iterations: int = ITERATIONS, dilations: 
     return masks
 
 
-def pamr_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int]) -> NDArray[np.int64]:
+def refined_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int], rule: Refine) -> NDArray[np.int64]:
     """Ids of an image's pixels, refined from those of its patches.
 
     Args:
         grid: (h, w) ids; any number of clusters, of which only those of this image cost time.
         image: RGB, of any size.
         size: (H, W) of the pixels.
+        rule: `pamr_winners`, or `patchbank.evaluation.crf.DenseCRF`.
 
     Returns:
         (H, W), the lowest id on ties.
@@ -67,10 +70,15 @@ def pamr_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int]) -> N
     ids, place = np.unique(grid, return_inverse=True)
     hot = torch.from_numpy(np.eye(len(ids), dtype=np.float32)[place.reshape(grid.shape)]).movedim(-1, 0)
     masks = functional.interpolate(hot[None], size, mode="bilinear", align_corners=False)[0]
-    pixels = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32) / 255
-    found = pamr(torch.from_numpy(pixels).movedim(-1, 0), masks)
-    winners: NDArray[np.int64] = ids[found.argmax(0).numpy()].astype(np.int64)
+    pixels = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    winners: NDArray[np.int64] = ids[rule(masks.numpy(), pixels)].astype(np.int64)
     return winners
+
+
+def pamr_winners(masks: NDArray[np.float32], pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Index (H, W) of the mask that wins after `pamr`, of masks (K, H, W) and pixels (H, W, 3)."""
+    colours = torch.from_numpy(pixels.astype(np.float32) / 255).movedim(-1, 0)
+    return pamr(colours, torch.from_numpy(masks)).argmax(0).numpy()
 
 
 def soft_assignments(scores: NDArray[np.float32], every_id: bool = False) -> NDArray[np.float32]:
