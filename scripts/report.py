@@ -15,13 +15,17 @@ with stage(snakemake):
     from patchbank.report.write import write_report
     from patchbank.threads import available
 
+    records = {
+        row: read_json(path) for row, path in zip(snakemake.params.trained, snakemake.input.records, strict=True)
+    }
     context = context_from(
         manifest=Path(snakemake.input.manifest),
         bank=Path(snakemake.input.bank),
         note=snakemake.params.note,
         config=snakemake.params.config,
         digest=snakemake.params.digest,
-        threads=max([read_json(path)["threads"] for path in snakemake.input.records], default=available()),
+        threads=max([record["threads"] for record in records.values()], default=available()),
+        records=records,
     )
     scores = [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))]
     report = build_report(scores, context, Path(snakemake.input.comparisons))

@@ -75,6 +75,24 @@ def test_the_command_prints_text_and_json(runs: tuple[Path, Path], capsys: pytes
     assert json.loads(capsys.readouterr().out) == compare_runs(*runs)
 
 
+def test_rows_of_post_processing_have_the_tables_of_their_source(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    for name, run in zip("ab", runs, strict=True):
+        copy = tmp_path / name
+        shutil.copytree(run, copy)
+        shutil.copytree(copy / "alignseg", copy / "alignseg+pamr", ignore=shutil.ignore_patterns("clusters.npz"))
+        report = read_json(copy / "report.json")
+        more = [{**row, "method": "alignseg+pamr"} for row in report["rows"] if row["method"] == "alignseg"]
+        write_json(copy / "report.json", {**report, "rows": [*report["rows"], *more]})
+    found = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert found["images"]["alignseg+pamr"] == found["images"]["alignseg"]
+    refined = [row for row in found["scores"] if row["method"] == "alignseg+pamr"]
+    plain = [row for row in found["scores"] if row["method"] == "alignseg"]
+    assert [(row["protocol"], row["low"], row["high"]) for row in refined] == [
+        (row["protocol"], row["low"], row["high"]) for row in plain
+    ]
+    assert all(row["low"] is not None for row in refined)
+
+
 def test_rows_that_one_run_lacks_are_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(runs[1], other)

@@ -49,6 +49,22 @@ ROWS = [
 ]
 
 
+def test_floors_are_those_with_the_same_post_processing() -> None:
+    refined = {"settings": {"postprocess": "pamr"}}
+    rows = sort_rows([*ROWS, make_row("alignseg+pamr", "hungarian", 20.0, **refined)])
+    (said,) = [note for note in build_notes(rows, False) if note.startswith("Floors beside")]
+    assert said == "Floors beside alignseg+pamr were not post-processed: differences contain what that brings."
+    assert any(note.startswith("alignseg+pamr does not beat image-kmeans-5") for note in build_notes(rows, False))
+    rows = sort_rows([*rows, make_floor("kmeans+pamr", "hungarian", 30.0, **refined)])
+    notes = build_notes(rows, False)
+    assert not any(note.startswith("Floors beside") for note in notes)
+    losses = [note for note in notes if "does not beat" in note and "under hungarian" in note]
+    assert [loss.split(" (")[0] for loss in losses] == [
+        "alignseg does not beat image-kmeans-5 under hungarian",
+        "alignseg+pamr does not beat kmeans+pamr under hungarian",
+    ]
+
+
 def test_notes_name_every_floor_that_is_not_beaten() -> None:
     notes = floor_notes(sort_rows(ROWS))
     assert "alignseg does not beat image-kmeans-5 under hungarian (18.3 against 21.9; means of 15 and 5 runs)." in notes

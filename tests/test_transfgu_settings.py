@@ -42,6 +42,9 @@ def test_classes_follow_from_the_set() -> None:
     assert (voc["things"], voc["teacher_interval"]) == (20, [3])
     coco = resolve({"things": 12, "stuff": 15}, {"k": [27]})
     assert TransFGUSettings.from_mapping(coco).classes == 27
+    for stuff in ("two", [1], None):
+        with pytest.raises(UserError, match=r"stuff is .*, it must be a whole number"):
+            resolve({"stuff": stuff}, {"k": [23]})
     with pytest.raises(UserError, match=r"things 20 \+ stuff 0 \+ background 1 are 21 classes, the set has 23"):
         resolve({"things": 20, "background": True}, {"k": [23]})
 

@@ -55,6 +55,16 @@ def test_a_file_says_what_is_published(name: str) -> None:
     assert (list(settings.teacher_interval), settings.teacher_start) == (interval, start)
     assert (settings.lr, settings.gradient_batch, settings.weight_decay) == (lr, divisor, 5e-4)
     assert (settings.heads, settings.layers, settings.niter, settings.nredo, settings.centre) == (6, 2, 100, 1, "none")
+    assert (settings.stage, settings.pseudo_label, settings.window_feature) == (
+        "segmenter", "attention_gradient", "class_token",
+    )  # fmt: skip
+    assert not settings.restart_at_end
+    maps = TransFGUSettings.from_mapping(methods["transfgu-maps"].settings)
+    shared = ("things", "stuff", "background", "gradient_batch", "niter", "nredo", "pseudo_label", "window_feature")
+    assert [getattr(maps, key) for key in shared] == [getattr(settings, key) for key in shared]
+    assert maps.stage == "pseudo_labels"
+    entry = config.values["datasets"][dataset]
+    assert (entry["train_split"], entry["images"]) == ("train", "annotated" if "coco" in name else "all")
     recipes = config.of(dataset)["recipes"]
     assert recipes["whole"] == {"size": size, "resize": "torch"}
     rule = "nearest" if "coco" in name else "torch"

@@ -2,103 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images
-from PIL import Image
+from transfgu_world import EXACT, SOURCES, make_world, predict_in, table, train_in
 
 from patchbank.backbones.tail import load_tail
-from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics, compute_statistics
+from patchbank.bank.statistics import Statistics
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
-from patchbank.report.layout import GAP, MARGIN
 from patchbank.transfgu import predict as prediction
 from patchbank.transfgu import pseudo_labels
 from patchbank.transfgu.batches import plan_epoch
 from patchbank.transfgu.centroids import make_centroids, mean_of_members, pool_windows
 from patchbank.transfgu.head import export_published, import_published, load_head
-from patchbank.transfgu.pictures import WIDTH, draw
 from patchbank.transfgu.predict import predict
 from patchbank.transfgu.pseudo_labels import gradient_rows
-from patchbank.transfgu.settings import TRAITS, TransFGUSettings, recipes, resolve, traits
-from patchbank.transfgu.train import train, train_segmenter
-
-OWN = {"heads": 3, "epochs": 5, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 1, "teacher_start": 1, "niter": 5}
-EXACT = resolve({**OWN, "background": True}, {"k": [3]})
-SOURCES = {
-    "exact": EXACT,
-    "things": resolve(OWN, {"k": [3]}),
-    "stuff": resolve({**OWN, "stuff": 1}, {"k": [3]}),
-    "pooled": resolve({**OWN, "window_feature": "pooled", "centre": "mean"}, {"k": [3]}),
-    "tokens": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "centre": "standardise"}, {"k": [3]}),
-    "segments": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "segments": 4}, {"k": [3]}),
-}
+from patchbank.transfgu.settings import TransFGUSettings, recipes
+from patchbank.transfgu.train import train_segmenter
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("transfgu")
-    make_images(folder, 9)
-    windows = {"size": 48, "scales": [0.6, 0.4], "window": 32, "select": "foreground+background"}
-    whole = ExtractSettings("whole", {"size": 64}, images_per_shard=4)
-    found = {
-        "windows": extract_all(folder, ExtractSettings("windows", windows, images_per_shard=4)),
-        "lastblock": extract_all(folder, ExtractSettings("lastblock", {"size": 64}, images_per_shard=4)),
-        "augmented": extract_all(folder, ExtractSettings("augmented", {"size": 64, "draws": 2}, images_per_shard=4)),
-        "whole": extract_all(folder, whole),
-        "val": extract_all(folder, whole, "val"),
-        "statistics": folder / "statistics.npz",
-        "folder": folder,
-    }
-    compute_statistics(found["whole"], found["statistics"])
-    return found
-
-
-def train_in(world: dict[str, Path], name: str, settings: dict[str, Any] = EXACT, seed: int = 0) -> Path:
-    folder = world["folder"] / name
-    train(
-        banks={recipe: world[recipe] for recipe in recipes(settings)},
-        statistics=world["statistics"],
-        settings=settings,
-        seed=seed,
-        checkpoint=folder / "checkpoint.safetensors",
-        steps_csv=folder / "steps.csv",
-        epochs_csv=folder / "epochs.csv",
-        state_root=folder / "state",
-        threads=1,
-    )
-    return folder / "checkpoint.safetensors"
-
-
-def predict_in(world: dict[str, Path], checkpoint: Path, bank: str = "val") -> Path:
-    out = checkpoint.parent / "val.h5"
-    predict(
-        banks={"whole": world[bank]},
-        statistics=world["statistics"],
-        checkpoint=checkpoint,
-        settings={},
-        seed=0,
-        dataset="toy",
-        split="val",
-        method="mine",
-        out=out,
-        threads=1,
-    )
-    return out
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+    return make_world(tmp_path_factory.mktemp("transfgu"))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -315,19 +247,3 @@ def test_a_head_that_does_not_fit(world: dict[str, Path]) -> None:
             banks={}, statistics=Path(), checkpoint=None, settings={}, seed=0, dataset="d", split="s", method="m",
             out=Path(), threads=1,
         )  # fmt: skip
-
-
-@pytest.mark.parametrize(("source", "columns"), [("exact", 6), ("segments", 5)])
-def test_pictures_of_the_way(world: dict[str, Path], source: str, columns: int, tmp_path: Path) -> None:
-    checkpoint = train_in(world, source, SOURCES[source])
-    wanted = TRAITS.pictures if source == "exact" else ("whole",)
-    assert traits(SOURCES[source]).get("pictures") == wanted
-    banks = {recipe: world[recipe] for recipe in wanted}
-    drawn = []
-    for name in ("first.png", "again.png"):
-        draw(world["folder"] / "manifest.json", banks, checkpoint, SOURCES[source], tmp_path / name)
-        drawn.append((tmp_path / name).read_bytes())
-    assert drawn[0] == drawn[1]
-    with Image.open(tmp_path / "first.png") as picture:
-        assert abs(picture.width - columns * (WIDTH + GAP) - 2 * MARGIN) <= GAP
-        assert picture.height > 6 * WIDTH / 3

@@ -13,6 +13,7 @@ stage for protocols that need them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -36,7 +37,7 @@ from patchbank.evaluation.counts import (
     mean_used_segments,
     save_counts,
 )
-from patchbank.evaluation.crf import DenseCRF
+from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
 from patchbank.evaluation.refine import Refine, pamr_winners, refined_ids, soft_assignments
 from patchbank.evaluation.truth import class_labels
@@ -44,6 +45,7 @@ from patchbank.predictions import MAX_SCORES, PredictionReader
 from patchbank.progress import track
 from patchbank.threads import available
 
+LOG = logging.getLogger(__name__)
 BLOCK = 16
 Triple = tuple[Ints, Ints, Ints]
 Soften = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -91,6 +93,7 @@ def count_predictions(
             for name, k in reader.variants.items()
         }
         refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
+        late: list[str] = []
         count_one = partial(
             _count_entry,
             manifest=manifest,
@@ -100,6 +103,7 @@ def count_predictions(
             rules=rules,
             label_kind=label_kind,
             refine=refinements.get(postprocess),
+            late=late,
         )
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
         with ThreadPoolExecutor(workers or available()) as pool:
@@ -114,8 +118,11 @@ def count_predictions(
             name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
             for name, triples in found.items()
         }
-        late = f"; {crf.late} images took over {crf.limit:.0f} s in the CRF and stay without it" if crf.late else ""
-        said = {name: _said(rules[name], asked) + late for name in variants}
+        without = "bilinear masks and the CRF, {} images without it (over {:.0f} s)"
+        said = {
+            name: without.format(late.count(name), crf.limit) if name in late else _said(rules[name], asked)
+            for name in variants
+        }
         save_counts(out_path, {name: replace(counts, upsample=said[name]) for name, counts in variants.items()})
 
 
@@ -175,8 +182,12 @@ def _count_entry(
     rules: Mapping[str, Upsample],
     label_kind: LabelKind,
     refine: Refine | None,
+    late: list[str],
 ) -> dict[str, Small]:
-    """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
+    """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask.
+
+    Variants whose CRF took too long are added to `late`.
+    """
     file = entry.instances if label_kind == "instance" else entry.mask
     if file is None:
         nothing = np.empty(0, np.int32)
@@ -190,8 +201,16 @@ def _count_entry(
     for name, k in variants.items():
         if image is None or refine is None:
             segments = view.segments(grids[name], rules[name])
-        else:
+        elif refine is pamr_winners:
             segments = view.window(refined_ids(grids[name], image, view.size, refine))
+        else:
+            try:
+                ids = refined_ids(grids[name], image, input_size, refine)
+            except TookTooLong:
+                LOG.warning("%s: the CRF of %s took too long; it is counted without", entry.image, name)
+                late.append(name)
+                ids = grids[name]
+            segments = view.segments(ids, "nearest")
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:

@@ -4,7 +4,7 @@
 |---|---|
 | `bilinear` | softmax of the scores on the grid, upsampled bilinearly, then the argmax (instead of the method's rule) |
 | `pamr` | pixel-adaptive mask refinement: one mask an id, upsampled, follows the colours of the image |
-| `crf` | dense CRF of the same masks, by a library that has to be installed (`patchbank.evaluation.crf`) |
+| `crf` | dense CRF of the same masks at the input size, by an optional library (`patchbank.evaluation.crf`) |
 
 `pamr` replaces every pixel's masks, several times over, by the mean over its neighbours at some distances, weighted by
 how alike they look: weights are a softmax of -|difference| / (0.1 local standard deviation), averaged over the colour

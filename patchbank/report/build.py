@@ -72,6 +72,7 @@ class ReportContext:
         seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
         threads: CPU threads that the stages used.
         shared_draws: whether the training seeds of a method read one bank.
+        remarks: sentences of trainings' records, each with its row's name in front.
     """
 
     dataset: str
@@ -84,10 +85,17 @@ class ReportContext:
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     threads: int = 1
     shared_draws: bool = True
+    remarks: Sequence[str] = ()
 
 
 def context_from(
-    manifest: Path, bank: Path, note: str, config: Mapping[str, Any], digest: str, threads: int
+    manifest: Path,
+    bank: Path,
+    note: str,
+    config: Mapping[str, Any],
+    digest: str,
+    threads: int,
+    records: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> ReportContext:
     """The context of a run of the pipeline.
 
@@ -98,6 +106,7 @@ def context_from(
         config: the set's resolved configuration, keys `fit`, `preprocessing`, `seeds`, `kmeans_seeds`.
         digest: hash of the whole configuration.
         threads: CPU threads that the stages used.
+        records: row -> record of its first training, whose `notes` the report repeats.
 
     Raises:
         UserError: manifest or bank are missing.
@@ -123,6 +132,7 @@ def context_from(
         config=digest,
         seeds={"training": list(config["seeds"]), "kmeans": list(config["kmeans_seeds"])},
         threads=threads,
+        remarks=[f"{row}: {note}" for row, found in (records or {}).items() for note in found.get("notes", ())],
     )
 
 
@@ -162,7 +172,7 @@ def build_report(scores: Sequence[Path], context: ReportContext, comparisons: Pa
         "rows": rows,
         "comparisons": compared,
         "published": published(context.dataset, rows),
-        "notes": build_notes(rows, context.shared_draws, compared),
+        "notes": [*context.remarks, *build_notes(rows, context.shared_draws, compared)],
         "provenance": {
             "package": __version__,
             "git": git_state(),

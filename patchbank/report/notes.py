@@ -45,6 +45,7 @@ def build_notes(rows: Sequence[Row], shared_draws: bool, comparisons: Sequence[M
         *_few_seeds(rows),
         *(_shared_draws(rows) if shared_draws else ()),
         *_capped(rows),
+        *_unrefined_floors(rows),
         *floor_notes(rows, comparisons),
         *method_notes(rows, comparisons),
     ]
@@ -92,12 +93,19 @@ def method_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) 
 
 
 def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """Floors that have a score and the same protocol, K, variant, preprocessing and fit as `row`."""
+    """Floors that have a score and the same protocol, K, variant, preprocessing, fit and post-processing as `row`.
+
+    Where no floor was post-processed as the row was, its floors are those without (`_unrefined_floors` says so).
+    """
     floors = [
         other
         for other in rows
         if other["floor"] and mean_of(other["miou"]) is not None and all(other[name] == row[name] for name in _SAME)
     ]
+    for wanted in (_postprocessed(row), ""):
+        if alike := [floor for floor in floors if _postprocessed(floor) == wanted]:
+            floors = alike
+            break
     if row["k"] is not None or row["segments"] is None:
         return floors
     wanted = f"image-kmeans-{math.ceil(row['segments'])}"
@@ -112,8 +120,25 @@ def beats(row: Row, floor: Row) -> bool:
 
 
 def is_strong(floor: Mapping[str, Any]) -> bool:
-    """Whether a floor sees the same tokens as the method: `image-kmeans-q` and `kmeans`."""
-    return floor["method"] == "kmeans" or str(floor["method"]).startswith("image-kmeans-")
+    """Whether a floor sees the same tokens as the method: `image-kmeans-q`, `kmeans` and rows of its kind."""
+    return str(floor["method"]).startswith(("kmeans", "image-kmeans-"))
+
+
+def _postprocessed(row: Mapping[str, Any]) -> str:
+    return str((row.get("settings") or {}).get("postprocess", ""))
+
+
+def _unrefined_floors(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know of rows whose floors were not post-processed as they were."""
+    refined = {(floor["protocol"], _postprocessed(floor)) for floor in rows if floor["floor"]}
+    found = {
+        row["method"]
+        for row in trained(rows)
+        if _postprocessed(row) and (row["protocol"], _postprocessed(row)) not in refined
+    }
+    if not found:
+        return []
+    return [f"Floors beside {listing(sorted(found))} were not post-processed: differences contain what that brings."]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, int | None]:

@@ -31,7 +31,7 @@ from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.score import ScoreContext
 from patchbank.files import read_json
-from patchbank.report.page.scores import ImageScores, stored_scores
+from patchbank.report.page.scores import ImageScores, stored_scores, tables_beside
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of
 from patchbank.report.text import NOTHING, percent, place
@@ -195,6 +195,7 @@ def _compared(run: RunFolder, method: str) -> Compared:
     first = rows[0]
     places = {seed: run.folder / method / f"seed{seed}" for seed in first["seeds"]["training"]}
     files = {name: {seed: place / name for seed, place in places.items()} for name in FILES}
+    files["clusters.npz"] = {seed: tables_beside(run.folder, method, seed) for seed in places}
     counts, tables, instances = (
         {seed: path for seed, path in files[name].items() if path.is_file()} or None for name in FILES
     )

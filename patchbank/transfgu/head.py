@@ -142,9 +142,12 @@ def import_published(source: str | Path, target: str | Path, settings: TransFGUS
     """
     content = load_torch(source)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not any(str(key).endswith("cls_emb") for key in state):
-        raise UserError(f"{source} holds no decoder of TransFGU (no cls_emb).")
-    weights = {_plain(key): value for key, value in state.items() if not _plain(key).startswith("encoder")}
+    state = state if isinstance(state, dict) else {}
+    weights = {_plain(str(key)): value for key, value in state.items() if not _plain(str(key)).startswith("encoder")}
+    if "cls_emb" not in weights:
+        raise UserError(
+            f"{source} holds no decoder of TransFGU (no cls_emb, with or without {' or '.join(_WRAPPERS)})."
+        )
     settings = replace(settings, centre="none")
     model = build_decoder(int(weights["cls_emb"].shape[-1]), settings)
     check_keys(source, weights, model.state_dict())

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 BACKGROUND = 0.1
-"""A patch whose largest normalised thing map is below this is background."""
+"""The background map of a patch is this minus its largest normalised thing map, where that is positive."""
 MIX = 0.5
 WEIGHTS = {"category": 1.0, "uncertainty": 0.3, "embedding": 1.0}
 

@@ -4,7 +4,7 @@
 |---|---|
 | image | the training image |
 | windows | brighter where more of the selected windows lie; some of them are outlined in their centroid's colour |
-| pseudo label | the strongest map of every patch; colours and numbers are centroids |
+| pseudo label | the strongest map of every patch; colours and numbers are channels, 0 a background |
 | strongest maps | the maps of the centroids that win most of the image, bright where they are strong |
 
 A window's centroid is the nearest one to its class token. Token similarity has no windows, and no such column.
@@ -71,7 +71,8 @@ def draw(manifest: Path, banks: Mapping[str, Path], checkpoint: Path, settings: 
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
         cells = [Cell(pixels, shorten(Path(entry.image).name, 28))]
         if "windows" in opened:
-            cells.append(_windows(opened["windows"], index, pixels, centroids, found.things, colours))
+            first = int(found.background)  # channel 0 of the maps is background then, and centroid t is channel t + 1
+            cells.append(_windows(opened["windows"], index, pixels, centroids, found.things, colours[first:]))
         cells += _maps(scores[0].numpy(), pixels, colours, first=int(found.background))
         rows.append(cells)
     titles = ["image", *(["windows"] if "windows" in opened else []), "pseudo label"]

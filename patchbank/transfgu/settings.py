@@ -156,7 +156,8 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     to be that number, because the protocol compares as many clusters as classes.
     """
     k = int(shared["k"][0])
-    rest = k - int(own.get("stuff") or 0) - int(bool(own.get("background")))
+    stuff = own.get("stuff", 0)
+    rest = k - (stuff if isinstance(stuff, int) else 0) - int(bool(own.get("background")))
     settings = TransFGUSettings.from_mapping({"things": rest, **own})
     if settings.classes != k:
         raise UserError(

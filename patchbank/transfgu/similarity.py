@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
 SEGMENT_RESTARTS = 3
-"""Restarts of k-means inside an image (`clustering.nredo`'s default). It runs once an image, twice a training."""
+"""Restarts of k-means inside an image (`clustering.nredo`'s default), which runs twice an image of a training."""
 
 
 @dataclass(frozen=True)

@@ -156,11 +156,14 @@ def train_segmenter(
 
 
 def _of_centroids(centroids: Centroids, bank: Bank) -> dict[str, Any]:
-    """What a record says of the set and its centroids."""
+    """What a record says of the set and its centroids; reports repeat the notes."""
+    images, empty = len(bank.images), centroids.empty_images
+    note = f"{empty} of {images} training images have no foreground window; they stay in the set and shape no centroid."
     return {
-        "images": len(bank.images),
-        "images_without_foreground": centroids.empty_images,
+        "images": images,
+        "images_without_foreground": empty,
         "members": centroids.members.tolist(),
+        "notes": [note] if empty else [],
     }
 
 

@@ -277,12 +277,13 @@ def other_reports(wildcards):
     }
 
 
+def trained_methods(dataset):
+    return [method for method in C.methods(dataset) if method.traits.trained]
+
+
 def records_of(wildcards):
-    """Records of the first training of every trained method, for what a report says of the machine."""
-    trained = [
-        method for method in C.methods(wildcards.dataset) if method.traits.trained
-    ]
+    """Records of the first training of every trained method, for what a report says of machine and trainings."""
     return [
         f"{run_folder(wildcards.dataset, m.name, min(m.seeds))}/checkpoint.json"
-        for m in trained
+        for m in trained_methods(wildcards.dataset)
     ]

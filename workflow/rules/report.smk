@@ -124,6 +124,7 @@ rule report:
         mem_mb=1000,
     params:
         code=code("report", "patchbank.report.build", "patchbank.report.write"),
+        trained=lambda w: [m.name for m in trained_methods(w.dataset)],
         note=lambda w: C.backbone(C.backbone_name(w.dataset)).note,
         config=lambda w: C.shaping(w.dataset),
         digest=lambda w: C.digest(w.dataset),

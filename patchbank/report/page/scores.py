@@ -94,10 +94,17 @@ def stored_scores(folder: Path, method: str) -> ImageScores | None:
     if not matching or not matching["assignment"]:
         return None
     place = folder / method / f"seed{matching['training_seed']}"
-    tables = place / "clusters.npz"
+    tables = tables_beside(folder, method, matching["training_seed"])
     table = read_npz(tables)[matching["variant"]] if tables.is_file() else None
     variant = "segments" if table is not None else matching["variant"]
     return image_scores(PanelColumn(method, place, variant, table, matching["assignment"]), place / "counts.npz")
+
+
+def tables_beside(folder: Path, method: str, seed: int) -> Path:
+    """Segment clusters of a row's training in `results/<dataset>`; post-processing reads those of its source."""
+    own = folder / method / f"seed{seed}" / "clusters.npz"
+    source = folder / method.split("+")[0] / f"seed{seed}" / "clusters.npz"
+    return own if own.is_file() else source
 
 
 def matched_confusion(clusters: Counts, assignment: NDArray[np.int64]) -> NDArray[np.int64]:

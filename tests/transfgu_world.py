@@ -1,0 +1,82 @@
+"""Small banks of the extract stage for TransFGU, and its stages run on them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from bank_factory import extract_all, make_images
+
+from patchbank.bank.extract import ExtractSettings
+from patchbank.bank.statistics import compute_statistics
+from patchbank.transfgu.predict import predict
+from patchbank.transfgu.settings import recipes, resolve
+from patchbank.transfgu.train import train
+
+OWN = {"heads": 3, "epochs": 5, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 1, "teacher_start": 1, "niter": 5}
+EXACT = resolve({**OWN, "background": True}, {"k": [3]})
+SOURCES = {
+    "exact": EXACT,
+    "things": resolve(OWN, {"k": [3]}),
+    "stuff": resolve({**OWN, "stuff": 1}, {"k": [3]}),
+    "pooled": resolve({**OWN, "window_feature": "pooled", "centre": "mean"}, {"k": [3]}),
+    "tokens": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "centre": "standardise"}, {"k": [3]}),
+    "segments": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "segments": 4}, {"k": [3]}),
+}
+
+
+def make_world(folder: Path) -> dict[str, Path]:
+    """Banks of nine images by recipe, `val`, the statistics, and the folder they lie in."""
+    make_images(folder, 9)
+    windows = {"size": 48, "scales": [0.6, 0.4], "window": 32, "select": "foreground+background"}
+    whole = ExtractSettings("whole", {"size": 64}, images_per_shard=4)
+    found = {
+        "windows": extract_all(folder, ExtractSettings("windows", windows, images_per_shard=4)),
+        "lastblock": extract_all(folder, ExtractSettings("lastblock", {"size": 64}, images_per_shard=4)),
+        "augmented": extract_all(folder, ExtractSettings("augmented", {"size": 64, "draws": 2}, images_per_shard=4)),
+        "whole": extract_all(folder, whole),
+        "val": extract_all(folder, whole, "val"),
+        "statistics": folder / "statistics.npz",
+        "folder": folder,
+    }
+    compute_statistics(found["whole"], found["statistics"])
+    return found
+
+
+def train_in(world: dict[str, Path], name: str, settings: dict[str, Any] = EXACT, seed: int = 0) -> Path:
+    folder = world["folder"] / name
+    train(
+        banks={recipe: world[recipe] for recipe in recipes(settings)},
+        statistics=world["statistics"],
+        settings=settings,
+        seed=seed,
+        checkpoint=folder / "checkpoint.safetensors",
+        steps_csv=folder / "steps.csv",
+        epochs_csv=folder / "epochs.csv",
+        state_root=folder / "state",
+        threads=1,
+    )
+    return folder / "checkpoint.safetensors"
+
+
+def predict_in(world: dict[str, Path], checkpoint: Path, bank: str = "val") -> Path:
+    out = checkpoint.parent / "val.h5"
+    predict(
+        banks={"whole": world[bank]},
+        statistics=world["statistics"],
+        checkpoint=checkpoint,
+        settings={},
+        seed=0,
+        dataset="toy",
+        split="val",
+        method="mine",
+        out=out,
+        threads=1,
+    )
+    return out
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
