@@ -134,3 +134,17 @@ def digest(value: Any, length: int = 8) -> str:
     """First `length` hexadecimal digits of the SHA-256 of `value`'s canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def check_space(folder: str | Path, needed: int, way_out: str) -> None:
+    """Make the folder, and raise `UserError` where its disk has no room for that many bytes more.
+
+    Args:
+        folder: where files will be written.
+        needed: bytes.
+        way_out: what a user can do, without a full stop.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > 0.98 * free:
+        raise UserError(f"{folder} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; {way_out}.")

@@ -1,8 +1,8 @@
 """The eight settings files end to end, a few steps each, with the real ViT-S/14 on real samples.
 
-Sizes are cut (224 pixels, one window scale, at most 2 epochs); classes, background channel, selection of windows,
-resizing, label maps, protocol and teacher schedule are those of the files. VOC, of which there is no sample, stands on
-a made tree in its layout.
+Sizes are cut (the longer side to 224 pixels, one window scale, at most 2 epochs); shapes, classes, background channel,
+selection of windows, resizing, label maps, protocol and teacher schedule are those of the files. VOC, of which there is
+no sample, stands on a made tree in its layout.
 """
 
 from __future__ import annotations
@@ -62,12 +62,15 @@ CASES = [
 
 def config_of(case: Case, root: Path) -> Config:
     """The settings file over the shipped configuration, cut to a few steps."""
-    small = {
-        "whole": {"size": 224},
-        "windows": {"size": 224, "window": 112, "scales": [case.scale]},
-        "lastblock": {"size": 224},
-        "augmented": {"size": 224},
+    published = yaml.safe_load((FILES / f"transfgu_{case.file}.yaml").read_text())
+    sizes = {
+        recipe: np.array(settings["size"])
+        for recipe, settings in published["datasets"][case.dataset]["settings"]["recipes"].items()
     }
+    small: dict[str, dict[str, Any]] = {
+        recipe: {"size": (size * 224 // sizes["whole"].max()).tolist()} for recipe, size in sizes.items()
+    }
+    small["windows"] |= {"window": 112, "scales": [case.scale]}
     few = {"epochs": 2, "batch_size": 3, "repeat": 0, "teacher_start": 1, "teacher_interval": [1], "niter": 10}
     entry = {
         "root": str(root),
@@ -75,7 +78,6 @@ def config_of(case: Case, root: Path) -> Config:
         **case.changes,
         "settings": {"recipes": small, "methods": {"transfgu": few}},
     }
-    published = yaml.safe_load((FILES / f"transfgu_{case.file}.yaml").read_text())
     return Config(merge(merge(default_config().values, published), {"datasets": {case.dataset: entry}}))
 
 

@@ -8,7 +8,6 @@ kept; an interrupted extraction repeats at most one shard per job.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from patchbank.bank.writer import ShardWriter
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
-from patchbank.files import read_json, write_json
+from patchbank.files import check_space, read_json, write_json
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.threads import available
@@ -142,7 +141,9 @@ def extract(
     if todo:
         shapes = row_shapes(vit, recipe, np.dtype(settings.dtype))
         samples = sum(len(parts[i]) for i in todo) * recipe.draws
-        _check_space(folder, samples * row_bytes(shapes))
+        check_space(
+            folder, samples * row_bytes(shapes), "free some space, point bank_root to a larger disk, or lower draws"
+        )
         LOG.info("%s: %d of %d shards to compute, %d samples", folder, len(todo), len(wanted), samples)
         for i in todo:  # what a kill left behind
             for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
@@ -156,16 +157,6 @@ def extract(
     if "last_values" in row_fields(record):
         save_tail(folder, vit, content)
     write_json(out, {"folder": pointed(folder, out), "record": record})
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > 0.98 * free:
-        raise UserError(
-            f"{folder} needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; free some space, point "
-            "bank_root to a larger disk, or lower draws."
-        )
 
 
 def fill(

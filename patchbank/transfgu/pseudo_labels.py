@@ -30,7 +30,7 @@ from torchvision.ops import roi_align
 
 from patchbank.backbones.tail import ClassTail
 from patchbank.errors import UserError
-from patchbank.files import atomic_path
+from patchbank.files import atomic_path, check_space
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.transfgu.maps import gradient_maps
@@ -86,6 +86,8 @@ def write_pseudo_labels(
         signed: whether a negative value is a value (cosines), or stands for a map of 0 (`maps.ZERO`).
     """
     count, patches = len(bank.images), bank.grid[0] * bank.grid[1]
+    needed = count * patches * (2 * maps + 4)
+    check_space(Path(path).parent, needed, "free some space, or make results/.training a link to a larger disk")
     with atomic_path(path) as temporary, h5py.File(temporary, "w", libver="latest") as file:
         file.attrs["identity"] = json.dumps(dict(identity), sort_keys=True)
         file.attrs["grid"] = bank.grid
