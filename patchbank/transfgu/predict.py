@@ -25,7 +25,6 @@ from patchbank.backbones.tail import load_tail
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
-from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.predictions import MAX_SCORES, PredictionRecord, PredictionWriter
@@ -33,6 +32,7 @@ from patchbank.progress import track
 from patchbank.transfgu.centroids import Centroids
 from patchbank.transfgu.head import Head, check_backbone, load_head
 from patchbank.transfgu.losses import make_targets
+from patchbank.transfgu.prepare import stored_projection
 from patchbank.transfgu.pseudo_labels import gradient_rows, similarity_rows
 from patchbank.transfgu.settings import TransFGUSettings
 from patchbank.transfgu.similarity import TokenClasses
@@ -120,9 +120,11 @@ def map_scores(
     settings, vectors = TransFGUSettings.from_mapping(found["settings"]), tensors["centroids"].numpy()
     signed = settings.pseudo_label == "token_similarity"
     if signed:
-        stored = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
-        centroids = Centroids(vectors, np.array(found["members"]))
-        classes = TokenClasses.of(Projection.from_arrays(stored), centroids, settings, int(found["seed"]))
+        projection = stored_projection(tensors)
+        assert projection is not None
+        classes = TokenClasses.of(
+            projection, Centroids(vectors, np.array(found["members"])), settings, int(found["seed"])
+        )
         rows = similarity_rows(bank, classes, images)
     else:
         tail = load_tail(bank.folder, content_hash(bank.record))

@@ -81,6 +81,12 @@ def classes_tensors(centroids: Centroids, projection: Projection | None) -> dict
     return tensors
 
 
+def stored_projection(tensors: Mapping[str, Tensor]) -> Projection | None:
+    """The projection among the tensors that `classes_tensors` made."""
+    found = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
+    return Projection.from_arrays(found) if found else None
+
+
 def find_centroids(
     banks: Mapping[str, Bank], statistics: Statistics, settings: TransFGUSettings, seed: int, state: TrainingState
 ) -> tuple[Centroids, Projection | None]:
@@ -88,9 +94,7 @@ def find_centroids(
     if state.centroids.is_file():
         tensors, record = load_checkpoint(state.centroids)
         members = tensors["members"].numpy()
-        stored = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
-        found = Centroids(tensors["centroids"].numpy(), members, int(record["empty_images"]))
-        return found, Projection.from_arrays(stored) if stored else None
+        return Centroids(tensors["centroids"].numpy(), members, int(record["empty_images"])), stored_projection(tensors)
     projection: Projection | None = None
     if settings.pseudo_label == "token_similarity":
         fitted = fit_token_classes(banks["whole"], statistics, settings, seed)

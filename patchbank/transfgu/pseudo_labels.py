@@ -127,7 +127,6 @@ class PseudoLabels:
                     f"The pseudo labels in {path} were made from something else than this training asks for: "
                     f"{'; '.join(differing)}. Delete the file and run again."
                 )
-            self.images = [image.decode() for image in file["image"][:]]
             self.grid = (int(file.attrs["grid"][0]), int(file.attrs["grid"][1]))
             places = {
                 name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("code", "base")

@@ -43,7 +43,7 @@ from patchbank.progress import track
 from patchbank.transfgu.batches import Batch, Views, load_batches, plan_epoch
 from patchbank.transfgu.centroids import Centroids
 from patchbank.transfgu.head import METHOD, Centring, Head, build_decoder, save_head
-from patchbank.transfgu.logs import write_logs
+from patchbank.transfgu.logs import COLUMNS, write_logs
 from patchbank.transfgu.optimiser import build_optimiser
 from patchbank.transfgu.prepare import Prepared, classes_tensors, find_centroids, prepare
 from patchbank.transfgu.schedule import age_of, alpha_of, restarts
@@ -229,7 +229,7 @@ class _Run:
                 on_step(len(rows) - 1)
         if batches:
             self._check_weights(batches[-1])
-        skipped = sum(row[8] for row in rows)
+        skipped = sum(row[COLUMNS.index("skipped")] for row in rows)
         if skipped:
             LOG.warning("%d of %d steps were skipped: their loss was not above 0", skipped, len(rows))
         return rows
