@@ -206,6 +206,15 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     mine = refined.image == 1
     assert (refined.segment[mine] == expected[0]).all()
     assert (refined.count[mine] == expected[2]).all()
+    count_predictions(*arguments[:3], "objects_256", 2, postprocess="pamr")  # ids are refined there too, not scores
+    soft = CountsFile(tmp_path / "c.npz")["k5-s0"]
+    view = frame("objects_256", (entry.height, entry.width), (448, 448))
+    ids = view.window(refined_ids(scores["k5-s0"].argmax(1)[1], picture, view.size, pamr_winners))
+    assert set(soft.segment[soft.image == 1]) <= set(np.unique(ids))
+    assert (
+        soft.count[soft.image == 1].sum()
+        == (view.labels(load_labels(manifest.root / str(entry.mask), manifest.lut)) != 255).sum()
+    )
     count_predictions(*arguments, postprocess="bilinear")
     file = CountsFile(tmp_path / "c.npz")
     assert file["k5-s0"].upsample == "bilinear"

@@ -83,17 +83,17 @@ def count_predictions(
                 f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
                 "needs them; take it out of `protocols`."
             )
+        refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
+        refine, late = refinements.get(postprocess), list[str]()
         # a variant of its own takes the softmax of all ids; post-processing gives no pixel to one without a patch
         soften = partial(soft_assignments, every_id=preprocessing in SOFT)
-        softly = soften if preprocessing in SOFT or postprocess == "bilinear" else None
+        softly = soften if not refine and (preprocessing in SOFT or postprocess == "bilinear") else None
         asked: Upsample = "bilinear" if softly else "nearest" if postprocess else reader.record.upsample
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
             name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
             for name, k in reader.variants.items()
         }
-        refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
-        late: list[str] = []
         count_one = partial(
             _count_entry,
             manifest=manifest,
@@ -102,7 +102,7 @@ def count_predictions(
             variants=reader.variants,
             rules=rules,
             label_kind=label_kind,
-            refine=refinements.get(postprocess),
+            refine=refine,
             late=late,
         )
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
