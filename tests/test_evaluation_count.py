@@ -10,8 +10,8 @@ from PIL import Image
 
 from patchbank.datasets import Entry, Manifest, load_image, load_labels, make_spec
 from patchbank.errors import UserError
-from patchbank.evaluation.count import count_predictions
-from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image
+from patchbank.evaluation.count import count_predictions, summarise
+from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments
 from patchbank.evaluation.preprocessing import frame
 from patchbank.evaluation.refine import pamr_winners, refined_ids
 from patchbank.predictions import PredictionRecord, PredictionWriter
@@ -222,3 +222,14 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     for image, grid in enumerate(scores["k5-s0"].argmax(1)):
         found = file["k5-s0"]
         assert set(found.segment[found.image == image]) <= set(np.unique(grid))
+
+
+def test_a_summary_says_how_many_segments_an_image_uses(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 3)
+    scores = write_predictions(tmp_path / "p.h5", manifest, {"k3-s0": 3, "k9-s0": 9, "k3-s1": 3}, "nearest")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 2)
+    found = summarise(tmp_path / "c.npz")
+    rows = [mean_used_segments(CountsFile(tmp_path / "c.npz")[name]) for name in ("k3-s0", "k3-s1")]
+    assert found == {"images": 3, "used": pytest.approx(np.mean(rows))}
+    assert 1 <= found["used"] <= 3
+    assert scores["k9-s0"].shape[1] == 9

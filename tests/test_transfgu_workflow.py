@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ CHANGES = {
                     "transfgu-tokens": {**SMALL, "pca": 16},
                     "transfgu-tokens-maps": {"pca": 16},
                 },
-                "floors": ["single"],
+                "floors": ["image-kmeans"],
             }
         }
     }
@@ -60,6 +61,10 @@ def test_both_rows_stand_in_the_report_beside_their_floor(finished: Project) -> 
     for recipe in ("windows", "lastblock", "augmented"):
         bank = open_bank(results / "bank" / f"train-{recipe}.json")
         assert verify_bank(bank.folder) == len(bank)
+    inside = [row for row in report["rows"] if row["protocol"] == "per_image"]
+    for row in inside:
+        if row["method"].startswith("transfgu") and row["segments"] > 1:
+            assert f"image-kmeans-{math.ceil(row['segments'])}" in {other["method"] for other in inside}
     record = json.loads((results / "transfgu" / "seed0" / "checkpoint.json").read_text())
     assert len(record["members"]) == rows["transfgu"]["k"]
     assert record["images_without_foreground"] == 0

@@ -127,19 +127,19 @@ def count_predictions(
 
 
 def summarise(path: Path) -> dict[str, Any]:
-    """Facts of a counts file: for segments how many there can be, and how many an image uses on labelled pixels.
+    """Facts of a counts file: how many segments, or of the fewest clusters, an image uses on labelled pixels.
 
     Returns:
-        ``images``; for methods that predict segments also ``segments`` (K) and ``used`` (as in the
-        rows of a report; None where no pixel is labelled).
+        ``images``; ``used`` (as in the rows of a report; None where no pixel is labelled); for methods that predict
+        segments also ``segments`` (K).
     """
     file = CountsFile(path)
-    summary: dict[str, Any] = {"images": len(file.images)}
-    if "segments" in file:
-        counts = file["segments"]
-        used = mean_used_segments(counts)  # not a number where no pixel is labelled
-        summary |= {"segments": counts.segments, "used": used if np.isfinite(used) else None}
-    return summary
+    found = list(file.values())
+    fewest = min(counts.segments for counts in found)
+    used = [mean_used_segments(counts) for counts in found if counts.segments == fewest]
+    mean = float(np.mean(used))  # not a number where no pixel is labelled
+    summary = {"images": len(file.images), "used": mean if np.isfinite(mean) else None}
+    return summary | ({"segments": file["segments"].segments} if "segments" in file else {})
 
 
 def _said(rule: Upsample, asked: Upsample) -> str:

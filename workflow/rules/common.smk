@@ -73,12 +73,15 @@ def method_of(wildcards):
 
 
 def segment_counts(dataset):
-    """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up."""
+    """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up.
+
+    A method that predicts classes has no number of its own.
+    """
     counts = set()
     only_instances = instance_protocols(dataset) and not C.spec(dataset).classes
     labels = "-instance" if only_instances else ""
     for method in C.methods(dataset):
-        if method.traits.kind == "segments":
+        if not method.traits.floor:
             made = [
                 checkpoints.count.get(
                     dataset=dataset, method=method.name, seed=seed, labels=labels
@@ -86,7 +89,9 @@ def segment_counts(dataset):
                 for seed in method.seeds
             ]
             found = [read_json(path) for path in made]
-            counts.update(summary["segments"] for summary in found)
+            counts.update(
+                summary["segments"] for summary in found if "segments" in summary
+            )
             used = [summary["used"] for summary in found if summary["used"] is not None]
             if used:
                 counts.add(math.ceil(sum(used) / len(used)))
