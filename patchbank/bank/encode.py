@@ -10,21 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from patchbank.backbones.vit import Encoded, FrozenViT
-from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes
+from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes, token_shapes
 
 
 def row_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
     """Shape and dtype of one row's fields (see `patchbank.bank.format`); `dtype` is that of features."""
-    if isinstance(recipe, EncodingRecipe):
-        return recipe.shapes(vit, dtype)
-    h, w = vit.grid(*recipe.size)
-    return {
-        "tokens": ((recipe.views, h * w, vit.dim), dtype),
-        "cls": ((recipe.views, vit.dim), dtype),
-        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
-        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
-        "flip": ((recipe.views,), np.dtype(np.uint8)),
-    }
+    return recipe.shapes(vit, dtype) if isinstance(recipe, EncodingRecipe) else token_shapes(vit, recipe, dtype)
 
 
 def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:

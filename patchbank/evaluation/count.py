@@ -134,12 +134,11 @@ def summarise(path: Path) -> dict[str, Any]:
         segments also ``segments`` (K).
     """
     file = CountsFile(path)
-    found = list(file.values())
-    fewest = min(counts.segments for counts in found)
-    used = [mean_used_segments(counts) for counts in found if counts.segments == fewest]
+    fewest = min(file.segments.values())
+    used = [mean_used_segments(file[name]) for name, k in file.segments.items() if k == fewest]
     mean = float(np.mean(used))  # not a number where no pixel is labelled
     summary = {"images": len(file.images), "used": mean if np.isfinite(mean) else None}
-    return summary | ({"segments": file["segments"].segments} if "segments" in file else {})
+    return summary | ({"segments": fewest} if "segments" in file else {})
 
 
 def _said(rule: Upsample, asked: Upsample) -> str:
@@ -199,18 +198,14 @@ def _count_entry(
     image = load_image(manifest.root / entry.image) if refine else None
     found: dict[str, Small] = {}
     for name, k in variants.items():
-        if image is None or refine is None:
-            segments = view.segments(grids[name], rules[name])
-        elif refine is pamr_winners:
-            segments = view.window(refined_ids(grids[name], image, view.size, refine))
-        else:
+        grid = grids[name]
+        if image is not None and refine is not None:
             try:
-                ids = refined_ids(grids[name], image, input_size, refine)
+                grid = refined_ids(grid, image, input_size if isinstance(refine, DenseCRF) else view.size, refine)
             except TookTooLong:
                 LOG.warning("%s: the CRF of %s took too long; it is counted without", entry.image, name)
                 late.append(name)
-                ids = grids[name]
-            segments = view.segments(ids, "nearest")
+        segments = view.segments(grid, rules[name])
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:

@@ -198,6 +198,7 @@ class CountsFile(Mapping[str, Counts]):
         self._names = [str(name) for name in self._arrays["variants"]]
         self.images = tuple(name.decode() for name in self._arrays["images"].tolist())
         self.preprocessing = str(self._arrays["preprocessing"])
+        self.segments: dict[str, int] = dict(zip(self._names, self._arrays["sizes"][:, 0].tolist(), strict=True))
         self.label_kind: LabelKind = "instance" if str(self._arrays["label_kind"]) == "instance" else "class"
 
     def __getitem__(self, variant: str) -> Counts:

@@ -74,6 +74,18 @@ class EncodingRecipe(Protocol):
         ...
 
 
+def token_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
+    """Per-row shape and dtype of a recipe whose views are stored as tokens; `dtype` is that of features."""
+    h, w = vit.grid(*recipe.size)
+    return {
+        "tokens": ((recipe.views, h * w, vit.dim), dtype),
+        "cls": ((recipe.views, vit.dim), dtype),
+        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
+        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
+        "flip": ((recipe.views,), np.dtype(np.uint8)),
+    }
+
+
 def make_recipe(name: str, settings: Mapping[str, Any], patch: int) -> RecipeProtocol:
     """Build recipe `name` from its settings; sizes are rounded to the encoder's patch.
 

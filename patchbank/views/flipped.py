@@ -6,53 +6,29 @@ The mirror image's features are mirrored back first, so that each patch meets it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.views import whole
-from patchbank.views.base import Shapes, Views
-from patchbank.views.resize import Rule
+from patchbank.views.base import Shapes, token_shapes
 
 
-class Recipe:
-    """One view of the whole image, encoded twice.
-
-    Args:
-        patch: the encoder's patch in pixels.
-        size: side of the squashed image in pixels, or [H, W]; rounded to the patch.
-        resize: rule (`patchbank.views.resize`).
-    """
+class Recipe(whole.Recipe):
+    """One view of the whole image, encoded twice."""
 
     batch_images = 1
 
-    def __init__(self, patch: int, size: int | Sequence[int] = 448, resize: Rule = "pil") -> None:
-        self._whole = whole.Recipe(patch, size, resize)
-        self.draws, self.views, self.size = 1, 1, self._whole.size
-
     def record(self) -> dict[str, Any]:
         """Everything that shapes the views."""
-        return {**self._whole.record(), "name": "flipped"}
-
-    def make(self, image: Image.Image, image_id: str, draw: int) -> Views:
-        """The squashed image; the box is the whole image."""
-        return self._whole.make(image, image_id, draw)
+        return {**super().record(), "name": "flipped"}
 
     def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype, those of `whole`."""
-        h, w = vit.grid(*self.size)
-        return {
-            "tokens": ((1, h * w, vit.dim), dtype),
-            "cls": ((1, vit.dim), dtype),
-            "cls_attention": ((1, vit.heads, h * w), dtype),
-            "boxes": ((1, 4), np.dtype(np.float32)),
-            "flip": ((1,), np.dtype(np.uint8)),
-        }
+        return token_shapes(vit, self, dtype)
 
     def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, 1, 1, H, W, 3)."""
