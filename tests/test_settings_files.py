@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from patchbank.alignseg.settings import AlignSegSettings
+from patchbank.evaluation import protocols
 from patchbank.schema import merge
 from patchbank.settings import PROJECT, Config
 
@@ -118,3 +119,17 @@ def test_our_default_is_the_shipped_configuration() -> None:
     ours = yaml.safe_load((FOLDER / "alignseg_default.yaml").read_text())
     assert ours["methods"]["alignseg"] == values["methods"]["alignseg"]
     assert ours["recipes"]["whole"] == values["recipes"]["whole"]
+
+
+@pytest.mark.parametrize("below", [(), ("transfgu_generic",)])
+def test_the_full_table_has_every_protocol_of_classes_over_any_file(below: tuple[str, ...]) -> None:
+    values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    for name in (*below, "full_table"):
+        values = merge(values, yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+    config = Config(values)
+    of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
+    for dataset in ("demo", "msrc", "camvid"):
+        assert set(config.of(dataset)["protocols"]) == of_classes
+        assert [m.name for m in config.postprocessed(dataset)] == [
+            f"alignseg+{name}" for name in ("flip", "bilinear", "pamr")
+        ]

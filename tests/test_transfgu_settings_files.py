@@ -29,6 +29,12 @@ TABLE: dict[str, tuple[Any, ...]] = {
               "12.24 / 42.52"),
 }  # fmt: skip
 
+SCHEDULES = (
+    {"transfgu": (64, 20, 2, [2]), "transfgu-tokens": (8, 12, 6, [6])},
+    {"transfgu": (8, 20, 10, [10]), "transfgu-tokens": (8, 24, 12, [12])},
+)
+"""Batch, epochs, start and interval of the teacher on real sets, and on demo."""
+
 
 def loaded(name: str, dataset: str, classes: int) -> Config:
     """config.yaml with the file over it; a set that config.yaml has not gets a folder and that many classes."""
@@ -91,7 +97,7 @@ def test_the_generic_file_fits_any_set(dataset: str, classes: int | None) -> Non
         settings = TransFGUSettings.from_mapping(methods[name].settings)
         assert settings.classes == (classes or config.clusters(dataset)[0])
         schedule = (settings.batch_size, settings.epochs, settings.teacher_start, list(settings.teacher_interval))
-        assert schedule == ((64, 20, 2, [2]) if name == "transfgu" else (8, 12, 6, [6]))
+        assert schedule == SCHEDULES[dataset == "demo"][name]
     assert methods["transfgu-tokens"].traits.recipes == ("whole", "augmented")
     floor = methods["kmeans-whitened"].settings
     own = methods["transfgu-tokens"].settings
