@@ -36,8 +36,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        temporary.chmod(0o666 & ~_umask())
         yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp, and libraries that write a file anew, keep it to its owner
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(target)

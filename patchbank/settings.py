@@ -302,8 +302,10 @@ class Config:
                 ProjectionSettings(**self.shared(name)["projection"])
                 spec = self.spec(name)
                 check_layout(spec)
-                if spec.label_rule == "sequential" and self.of(name)["preprocessing"] != "squash_448_100":
-                    yield f"datasets.{name}: its table maps masks of 448x448, so preprocessing must be squash_448_100"
+                sizes = {self.of(name)["preprocessing"], *self.of(name)["score_at"]}
+                if spec.label_rule == "sequential" and sizes != {"squash_448_100"}:
+                    wanted = "preprocessing must be squash_448_100 and score_at empty"
+                    yield f"datasets.{name}: its table maps masks of 448x448, so {wanted}"
                 crops = self.of(name)["recipes"]["multicrop"]
                 for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
                     yield f"datasets.{name}: recipes.multicrop.{problem}"

@@ -27,8 +27,9 @@ with stage(snakemake):
         threads=max([record["threads"] for record in records.values()], default=available()),
         records=records,
     )
-    scores = [*map(Path, snakemake.input.scores), *map(Path, snakemake.input.get("floor_scores", []))]
-    report = build_report(scores, context, Path(snakemake.input.comparisons))
     given = snakemake.input
+    scores = [Path(path) for path in (*given.scores, *given.get("floor_scores", []))]
+    elsewhere = [Path(path) for path in (*given.get("elsewhere", []), *given.get("floors_elsewhere", []))]
+    report = build_report(scores, context, Path(given.comparisons), elsewhere)
     figures = [Path(path) for path in (given.panel, *given.pictures, *given.curves)]
     write_report(report, figures, Path(snakemake.output.json), Path(snakemake.output.markdown))

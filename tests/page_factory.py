@@ -31,6 +31,7 @@ PROTOCOLS = ("per_image", "hungarian", "hungarian_iou", "overcluster")
 METHODS = {"alignseg": "segments", "kmeans": "classes", "image-kmeans-4": "segments"}
 VARIANTS = {"k3-s0": 3, "k5-s0": 5, "k6-s0": 6}
 GRID = (4, 4)
+AT, ELSEWHERE = "squash_448_100", "full"
 
 
 def make_set(folder: Path) -> None:
@@ -55,7 +56,7 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
     out.mkdir(parents=True)
     manifest.save(out / "manifest.json")
     images = [entry.id for entry in manifest.entries("val")]
-    scores = []
+    scores, elsewhere = list[Path](), list[Path]()
     for number, (method, kind) in enumerate(METHODS.items()):
         place = out / method / "seed0"
         place.mkdir(parents=True)
@@ -69,13 +70,12 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
             tables = {name: rng.integers(0, k, (len(images), 4)).astype(np.int32) for name, k in VARIANTS.items()}
             names = np.array(list(VARIANTS))
             write_npz(place / "clusters.npz", {**tables, "tables": names, "k_used": np.array([*VARIANTS.values()])})
-        count_predictions(place / "val.h5", manifest, place / "counts.npz", "squash_448_100", workers=1)
         context = ScoreContext(
             dataset="toy",
             method=method,
             kind=kind,  # type: ignore[arg-type]
             classes=manifest.classes,
-            preprocessing="squash_448_100",
+            preprocessing=AT,
             fit="train",
             settings={"centre": "mean"},
             floor=method != "alignseg",
@@ -84,8 +84,11 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
             protocols=PROTOCOLS,
         )
         clusters = {0: place / "clusters.npz"} if kind == "segments" else None
-        write_json(out / method / "scores.json", score_method({0: place / "counts.npz"}, clusters, context))
-        scores.append(out / method / "scores.json")
+        for at, ending, written in ((AT, "", scores), (ELSEWHERE, f"-at-{ELSEWHERE}", elsewhere)):
+            counts, there = place / f"counts{ending}.npz", dataclasses.replace(context, preprocessing=at)
+            count_predictions(place / "val.h5", manifest, counts, at, workers=1)
+            written.append(out / method / f"scores{ending}.json")
+            write_json(written[-1], score_method({0: counts}, clusters, there))
     draw_curves({0: write_steps(out / "steps.csv", 20)}, out / "alignseg" / "curves.png")
     Image.new("RGB", (8, 8)).save(out / "alignseg" / "pictures.png")
     about = ReportContext(
@@ -94,11 +97,11 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
         images={"train": IMAGES, "eval": IMAGES},
         backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 1, (64, 64), "float32", "ab" * 32, "<random> weights"),
         fit="train",
-        preprocessing="squash_448_100",
+        preprocessing=AT,
         config="0123abcd",
         seeds={"training": [0], "kmeans": [0]},
     )
-    write_json(out / "report.json", build_report(scores, about))
+    write_json(out / "report.json", build_report(scores, about, elsewhere=elsewhere))
     return out
 
 

@@ -21,6 +21,7 @@ from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
 from patchbank.files import atomic_folder, read_json, write_json
 from patchbank.predictions import PredictionReader
+from patchbank.report.markdown import elsewhere_table, report_markdown
 from patchbank.report.page.build import write_page
 from patchbank.report.page.charts import INK, confusion_chart, inline, k_charts
 from patchbank.report.page.gallery import choose_images
@@ -33,6 +34,7 @@ from patchbank.report.page.times import stage_times
 from patchbank.report.panel import labels_of
 from patchbank.report.published import FIELDS
 from patchbank.report.summary import build_summary
+from patchbank.report.text import mark, place, score_text
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -106,8 +108,8 @@ def unlabelled(world: Path) -> Path:
 def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(run: Path) -> None:
     page = Page(run / "index.html")
     page.check(run / "index.html")
-    sections = {"scores", "notes", "classes", "confusion", "k", "gallery", "clusters", "curves", "provenance"}
-    assert sections <= set(page.ids)
+    sections = {"scores", "elsewhere", "notes", "classes", "confusion", "k"}
+    assert sections | {"gallery", "clusters", "curves", "provenance"} <= set(page.ids)
     text = (run / "index.html").read_text()
     assert "default-src 'none'" in text
     shown = " ".join(page.text)
@@ -150,11 +152,30 @@ def test_a_folder_without_labels_has_pictures_and_clusters_but_no_scores(unlabel
     page = Page(unlabelled / "index.html")
     page.check(unlabelled / "index.html")
     assert {"gallery", "clusters", "curves", "provenance"} <= set(page.ids)
-    assert not {"scores", "classes", "confusion", "k"} & set(page.ids)
+    assert not {"scores", "elsewhere", "classes", "confusion", "k"} & set(page.ids)
     assert not list((unlabelled / "charts").iterdir())
     names = {path.name.split(".", 1)[1] for path in (unlabelled / "gallery").iterdir()}
     assert names == {"image.jpg", *(f"{method}.jpg" for method in METHODS)}
     assert "no labels" in " ".join(page.text)
+
+
+def test_every_row_stands_at_both_preprocessings_side_by_side(run: Path) -> None:
+    report = read_json(run / "report.json")
+    header, lines = elsewhere_table(report)
+    assert header == ["method", "protocol", "squash_448_100 ± std (n)", "full ± std (n)", "floor or ceiling"]
+    assert len(lines) == len(report["rows"]) == len(report["elsewhere"])
+    assert {row["preprocessing"] for row in report["elsewhere"]} == {"full"}
+    keys = ("method", "protocol", "variant", "k")
+    there = {tuple(row[key] for key in keys): row for row in report["elsewhere"]}
+    for row, line in zip(report["rows"], lines, strict=True):
+        other = there[tuple(row[key] for key in keys)]
+        expected = [score_text(row["miou"]), score_text(other["miou"]), mark(row)]
+        assert (line[:2], line[2:]) == ([row["method"], place(row)], expected)
+    assert any(line[2] != line[3] for line in lines)
+    assert "## Other preprocessing" in report_markdown(report)
+    # a row that only one of the two has is not compared with itself
+    report["elsewhere"] = report["elsewhere"][1:]
+    assert len(elsewhere_table(report)[1]) == len(lines) - 1
 
 
 def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path, run: Path, tmp_path: Path) -> None:

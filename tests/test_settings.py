@@ -86,9 +86,12 @@ def test_wrong_values_are_named_with_the_way_out(
     assert said in str(caught.value)
 
 
-def test_alignsegs_wrong_map_exists_at_its_own_preprocessing_only(values: dict[str, Any]) -> None:
+@pytest.mark.parametrize("setting", [{"preprocessing": "full"}, {"score_at": ["full"]}])
+def test_alignsegs_wrong_map_exists_at_its_own_preprocessing_only(
+    values: dict[str, Any], setting: dict[str, Any]
+) -> None:
     values["datasets"]["coco27"]["table"] = "coco27_alignseg_exact"
-    values["datasets"]["coco27"]["settings"] = {"preprocessing": "full"}
+    values["datasets"]["coco27"]["settings"] = setting
     with pytest.raises(UserError, match="preprocessing must be squash_448_100"):
         Config(values)
 

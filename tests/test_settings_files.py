@@ -12,6 +12,7 @@ import yaml
 
 from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.evaluation import protocols
+from patchbank.evaluation.preprocessing import SOFT, VARIANTS
 from patchbank.schema import merge
 from patchbank.settings import PROJECT, Config
 
@@ -129,7 +130,9 @@ def test_the_full_table_has_every_protocol_of_classes_over_any_file(below: tuple
     config = Config(values)
     of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
     for dataset in ("demo", "msrc", "camvid"):
-        assert set(config.of(dataset)["protocols"]) == of_classes
+        of = config.of(dataset)
+        assert set(of["protocols"]) == of_classes
+        assert {of["preprocessing"], *of["score_at"]} == set(VARIANTS) - set(SOFT)
         assert [m.name for m in config.postprocessed(dataset)] == [
             f"alignseg+{name}" for name in ("flip", "bilinear", "pamr")
         ]

@@ -73,6 +73,23 @@ def test_a_second_run_does_nothing(finished: Project) -> None:
     assert "Nothing to be done" in finished.done("all")
 
 
+def test_another_preprocessing_counts_and_scores_again_and_runs_no_model(finished: Project) -> None:
+    rows = json.loads(Path("results/demo/report.json").read_text())["rows"]
+    asked = ("all", "--config", "score_at=[full,squash_448_100]")
+    planned = finished.planned(*asked)
+    methods = {row["method"] for row in rows}
+    assert planned == {"count": len(methods), "score": len(methods), "report": 1, "page": 1, "summary": 1, "all": 1}
+    made = "results/demo/alignseg+pamr/scores-at-full.json"
+    finished.done(made)
+    own = [row for row in rows if row["method"] == "alignseg+pamr"]
+    found = json.loads(Path(made).read_text())["rows"]
+    assert {row["preprocessing"] for row in found} == {"full"}
+    assert [(row["protocol"], row["variant"]) for row in found] == [(row["protocol"], row["variant"]) for row in own]
+    assert [row["miou"] for row in found] != [row["miou"] for row in own]
+    planned = finished.planned(*asked)
+    assert (planned["count"], planned["score"]) == (len(methods) - 1, len(methods) - 1)
+
+
 def test_a_bank_of_the_pipeline_verifies(finished: Project) -> None:
     assert verify_bank("results/demo/bank/train-multicrop.json") == 24
     assert verify_bank("results/demo/bank/val-whole.json") == 6

@@ -10,6 +10,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `backbone` | `name`, `model`, `block`, `input_size`, `precision`, `weights_sha256`, `note` |
 | `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
 | `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
+| `elsewhere` | rows at the further preprocessing variants of `score_at`, with the same fields |
 | `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
 | `published` | numbers of papers under these protocols, see `patchbank.report.published` |
 | `notes` | sentences that belong beside the numbers, see `patchbank.report.notes` |
@@ -136,13 +137,16 @@ def context_from(
     )
 
 
-def build_report(scores: Sequence[Path], context: ReportContext, comparisons: Path | None = None) -> dict[str, Any]:
+def build_report(
+    scores: Sequence[Path], context: ReportContext, comparisons: Path | None = None, elsewhere: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Build the dict of `report.json`.
 
     Args:
         scores: `scores.json` files in any order; none, or files without rows, for an unlabelled set.
         context: what the report says beside the scores.
         comparisons: `comparisons.json` of the compare stage; without it no method is called better.
+        elsewhere: `scores.json` files at further preprocessing variants.
 
     Returns:
         Plain values for `patchbank.files.write_json`; equal inputs on one machine give equal dicts.
@@ -170,6 +174,7 @@ def build_report(scores: Sequence[Path], context: ReportContext, comparisons: Pa
         "fit": context.fit,
         "preprocessing": context.preprocessing,
         "rows": rows,
+        "elsewhere": read_rows(elsewhere),
         "comparisons": compared,
         "published": published(context.dataset, rows),
         "notes": [*context.remarks, *build_notes(rows, context.shared_draws, compared)],

@@ -61,6 +61,10 @@ CLASSES = (
     f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
     "cluster is empty."
 )
+ELSEWHERE = (
+    "The same predictions compared at other pixels, mean ± standard deviation (n); clusters are matched anew at each. "
+    "Nothing else differs, so this is how far two papers can be apart for their preprocessing alone."
+)
 PUBLISHED = (
     "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
     "differ from those above, the numbers cannot be compared."
@@ -94,6 +98,8 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
             meaning = [MEANING[protocol]] if protocol in MEANING else []
             parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, report))]
+    if report["elsewhere"]:
+        parts += ["## Other preprocessing", ELSEWHERE, table(*elsewhere_table(report))]
     parts += _published_section(report["published"])
     if rows and report["notes"]:
         parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
@@ -195,6 +201,23 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
         if row[name] not in (None, "", report[name]):
             notes.append(f"{name}: {row[name]}")
     return "; ".join(notes)
+
+
+def elsewhere_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of the rows that were scored at several preprocessing variants: one column for each."""
+    rows = [*report["rows"], *report["elsewhere"]]
+    names = [report["preprocessing"], *dict.fromkeys(row["preprocessing"] for row in report["elsewhere"])]
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        found.setdefault((row["method"], place(row)), {})[row["preprocessing"]] = row
+    header = ["method", "protocol", *(f"{name} ± std (n)" for name in names), "floor or ceiling"]
+    lines = []
+    for (_, where), by_name in found.items():
+        if len(by_name) > 1:
+            row = next(iter(by_name.values()))
+            scores = (score_text(by_name[name]["miou"]) if name in by_name else NOTHING for name in names)
+            lines.append([name_of(row), where, *scores, mark(row)])
+    return header, lines
 
 
 def published_table(published: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -7,15 +7,33 @@ def instance_protocols(dataset):
     return [protocol for protocol in found if protocol.labels == "instance"]
 
 
+def preprocessing_at(dataset, at):
+    """The preprocessing that the ending of a file names; without one, the configuration's."""
+    return at.removeprefix("-at-") or C.of(dataset)["preprocessing"]
+
+
 def count_preprocessing(wildcards):
-    """Classes are compared as the configuration says, instances as their protocol says."""
-    own = instance_protocols(wildcards.dataset) if wildcards.labels else []
-    return own[0].preprocessing if own else C.of(wildcards.dataset)["preprocessing"]
+    """Instances are compared as their protocol says, classes as the file's ending or the configuration says."""
+    if wildcards.labels == "-instance":
+        return instance_protocols(wildcards.dataset)[0].preprocessing
+    return preprocessing_at(wildcards.dataset, wildcards.labels)
+
+
+def scores_elsewhere(dataset, rows):
+    """Scores of rows at the further preprocessing variants."""
+    options = C.of(dataset)
+    others = [at for at in options["score_at"] if at != options["preprocessing"]]
+    return expand(
+        "results/{dataset}/{method}/scores-at-{at}.json",
+        dataset=dataset,
+        method=rows,
+        at=others if class_protocols(dataset) else [],
+    )
 
 
 def instance_counts_of(wildcards):
     """Counts of instances of every seed, where a protocol asks for them."""
-    if not instance_protocols(wildcards.dataset):
+    if wildcards.at or not instance_protocols(wildcards.dataset):
         return []
     return expand(
         "results/{dataset}/{method}/seed{seed}/counts-instance.npz",
@@ -50,6 +68,21 @@ def scoring_for(dataset):
 
 def scoring_of(wildcards):
     return scoring_for(wildcards.dataset)
+
+
+def class_protocols(dataset):
+    """Protocols of a set that compare classes."""
+    found = [protocols.get(name) for name in C.of(dataset)["protocols"]]
+    return [protocol.name for protocol in found if protocol.labels == "class"]
+
+
+def scoring_at(wildcards):
+    """What a row is scored by at the preprocessing that the file's ending names; elsewhere there are no instances."""
+    found = scoring_for(wildcards.dataset)
+    if wildcards.at:
+        found["protocols"] = class_protocols(wildcards.dataset)
+        found["preprocessing"] = preprocessing_at(wildcards.dataset, wildcards.at)
+    return found
 
 
 def compared_methods(dataset):

@@ -1,5 +1,5 @@
 # Evaluation: pixels are counted once, every protocol is a reduction of the counts. Protocols of instances have counts
-# of their own, counts-instance.npz (wildcard labels: "" or "-instance").
+# of their own, counts-instance.npz, and so has each further preprocessing, counts-at-full.npz (wildcards labels and at).
 
 
 checkpoint count:
@@ -21,7 +21,7 @@ checkpoint count:
     params:
         code=code("count", "patchbank.evaluation.count"),
         preprocessing=count_preprocessing,
-        label_kind=lambda w: "instance" if w.labels else "class",
+        label_kind=lambda w: "instance" if w.labels == "-instance" else "class",
         postprocess=lambda w: method_of(w).postprocess,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
@@ -33,18 +33,18 @@ rule score:
     input:
         manifest="results/{dataset}/manifest.json",
         counts=lambda w: expand(
-            "results/{dataset}/{method}/seed{seed}/counts.npz",
+            "results/{dataset}/{method}/seed{seed}/counts{at}.npz",
             seed=method_of(w).seeds,
             allow_missing=True,
         ),
         tables=tables_of,
         instances=instance_counts_of,
     output:
-        "results/{dataset}/{method}/scores.json",
+        "results/{dataset}/{method}/scores{at}.json",
     log:
-        "results/logs/{dataset}/score-{method}.log",
+        "results/logs/{dataset}/score-{method}{at}.log",
     benchmark:
-        "results/benchmarks/{dataset}/score-{method}.tsv"
+        "results/benchmarks/{dataset}/score-{method}{at}.tsv"
     conda:
         "../../envs/patchbank.yaml"
     resources:
@@ -54,7 +54,7 @@ rule score:
             "score", "patchbank.evaluation.score", *protocol_modules(w.dataset)
         ),
         method=lambda w: as_plain(method_of(w)),
-        scoring=scoring_of,
+        scoring=scoring_at,
     message:
         "Scoring {wildcards.method} on {wildcards.dataset}"
     script:

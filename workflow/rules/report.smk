@@ -101,6 +101,8 @@ rule report:
         floor_scores=lambda w: [
             f"results/{w.dataset}/{name}/scores.json" for name in floor_rows(w.dataset)
         ],
+        elsewhere=lambda w: scores_elsewhere(w.dataset, fixed_rows(w.dataset)),
+        floors_elsewhere=lambda w: scores_elsewhere(w.dataset, floor_rows(w.dataset)),
         comparisons="results/{dataset}/comparisons.json",
         panel="results/{dataset}/panel.png",
         curves=curves_of,

@@ -20,6 +20,7 @@ from patchbank.files import atomic_folder, read_json, write_text
 from patchbank.report.layout import CLUSTERS, EXTRA
 from patchbank.report.markdown import (
     CLASSES,
+    ELSEWHERE,
     PUBLISHED,
     READING,
     headline,
@@ -48,6 +49,7 @@ GROUPS = {
 }
 SECTIONS = {
     "scores": "Scores",
+    "elsewhere": "Other preprocessing",
     "comparisons": "Paired differences",
     "published": "Published numbers",
     "notes": "Notes",
@@ -170,6 +172,8 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
         "protocols": tables.protocol_tables(
             report["rows"], lambda name: tables.scores_table(name, *protocol_table(name, report))
         ),
+        "elsewhere": tables.elsewhere_scores(report),
+        "elsewhere_caption": ELSEWHERE,
         "comparisons": tables.comparisons_table(report),
         "published": tables.published_numbers(report),
         "published_caption": PUBLISHED,

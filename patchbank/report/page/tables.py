@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchbank.report.markdown import OPTIONAL, WORDS, class_table, published_table
+from patchbank.report.markdown import OPTIONAL, WORDS, class_table, elsewhere_table, published_table
 from patchbank.report.protocols import MEANING, order
 from patchbank.report.text import NOTHING, place
 
@@ -93,6 +93,11 @@ def scores_table(protocol: str, header: Sequence[str], lines: Sequence[Sequence[
     """All rows of one protocol, methods, floors and ceilings, with a bar beside each score."""
     bars = [name for name in header if name.endswith(SCORE)]
     return make_table(f"Scores under {protocol}", header, lines, bars)
+
+
+def elsewhere_scores(report: Mapping[str, Any]) -> Table | None:
+    """Scores at several preprocessing variants side by side, None where there is only one."""
+    return make_table("Scores by preprocessing", *elsewhere_table(report)) if report["elsewhere"] else None
 
 
 def classes_table(report: Mapping[str, Any]) -> Table | None:
