@@ -44,6 +44,7 @@ class Method:
         source: row whose predictions and segment clusters it reads, where that is another one.
         trained: row whose checkpoint it predicts with, where that is another one.
         features: recipe of the bank that it reads in place of `whole`.
+        oracle: split whose labels chose one of its settings, as the configuration says; its stages are given none.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Method:
     source: str = ""
     trained: str = ""
     features: str = "whole"
+    oracle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,11 @@ class Config:
         if dataset not in self._resolved:
             changes = self.values["datasets"][dataset]["settings"]
             found = complete(merge(self.values, changes), self._schema)
-            # a settings file leaves a method of config.yaml out by setting it to null
-            found["methods"] = {name: entry for name, entry in found["methods"].items() if entry is not None}
+            # a settings file leaves a method of config.yaml out by setting it to null, whatever a set changes in it
+            left_out = {name for name, entry in self.values["methods"].items() if entry is None}
+            found["methods"] = {
+                name: entry for name, entry in found["methods"].items() if entry is not None and name not in left_out
+            }
             self._resolved[dataset] = found
         return self._resolved[dataset]
 
@@ -175,7 +180,8 @@ class Config:
 
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
-        return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+        entries = self.of(dataset)["methods"]
+        return [replace(self._entry(dataset, name, name, {}), oracle=entries[name].get("oracle")) for name in entries]
 
     def postprocessed(self, dataset: str) -> list[Method]:
         """Rows ``<method>+<option>`` of the methods that ask for them.
@@ -202,7 +208,7 @@ class Config:
         """An entry of `methods` as the row `row`, with changed settings."""
         options = self.of(dataset)
         found = options["methods"][entry]
-        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess")}
+        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess", "oracle")}
         own |= dict(changes)
         folder = str(found.get("kind", entry)).replace("-", "_")
         shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}

@@ -116,6 +116,13 @@ def test_markdown_holds_every_row_under_its_protocol(tmp_path: Path) -> None:
         assert value in text
 
 
+def test_the_version_of_the_crf_stands_where_a_row_used_it(tmp_path: Path) -> None:
+    for settings, shown in (({"postprocess": "pamr"}, False), ({"postprocess": "crf"}, True)):
+        report = build_report([scores_file(tmp_path, [make_row("a", "hungarian", 30.0, settings=settings)])], CONTEXT)
+        report["provenance"]["machine"]["pydensecrf2"] = "1.1"
+        assert ("| pydensecrf2 | 1.1 |" in report_markdown(report)) == shown
+
+
 def test_headline_tells_when_the_floor_is_beaten(tmp_path: Path) -> None:
     rows = [make_row("a", "hungarian", 30.0), make_floor("kmeans", "hungarian", 20.0)]
     text = report_markdown(build_report([scores_file(tmp_path, rows)], CONTEXT))

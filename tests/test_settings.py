@@ -11,8 +11,11 @@ import pytest
 import yaml
 
 from patchbank.errors import UserError
+from patchbank.evaluation.score import context_of
 from patchbank.schema import merge
-from patchbank.settings import PROJECT, SCHEMA, Config, default_config
+from patchbank.settings import PROJECT, SCHEMA, Config, as_plain, default_config
+
+SCORING: dict[str, Any] = {"dataset": "msrc", "preprocessing": "full", "fit": "train", "protocols": (), "k": 0}
 
 
 @pytest.fixture
@@ -131,6 +134,33 @@ def test_a_sets_own_settings_change_only_that_set(values: dict[str, Any]) -> Non
     assert config.method("camvid", "alignseg").settings["queries"] == 5
     assert config.method("camvid", "alignseg").seeds == (0, 1, 2)
     assert config.method("msrc", "kmeans").seeds == (7,)
+
+
+def test_a_method_that_is_left_out_stays_out_where_a_set_changes_it(values: dict[str, Any]) -> None:
+    values["methods"]["alignseg"] = None
+    config = Config(values)
+    assert config.values["datasets"]["camvid"]["settings"]["methods"]["alignseg"]
+    for dataset in ("demo", "camvid", "msrc"):
+        assert [method.name for method in config.methods(dataset)] == ["kmeans"]
+    assert [method.name for method in config.methods("voc")] == ["kmeans"]
+
+
+def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(values: dict[str, Any]) -> None:
+    config = Config(values)
+    said = {name: config.method("msrc", name) for name in ("alignseg", "kmeans", "linear-probe")}
+    assert {name: (m.oracle, m.traits.oracle) for name, m in said.items()} == {
+        "alignseg": ("val", None),
+        "kmeans": (None, None),
+        "linear-probe": (None, "train"),
+    }
+    rows = {name: context_of(as_plain(method), (), **SCORING).oracle for name, method in said.items()}
+    assert rows == {"alignseg": "val", "kmeans": None, "linear-probe": "train"}
+    assert config.method("camvid", "alignseg").oracle is None
+    values["methods"]["alignseg"]["postprocess"] = ["flip", "pamr"]
+    assert {row.oracle for row in Config(values).postprocessed("msrc")} == {"val"}
+    values["methods"]["alignseg"]["oracle"] = "test"
+    with pytest.raises(UserError, match="oracle"):
+        Config(values)
 
 
 def test_a_method_may_stand_twice_with_other_settings(values: dict[str, Any]) -> None:

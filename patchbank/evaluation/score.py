@@ -78,7 +78,7 @@ def context_of(
         settings=method["settings"],
         floor=traits["floor"],
         ceiling=traits["ceiling"],
-        oracle=traits["oracle"],
+        oracle=method["oracle"] or traits["oracle"],
         protocols=tuple(protocols),
         k=k,
         things=tuple(things),

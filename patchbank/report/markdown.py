@@ -270,6 +270,8 @@ def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
     commit = (
         f"`{git['commit']}`" + (" with uncommitted changes" if git["changed"] else "") if git["commit"] else "not known"
     )
+    by_crf = any(row["settings"].get("postprocess") == "crf" for row in report["rows"])
+    libraries = ("python", "torch", "timm", "numpy", "faiss", *(["pydensecrf2"] if by_crf else []))
     return [
         ["PatchBank", f"{origin['package']}, commit {commit}"],
         ["configuration", f"`{origin['config']}`"],
@@ -280,7 +282,7 @@ def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
             if values
         ),
         ["machine", f"{box['processor']}, {box['system']}, {box['threads']} threads"],
-        *([name, box[name] or NOTHING] for name in ("python", "torch", "timm", "numpy", "faiss")),
+        *([name, box[name] or NOTHING] for name in libraries),
     ]
 
 

@@ -36,6 +36,7 @@ def machine(threads: int) -> dict[str, Any]:
         "timm": _version("timm"),
         "numpy": _version("numpy"),
         "faiss": next((found for found in map(_version, FAISS) if found), None),
+        "pydensecrf2": _version("pydensecrf2"),
     }
 
 
