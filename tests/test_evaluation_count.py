@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from patchbank.datasets import Entry, Manifest, load_image, load_labels, make_spec
@@ -14,6 +17,7 @@ from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments
 from patchbank.evaluation.preprocessing import frame
 from patchbank.evaluation.refine import pamr_winners, refined_ids
+from patchbank.evaluation.truth import near_another
 from patchbank.predictions import PredictionRecord, PredictionWriter
 
 CLASSES, GRID = 3, (6, 7)
@@ -73,6 +77,33 @@ def test_all_variants_in_one_file_and_any_number_of_workers(tmp_path: Path) -> N
         assert (counts.segments, counts.classes, counts.upsample) == (k, CLASSES, "nearest")
         expected = expected_counts(manifest, scores[name].argmax(1), k, (100, 100))
         assert (confusion(counts) == expected).all()
+
+
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 255]))
+)
+def test_near_another_label_is_a_look_at_every_neighbour(labels: np.ndarray) -> None:
+    height, width = labels.shape
+    for band in (1, 2, 5):
+        found = near_another(labels, band)
+        for y, x in np.ndindex(height, width):
+            around = labels[max(0, y - band) : y + band + 1, max(0, x - band) : x + band + 1]
+            assert found[y, x] == (around != labels[y, x]).any()
+
+
+def test_full_boundary_counts_the_pixels_near_another_label_and_no_other(tmp_path: Path) -> None:
+    mask = np.zeros((60, 80), np.uint8)
+    mask[:, 40:] = 1
+    mask[50:, 60:] = 9  # void
+    manifest = make_set(tmp_path, 2)
+    Image.fromarray(mask).save(tmp_path / "0.png")
+    Image.fromarray(np.full((23, 32), 2, np.uint8)).save(tmp_path / "1.png")  # one class, no boundary
+    write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5}, "nearest")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full_boundary")
+    pixels = confusion(CountsFile(tmp_path / "c.npz")["k5-s0"])
+    # 2 % of the diagonal of 100 are 2 pixels on either side; void itself is never counted
+    near_void = 2 * 20 + 2 * (10 + 2)
+    assert pixels.sum(0).tolist() == [2 * 60, 2 * 60 + near_void, 0]
 
 
 def test_bilinear_scores_are_interpolated_and_labels_alone_say_that_they_are_not(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@
 | `squash_320` | torch nearest, short side 320, the proportion of the model's input | grid to that size |
 | `short_320_center` | PIL nearest, short side 320, centre crop 320x320 | grid to the uncropped size, same crop |
 | `full` | the raw mask | grid to the raw size |
+| `full_boundary` | of `full`, the pixels near another label | grid to the raw size |
 | `objects_256` | PIL nearest to 256x256 | softmax over segments on the grid, bilinear to 256x256, then argmax |
 
 Sources: AlignSeg and Leopart (the first), TransFGU (the second), STEGO (the third), AlignSeg on MOVi (the last, used
 by protocol `objects` alone). Predictions are those of the
 whole image squashed to the model's input size, stored on its patch grid; `short_320_center` compares them inside
-STEGO's crop and does not run the model on the crop.
+STEGO's crop and does not run the model on the crop. `full_boundary` is a trimap as in Kohli et al. 2009
+(robust higher order potentials), as wide as in Boundary IoU (Cheng et al. 2021): 2 % of the diagonal on either side.
 
 Both nearest rules are separable, so a variant is one index vector a side and a mask is never resized twice.
 PIL's rule samples pixel centres and accumulates its position in floating point: its indices are taken from PIL
@@ -22,8 +24,9 @@ Adding a variant: one function here and its name in `VARIANTS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -53,12 +56,14 @@ class Frame:
         cols: (w,) int64, likewise for columns.
         size: (H, W) to which the prediction of the whole image is upsampled.
         corner: (y, x) of the compared window in that size.
+        band: only class labels with another one within so many steps to one of 8 neighbours are compared; 0: all.
     """
 
     rows: Index
     cols: Index
     size: Size
     corner: Size = (0, 0)
+    band: int = 0
 
     def labels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Labels (h, w) of the compared pixels, of the dtype of the raw `mask` (H, W)."""
@@ -154,6 +159,10 @@ def _full(shape: Size, input_size: Size) -> Frame:
     return Frame(np.arange(shape[0]), np.arange(shape[1]), shape)
 
 
+def _full_boundary(shape: Size, input_size: Size) -> Frame:
+    return replace(_full(shape, input_size), band=max(1, round(0.02 * math.hypot(*shape))))
+
+
 def _objects_256(shape: Size, input_size: Size) -> Frame:
     return Frame(pil_nearest(shape[0], 256), pil_nearest(shape[1], 256), (256, 256))
 
@@ -163,6 +172,7 @@ VARIANTS: dict[str, Callable[[Size, Size], Frame]] = {
     "squash_320": _squash_320,
     "short_320_center": _short_320_center,
     "full": _full,
+    "full_boundary": _full_boundary,
     "objects_256": _objects_256,
 }
 
