@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images
+from bank_factory import extract_all, make_images, training_files
 
 from patchbank.alignseg.batches import load_batches, plan_epoch
 from patchbank.alignseg.feature_crops import FeatureCrops, crop_maps
@@ -121,10 +121,7 @@ def train_in(world: Path, name: str, seed: int = 0, **banks: Path) -> dict[str, 
         statistics=world / "statistics.npz",
         settings=asdict(SETTINGS),
         seed=seed,
-        checkpoint=folder / "checkpoint.safetensors",
-        steps_csv=folder / "steps.csv",
-        epochs_csv=folder / "epochs.csv",
-        state_root=folder / "state",
+        **training_files(folder),
         threads=1,
     )
     return {"bytes": (folder / "checkpoint.safetensors").read_bytes(), "folder": folder}

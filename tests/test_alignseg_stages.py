@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images
+from bank_factory import extract_all, make_images, training_files
 
 from patchbank.alignseg.batches import plan_epoch
 from patchbank.alignseg.predict import predict
@@ -54,10 +54,7 @@ def train_in(world: dict[str, Path], name: str, **changes: Any) -> Path:
         statistics=world["statistics"],
         settings={**SETTINGS, **changes},
         seed=0,
-        checkpoint=folder / "checkpoint.safetensors",
-        steps_csv=folder / "steps.csv",
-        epochs_csv=folder / "epochs.csv",
-        state_root=folder / "state",
+        **training_files(folder),
         threads=1,
     )
     return folder / "checkpoint.safetensors"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images
+from bank_factory import extract_all, make_images, training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -117,10 +117,7 @@ def trained(world: Path, folder: Path, manifest: Path, **own: Any) -> dict[str, 
         statistics=world / "statistics.npz",
         settings=settings,
         seed=0,
-        checkpoint=folder / "c.safetensors",
-        steps_csv=folder / "s.csv",
-        epochs_csv=folder / "e.csv",
-        state_root=folder / "state",
+        **training_files(folder),
         manifest=manifest,
         threads=1,
     )
@@ -135,7 +132,7 @@ def test_the_probe_learns_the_labels_of_the_train_split(world: Path, tmp_path: P
         tmp_path / "p.h5",
         "linear_probe",
         settings,
-        checkpoint=tmp_path / "c.safetensors",
+        checkpoint=tmp_path / "checkpoint.safetensors",
         banks={"whole": world / "whole.json"},
         manifest=world / "manifest.json",
     )

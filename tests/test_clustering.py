@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_factory import extract_all, make_images
+from bank_factory import extract_all, make_images, training_files
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans as SklearnKMeans
@@ -139,16 +139,13 @@ def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path,
         statistics=world / "statistics.npz",
         settings=settings,
         seed=0,
-        checkpoint=tmp_path / "c.safetensors",
-        steps_csv=tmp_path / "steps.csv",
-        epochs_csv=tmp_path / "epochs.csv",
-        state_root=tmp_path / "state",
+        **training_files(tmp_path),
     )
     assert (tmp_path / "epochs.csv").read_text().count("\n") == 5
     predict(
         banks={"whole": world / "val-whole.json"},
         statistics=world / "statistics.npz",
-        checkpoint=tmp_path / "c.safetensors",
+        checkpoint=tmp_path / "checkpoint.safetensors",
         settings=settings,
         seed=0,
         dataset="toy",

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from bank_factory import TINY, extract_all, make_images
+from bank_factory import TINY, extract_all, make_images, training_files
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -120,18 +120,17 @@ def run(banks: dict[str, Path], case: str, out: Path) -> tuple[list[float], dict
     recipes = settings.recipes(resolved)
     reads = ("lastblock",) if case == "maps" else ("whole",)
     shared = {"statistics": banks["statistics"], "settings": resolved, "seed": 0, "threads": 1}
-    checkpoint = out / "checkpoint.safetensors"
-    logs = {"steps_csv": out / "steps.csv", "epochs_csv": out / "epochs.csv", "state_root": out / "state"}
-    train.train(banks={name: banks[name] for name in recipes}, checkpoint=checkpoint, **logs, **shared)
+    files = training_files(out)
+    train.train(banks={name: banks[name] for name in recipes}, **files, **shared)
     val = {name: banks["val" if name == "whole" else f"val-{name}"] for name in reads}
     names = {"dataset": "toy", "split": "val", "method": "mine"}
-    predict.predict(banks=val, checkpoint=checkpoint, out=out / "val.h5", **names, **shared)
-    with logs["steps_csv"].open() as file:
+    predict.predict(banks=val, checkpoint=files["checkpoint"], out=out / "val.h5", **names, **shared)
+    with files["steps_csv"].open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     arrays: dict[str, Any] = {}
     with h5py.File(out / "val.h5") as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return losses, load_checkpoint(checkpoint)[0], arrays
+    return losses, load_checkpoint(files["checkpoint"])[0], arrays
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import trees
 import yaml
+from bank_factory import training_files
 
 from patchbank.bank.extract import ExtractSettings, extract
 from patchbank.bank.finish import finish
@@ -114,10 +115,7 @@ def test_every_settings_file_runs_end_to_end(case: Case, request: Any, saliency_
         statistics=tmp_path / "statistics.npz",
         settings=method.settings,
         seed=0,
-        checkpoint=checkpoint,
-        steps_csv=tmp_path / "steps.csv",
-        epochs_csv=tmp_path / "epochs.csv",
-        state_root=tmp_path / "state",
+        **training_files(tmp_path),
     )
     steps = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
     assert len(steps) > 2

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from bank_factory import extract_all, make_images
+from bank_factory import extract_all, make_images, training_files
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
@@ -51,10 +51,7 @@ def train_in(world: dict[str, Path], name: str, settings: dict[str, Any] = EXACT
         statistics=world["statistics"],
         settings=settings,
         seed=seed,
-        checkpoint=folder / "checkpoint.safetensors",
-        steps_csv=folder / "steps.csv",
-        epochs_csv=folder / "epochs.csv",
-        state_root=folder / "state",
+        **training_files(folder),
         threads=1,
     )
     return folder / "checkpoint.safetensors"
