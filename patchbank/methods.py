@@ -33,6 +33,7 @@ class Traits:
         reads: recipes of the bank that prediction reads.
         floor: whether rows are marked as a floor.
         ceiling: whether rows are marked as a ceiling.
+        fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are.
         oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
             one do its stages get the `manifest`, and with it the labels.
     """
@@ -45,6 +46,7 @@ class Traits:
     reads: tuple[str, ...] = ("whole",)
     floor: bool = False
     ceiling: bool = False
+    fitted: bool = False
     oracle: Literal["train", "val"] | None = None
 
 

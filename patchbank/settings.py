@@ -6,7 +6,7 @@ before any job runs. It knows nothing of Snakemake.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,15 @@ from typing import Any
 import yaml
 
 from patchbank import methods
-from patchbank.clustering.projection import ProjectionSettings
-from patchbank.datasets.layouts import check_layout
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import UserError, raise_problems
-from patchbank.evaluation import crf
 from patchbank.files import digest
 from patchbank.own_folder import with_own_folder
+from patchbank.problems import problems
 from patchbank.schema import complete, merge
-from patchbank.views.geometry import scale_problems
 from patchbank.weights.spec import BackboneSpec
 
 PROJECT = Path(__file__).parent.parent
-RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
 SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
@@ -94,7 +90,7 @@ class Config:
         self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
         self.values = with_own_folder(complete(values, self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
-        raise_problems("config", list(self._problems()), "See workflow/schemas/config.schema.yaml for every key.")
+        raise_problems("config", list(problems(self)), "See workflow/schemas/config.schema.yaml for every key.")
 
     @property
     def datasets(self) -> list[str]:
@@ -180,8 +176,7 @@ class Config:
 
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
-        entries = self.of(dataset)["methods"]
-        return [replace(self._entry(dataset, name, name, {}), oracle=entries[name].get("oracle")) for name in entries]
+        return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
 
     def postprocessed(self, dataset: str) -> list[Method]:
         """Rows ``<method>+<option>`` of the methods that ask for them.
@@ -212,7 +207,10 @@ class Config:
         own |= dict(changes)
         folder = str(found.get("kind", entry)).replace("-", "_")
         shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
-        return methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
+        method = methods.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])), Method)
+        told = found.get("oracle", {}).items()
+        splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
+        return replace(method, oracle=splits[0] if splits else None)
 
     def floor(self, dataset: str, name: str) -> Method:
         """A floor or ceiling by its name: ``single``, ``voronoi-<q>``, ``image-kmeans-<q>``, or a folder of its own.
@@ -261,66 +259,6 @@ class Config:
         name = self.backbone_name(dataset)
         entry = self.values["datasets"][dataset]
         return digest([self.shaping(dataset), entry, name, self.values["backbones"][name]])
-
-    def _ablation_problems(self) -> Iterator[str]:
-        for name in self.values["ablations"]:
-            ablation = self.ablation(name)
-            for dataset in ablation.datasets:
-                for row in ablation.rows:
-                    source = self.ablation_set(ablation, dataset, row)
-                    if source not in self.values["datasets"] or dataset not in self.values["datasets"]:
-                        yield f"ablations.{name}.{row}: {source!r} is not one of the datasets"
-                        continue
-                    if ablation.method not in self.of(dataset)["methods"]:
-                        yield f"ablations.{name}.method: {ablation.method!r} is not one of the methods"
-                        continue
-                    try:
-                        self.ablation_row(ablation, dataset, row)
-                    except UserError as error:
-                        yield f"ablations.{name}.{row}: {error}"
-
-    def _problems(self) -> Iterator[str]:
-        yield from self._ablation_problems()
-        for name in self.enabled:
-            if name not in self.values["datasets"]:
-                yield f"all: {name!r} is not one of the datasets ({', '.join(self.datasets)})"
-        for name, entry in self.values["datasets"].items():
-            if name in RESERVED:
-                yield f"datasets.{name}: the name is taken by a folder of results/; choose another"
-            if "generated" in entry and name != "demo":
-                yield f"datasets.{name}.generated: only the embedded set demo is generated"
-        chosen = self.values["backbone"]
-        for name in self.datasets:
-            backbone = chosen or self.values["datasets"][name]["backbone"]
-            if backbone not in self.values["backbones"]:
-                where = "backbone" if chosen else f"datasets.{name}.backbone"
-                yield f"{where}: {backbone!r} is not one of the backbones ({', '.join(self.values['backbones'])})"
-            try:
-                self.of(name)
-                for method in self.methods(name):
-                    asked = self.of(name)["methods"][method.name].get("postprocess", ())
-                    if "flip" in asked and "whole" not in method.traits.reads:
-                        yield f"datasets.{name}: {method.name} reads no tokens, which flip would average"
-                    if "crf" in asked and not crf.installed():
-                        yield f"datasets.{name}: {crf.INSTALL}"
-                for floor in (*self.standing(name), "single", "voronoi-2"):
-                    self.floor(name, floor)
-                ProjectionSettings(**self.shared(name)["projection"])
-                spec = self.spec(name)
-                check_layout(spec)
-                sizes = {self.of(name)["preprocessing"], *self.of(name)["score_at"]}
-                if spec.label_rule == "sequential" and sizes != {"squash_448_100"}:
-                    wanted = "preprocessing must be squash_448_100 and score_at empty"
-                    yield f"datasets.{name}: its table maps masks of 448x448, so {wanted}"
-                crops = self.of(name)["recipes"]["multicrop"]
-                for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
-                    yield f"datasets.{name}: recipes.multicrop.{problem}"
-                width = self.backbone(backbone).width if backbone in self.values["backbones"] else None
-                if width is not None:
-                    for method in self.methods(name):
-                        methods.check_width(method.folder, method.settings, width)
-            except UserError as error:
-                yield f"datasets.{name}: {error}"
 
 
 def default_config() -> Config:

@@ -26,6 +26,7 @@ with stage(snakemake):
         digest=snakemake.params.digest,
         threads=max([record["threads"] for record in records.values()], default=available()),
         records=records,
+        drawn=snakemake.params.drawn,
     )
     given = snakemake.input
     scores = [Path(path) for path in (*given.scores, *given.get("floor_scores", []))]

@@ -98,6 +98,7 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
         backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 1, (64, 64), "float32", "ab" * 32, "<random> weights"),
         fit="train",
         preprocessing=AT,
+        labelled=labelled,
         config="0123abcd",
         seeds={"training": [0], "kmeans": [0]},
     )

@@ -65,6 +65,17 @@ def test_counts_of_other_images_or_labels_are_refused(tmp_path: Path) -> None:
         compare_methods([Compared(CONTEXT, counts, tables), Compared(KMEANS, {0: tmp_path / "f.npz"})], 10)
 
 
+@pytest.mark.parametrize(("images", "pairs"), [(4, 0), (5, 3)])
+def test_a_handful_of_images_gives_no_interval(tmp_path: Path, images: int, pairs: int) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        pixels = [(rng.integers(0, 3, 50), rng.integers(0, C, 50)) for _ in range(images)]
+        save_counts(tmp_path / f"{name}.npz", {"k3-s0": make_counts(pixels, 3, C)})
+    context = replace(KMEANS, protocols=("hungarian", "hungarian_iou", "per_image_hungarian"))
+    methods = [Compared(replace(context, method=name, floor=False), {0: tmp_path / f"{name}.npz"}) for name in "ab"]
+    assert len(compare_methods(methods, 50)["comparisons"]) == pairs
+
+
 def test_without_labels_there_is_nothing_to_compare(tmp_path: Path) -> None:
     nothing = make_counts([(np.array([0]), np.array([255]))] * 2, 3, C)
     save_counts(tmp_path / "n.npz", {"k3-s0": nothing})

@@ -12,7 +12,7 @@ from test_evaluation_counts import make_counts
 from patchbank.errors import UserError
 from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import Counts, apply_table, mean_used_segments, save_counts
-from patchbank.evaluation.score import ScoreContext, score_method
+from patchbank.evaluation.score import ScoreContext, context_of, score_method
 
 C, Q = 3, 5
 CONTEXT = ScoreContext(
@@ -104,7 +104,7 @@ def test_things_and_stuff_are_means_over_their_classes(tmp_path: Path) -> None:
     counts, tables, _ = write_segments(tmp_path, (7, 3))
     result = score_method(counts, tables, replace(CONTEXT, things=(True, False, True)))
     for row in result["rows"]:
-        if row["protocol"].startswith("per_image"):
+        if row["protocol"] == "per_image":
             assert row["things"] is row["stuff"] is None
         else:
             assert row["things"]["mean"] == pytest.approx((row["per_class"][0] + row["per_class"][2]) / 2)
@@ -199,3 +199,20 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     save_counts(tmp_path / "v.npz", {"kmeans": random_counts(0, 3)})
     with pytest.raises(ValueError, match="k<K>-s<seed>"):
         score_method({0: tmp_path / "v.npz"}, None, replace(CONTEXT, kind="classes"))
+
+
+@pytest.mark.parametrize(
+    ("traits", "fit"),
+    [
+        ({"kind": "segments", "fitted": False}, "val"),
+        ({"kind": "classes", "fitted": True}, "val"),
+        ({"kind": "classes", "fitted": False}, None),
+    ],
+)
+def test_a_method_without_clusters_has_no_split_that_they_are_fitted_on(
+    traits: dict[str, Any], fit: str | None
+) -> None:
+    method = {"name": "m", "settings": {}, "oracle": None}
+    method["traits"] = {**traits, "floor": False, "ceiling": False, "oracle": None}
+    found = context_of(method, (), dataset="d", preprocessing="full", fit="val", protocols=(), k=0)
+    assert found.fit == fit

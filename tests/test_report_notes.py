@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from patchbank.report.notes import build_notes, floor_notes, method_notes
+from patchbank.report.notes import build_notes, floor_notes, floors_of, method_notes
 from patchbank.report.rows import sort_rows
 
 
@@ -52,17 +52,46 @@ ROWS = [
 def test_floors_are_those_with_the_same_post_processing() -> None:
     refined = {"settings": {"postprocess": "pamr"}}
     rows = sort_rows([*ROWS, make_row("alignseg+pamr", "hungarian", 20.0, **refined)])
-    (said,) = [note for note in build_notes(rows, False) if note.startswith("Floors beside")]
-    assert said == "Floors beside alignseg+pamr were not post-processed: differences contain what that brings."
-    assert any(note.startswith("alignseg+pamr does not beat image-kmeans-5") for note in build_notes(rows, False))
+    (said,) = [note for note in build_notes(rows) if note.startswith("Floors beside")]
+    assert said == "Floors beside alignseg+pamr are without `pamr`: differences contain what that brings."
+    assert any(note.startswith("alignseg+pamr does not beat image-kmeans-5") for note in build_notes(rows))
     rows = sort_rows([*rows, make_floor("kmeans+pamr", "hungarian", 30.0, **refined)])
-    notes = build_notes(rows, False)
+    notes = build_notes(rows)
     assert not any(note.startswith("Floors beside") for note in notes)
     losses = [note for note in notes if "does not beat" in note and "under hungarian" in note]
     assert [loss.split(" (")[0] for loss in losses] == [
         "alignseg does not beat image-kmeans-5 under hungarian",
         "alignseg+pamr does not beat kmeans+pamr under hungarian",
     ]
+
+
+def test_a_method_that_is_upsampled_bilinearly_has_floors_that_are() -> None:
+    rows = [make_row("transfgu", "hungarian", 20.0, upsample="bilinear"), make_floor("kmeans", "hungarian", 30.0)]
+    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans"]
+    assert "Floors beside transfgu are without `bilinear`: differences contain what that brings." in build_notes(rows)
+    rows.append(make_floor("kmeans+bilinear", "hungarian", 31.0, settings={"postprocess": "bilinear"}))
+    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans+bilinear"]
+    assert not any(note.startswith("Floors beside") for note in build_notes(rows))
+
+
+def test_a_method_without_clusters_is_compared_whatever_split_they_are_fitted_on() -> None:
+    rows = [make_row("transfgu", "hungarian", 20.0, fit=None), make_floor("kmeans", "hungarian", 30.0, fit="val")]
+    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans"]
+
+
+def test_what_is_not_beaten_comes_first() -> None:
+    rows = sort_rows([*ROWS, make_row("probe", "hungarian", 50.0, oracle="val", fit="val")])
+    notes = build_notes(rows, drawn=["alignseg"])
+    assert "does not beat" in notes[1]
+    lost = [index for index, note in enumerate(notes) if "does not beat" in note]
+    later = [i for i, note in enumerate(notes) if any(word in note for word in ("oracle", "Shared draws", "asked for"))]
+    assert len(later) >= 3
+    assert min(later) > max(lost)
+
+
+def test_no_row_of_a_labelled_set_is_not_called_unlabelled() -> None:
+    assert "no labels" in build_notes([], labelled=False)[0]
+    assert "No protocol found a pixel" in build_notes([], labelled=True)[0]
 
 
 def test_notes_name_every_floor_that_is_not_beaten() -> None:
@@ -112,11 +141,9 @@ def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
         *ROWS,
         make_row("probe", "hungarian", 50.0, oracle="val", fit="val", seeds={"training": [0], "kmeans": [0, 1]}),
     ]
-    notes = build_notes(sort_rows(rows), shared_draws=True)
+    notes = build_notes(sort_rows(rows), drawn=["alignseg"])
     assert any(note.startswith("Shared draws: the training seeds 0-2 of alignseg") for note in notes)
-    assert not any(note.startswith("Shared draws") for note in build_notes(rows, shared_draws=False))
-    own = [{**row, "settings": {"tokens_from": "whole"}} for row in rows]
-    assert not any(note.startswith("Shared draws") for note in build_notes(own, shared_draws=True))
+    assert not any(note.startswith("Shared draws") for note in build_notes(rows))
     assert any("asked for K = 300 under `overcluster` and used 88" in note for note in notes)
     assert sum("asked for K" in note for note in notes) == 1
     assert any("probe used labels of the val split" in note for note in notes)
@@ -165,6 +192,6 @@ def test_methods_are_compared_with_each_other() -> None:
 
 def test_a_learned_metric_is_said_to_be_part_of_the_difference() -> None:
     own = make_row("alignseg", "hungarian", 30.0, settings={"metric": "discriminant"})
-    assert any("alignseg clusters its segments by a metric" in note for note in build_notes([own], shared_draws=False))
+    assert any("alignseg clusters its segments by a metric" in note for note in build_notes([own]))
     plain = make_row("alignseg", "hungarian", 30.0, settings={"metric": "none"})
-    assert not any("by a metric" in note for note in build_notes([plain], shared_draws=False))
+    assert not any("by a metric" in note for note in build_notes([plain]))

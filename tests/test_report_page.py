@@ -34,7 +34,7 @@ from patchbank.report.page.times import stage_times
 from patchbank.report.panel import labels_of
 from patchbank.report.published import FIELDS
 from patchbank.report.summary import build_summary
-from patchbank.report.text import mark, place, score_text
+from patchbank.report.text import k_text, mark, percent, place, score_text
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -162,15 +162,16 @@ def test_a_folder_without_labels_has_pictures_and_clusters_but_no_scores(unlabel
 def test_every_row_stands_at_both_preprocessings_side_by_side(run: Path) -> None:
     report = read_json(run / "report.json")
     header, lines = elsewhere_table(report)
-    assert header == ["method", "protocol", "squash_448_100 ± std (n)", "full ± std (n)", "floor or ceiling"]
+    scores = ["squash_448_100 ± std (n)", "full ± std (n)"]
+    assert header == ["method", "protocol", *scores, "segments", "K (used)", "floor or ceiling"]
     assert len(lines) == len(report["rows"]) == len(report["elsewhere"])
     assert {row["preprocessing"] for row in report["elsewhere"]} == {"full"}
     keys = ("method", "protocol", "variant", "k")
     there = {tuple(row[key] for key in keys): row for row in report["elsewhere"]}
     for row, line in zip(report["rows"], lines, strict=True):
         other = there[tuple(row[key] for key in keys)]
-        expected = [score_text(row["miou"]), score_text(other["miou"]), mark(row)]
-        assert (line[:2], line[2:]) == ([row["method"], place(row)], expected)
+        both = [score_text(one["miou"]) for one in (row, other)]
+        assert line == [row["method"], place(row), *both, percent(row["segments"]), k_text(row), mark(row)]
     assert any(line[2] != line[3] for line in lines)
     assert "## Other preprocessing" in report_markdown(report)
     # a row that only one of the two has is not compared with itself

@@ -136,7 +136,7 @@ def test_rows_that_differ_from_the_report_say_so(tmp_path: Path) -> None:
 
 
 def test_unlabelled_set_gives_a_sensible_report(tmp_path: Path) -> None:
-    context = dataclasses.replace(CONTEXT, dataset="own", classes=())
+    context = dataclasses.replace(CONTEXT, dataset="own", classes=(), labelled=False)
     report = build_report([scores_file(tmp_path, [])], context)
     assert report["rows"] == []
     assert report == build_report([], context)
@@ -164,7 +164,7 @@ def test_report_files_are_the_same_bytes_twice_and_hold_no_time(tmp_path: Path) 
     report = json.loads(names[0][0].read_text())
     assert set(report["provenance"]) == {"package", "git", "config", "seeds", "machine"}
     assert set(report) == {
-        *("dataset", "classes", "images", "backbone", "fit", "elsewhere"),
+        *("dataset", "classes", "images", "backbone", "fit", "elsewhere", "labelled"),
         *("preprocessing", "rows", "comparisons", "published", "notes", "provenance"),
     }
 

@@ -13,7 +13,7 @@ import yaml
 from patchbank.errors import UserError
 from patchbank.evaluation.score import context_of
 from patchbank.schema import merge
-from patchbank.settings import PROJECT, SCHEMA, Config, as_plain, default_config
+from patchbank.settings import PROJECT, SCHEMA, Config, as_plain, default_config, read_config
 
 SCORING: dict[str, Any] = {"dataset": "msrc", "preprocessing": "full", "fit": "train", "protocols": (), "k": 0}
 
@@ -156,11 +156,29 @@ def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(val
     rows = {name: context_of(as_plain(method), (), **SCORING).oracle for name, method in said.items()}
     assert rows == {"alignseg": "val", "kmeans": None, "linear-probe": "train"}
     assert config.method("camvid", "alignseg").oracle is None
+    ablation = read_config([PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"]).ablation("alignseg")
+    rows = ("plain", "refine-10", "metric", "refine-metric")
+    found = [config.ablation_row(ablation, "msrc", row).oracle for row in rows]
+    assert found == [None, None, "val", "val"]
+    assert config.ablation_row(ablation, "camvid", "metric").oracle is None
     values["methods"]["alignseg"]["postprocess"] = ["flip", "pamr"]
     assert {row.oracle for row in Config(values).postprocessed("msrc")} == {"val"}
-    values["methods"]["alignseg"]["oracle"] = "test"
-    with pytest.raises(UserError, match="oracle"):
+    values["methods"]["alignseg"]["metric"] = "none"
+    assert Config(values).method("msrc", "alignseg").oracle is None
+    values["methods"]["kmeans"]["oracle"] = {"train": {}}
+    assert Config(values).method("voc", "kmeans").oracle == "train"
+    for wrong in ("val", {"test": {}}, {"val": {}, "train": {}}):
+        values["methods"]["kmeans"]["oracle"] = wrong
+        with pytest.raises(UserError, match="oracle"):
+            Config(values)
+
+
+def test_overclustering_needs_a_number_of_clusters(values: dict[str, Any]) -> None:
+    values["clustering"]["overcluster"] = []
+    with pytest.raises(UserError, match=r"datasets.demo: overcluster has no K; give one other than 12"):
         Config(values)
+    values["protocols"] = ["hungarian"]
+    Config(values)
 
 
 def test_a_method_may_stand_twice_with_other_settings(values: dict[str, Any]) -> None:

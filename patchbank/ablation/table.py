@@ -75,7 +75,8 @@ def _compared(
     for name in track(list(by_name), "compare", "row"):
         row, result = by_name[name], found[name]
         floor = "" if row.method["traits"]["floor"] else f"{FLOOR}-{max(2, math.ceil(result['used']))}"
-        listed.append({"name": name, "factor": row.factor, "floor_at": floor, **result})
+        oracle = row.method["oracle"]
+        listed.append({"name": name, "factor": row.factor, "floor_at": floor, "oracle": oracle, **result})
         others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
         if row.factor:
             pairs = [_as_compared(by_name[other], classes, scoring) for other in (name, *others)]
@@ -123,7 +124,7 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
 
 def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: Sequence[Any], base: str) -> str:
     seconds = "" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}"
-    cells = [row["factor"], f"`{row['name']}`"]
+    cells = [row["factor"], f"`{row['name']}`" + (f" (oracle: {row['oracle']})" if row["oracle"] else "")]
     for protocol in COLUMNS:
         cells.append(_score(row, protocol) + _difference(row["name"], base, protocol, comparisons, "<br>"))
     cells += [f"{row['used']:.1f}", f"{row['stability']:.2f}", seconds, f"{row['bank_bytes'] / 1e9:.2f}"]

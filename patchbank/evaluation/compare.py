@@ -12,7 +12,8 @@ every floor and every other method, under each protocol, variant and K that both
 | `n_images` | labelled images that are resampled |
 | `runs` | number of runs of a and of b |
 
-What is resampled, and what an interval leaves out, stands in `patchbank.evaluation.paired`.
+Below `FEWEST` labelled images there are none. What is resampled, and what an interval leaves out, stands in
+`patchbank.evaluation.paired`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from patchbank.evaluation.paired import RESAMPLES, Resampled, compare, draw_imag
 from patchbank.evaluation.score import ScoreContext, scored_runs
 from patchbank.evaluation.terms import Weights
 from patchbank.progress import track
+
+FEWEST = 5
+"""Labelled images below which no interval is given: a resample of one image is that image."""
 
 Key = tuple[str, str, int | None]
 """Protocol, variant, K asked for (None inside the image)."""
@@ -61,7 +65,8 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
     found = []
     for first, second in _pairs(methods):
         for key, a in drawn[first].items():
-            if key in drawn[second]:
+            images = int(a.weights[0].sum())
+            if key in drawn[second] and images >= FEWEST:
                 b = drawn[second][key]
                 difference = compare(a, b, seed)
                 found.append(
@@ -74,7 +79,7 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
                         "difference": 100 * difference.difference,
                         "low": 100 * difference.low,
                         "high": 100 * difference.high,
-                        "n_images": int(a.weights[0].sum()),
+                        "n_images": images,
                         "runs": [len(a.scores), len(b.scores)],
                     }
                 )

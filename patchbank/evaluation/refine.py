@@ -92,11 +92,17 @@ def soft_assignments(scores: NDArray[np.float32], every_id: bool = False) -> NDA
 
 
 def _affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Weights (8 x dilations, H, W) of every pixel's neighbours, sum 1."""
-    around = torch.stack(list(_neighbours(image, dilations)))
-    patches = torch.cat([around, *(image[None] for _ in dilations)])  # the centre counts once for each distance
-    likeness = -(around - image).abs() / (CONTRAST * patches.std(0) + 1e-8)
-    return likeness.mean(1).softmax(0)
+    """Weights (8 x dilations, H, W) of every pixel's neighbours, sum 1; one neighbour at a time saves memory."""
+    around, own = list(_neighbours(image, dilations)), len(dilations)  # the centre counts once for each distance
+    count = len(around) + own
+    mean = image * (own / count)
+    for moved in around:
+        mean += moved / count
+    squares = own * (image - mean) ** 2
+    for moved in around:
+        squares += (moved - mean) ** 2
+    scale = CONTRAST * (squares / (count - 1)).sqrt() + 1e-8
+    return torch.stack([-((moved - image).abs() / scale).mean(0) for moved in around]).softmax(0)
 
 
 def _neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:

@@ -37,6 +37,7 @@ class ScoreContext:
     """What the rows say about where they come from, and which protocols are asked for.
 
     `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
+    `fit` is the split that the row's clusters were fitted on, None for a method without clusters.
     `things` says of each class whether it is a thing (else stuff); empty where the set makes no difference.
     """
 
@@ -45,7 +46,7 @@ class ScoreContext:
     kind: Literal["segments", "classes"]
     classes: tuple[str, ...]
     preprocessing: str
-    fit: str
+    fit: str | None
     settings: Mapping[str, Any]
     floor: bool
     ceiling: bool
@@ -74,7 +75,7 @@ def context_of(
         kind=traits["kind"],
         classes=tuple(classes),
         preprocessing=preprocessing,
-        fit=fit,
+        fit=fit if traits["kind"] == "segments" or traits["fitted"] else None,
         settings=method["settings"],
         floor=traits["floor"],
         ceiling=traits["ceiling"],
@@ -230,7 +231,8 @@ def _matching(run: _Run, counts: Counts) -> dict[str, Any]:
 
 def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> dict[str, Any]:
     runs, scores = group.runs, group.scores[variant]
-    per_image = protocols.get(protocol).clusters == "image"
+    scored = protocols.get(protocol)
+    per_image = scored.clusters == "image"
     return {
         "method": context.method,
         "protocol": protocol,
@@ -252,8 +254,9 @@ def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> d
         "accuracy": _spread([score.accuracy for score in scores]),
         "class_accuracy": _spread([score.class_accuracy for score in scores]),
         "per_class": _per_class(scores, len(context.classes)),
-        "things": None if per_image else _part(scores, context.things, True),
-        "stuff": None if per_image else _part(scores, context.things, False),
+        "things": _part(scores, context.things, True) if scored.class_mean else None,
+        "stuff": _part(scores, context.things, False) if scored.class_mean else None,
+        "upsample": runs[0].upsample,
         "note": _note(runs, context),
     }
 

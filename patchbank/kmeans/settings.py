@@ -11,7 +11,7 @@ from patchbank.clustering.projection import ProjectionSettings
 from patchbank.errors import UserError
 from patchbank.methods import Traits
 
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), floor=True)
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), floor=True, fitted=True)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `dataset`, `classes` | name of the set, names of its classes in the order of their ids |
 | `images` | number of images, `train` and `eval` |
 | `backbone` | `name`, `model`, `block`, `input_size`, `precision`, `weights_sha256`, `note` |
+| `labelled` | whether the evaluation split has masks |
 | `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
 | `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
 | `elsewhere` | rows at the further preprocessing variants of `score_at`, with the same fields |
@@ -72,7 +73,8 @@ class ReportContext:
         config: digest of the configuration that the run was made with.
         seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
         threads: CPU threads that the stages used.
-        shared_draws: whether the training seeds of a method read one bank.
+        drawn: methods whose trainings read stored draws, the same for all seeds.
+        labelled: whether the evaluation split has masks.
         remarks: sentences of trainings' records, each with its row's name in front.
     """
 
@@ -85,7 +87,8 @@ class ReportContext:
     config: str
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     threads: int = 1
-    shared_draws: bool = True
+    drawn: Sequence[str] = ()
+    labelled: bool = True
     remarks: Sequence[str] = ()
 
 
@@ -97,6 +100,7 @@ def context_from(
     digest: str,
     threads: int,
     records: Mapping[str, Mapping[str, Any]] | None = None,
+    drawn: Sequence[str] = (),
 ) -> ReportContext:
     """The context of a run of the pipeline.
 
@@ -108,6 +112,7 @@ def context_from(
         digest: hash of the whole configuration.
         threads: CPU threads that the stages used.
         records: row -> record of its first training, whose `notes` the report repeats.
+        drawn: methods whose trainings read stored draws, the same for all seeds.
 
     Raises:
         UserError: manifest or bank are missing.
@@ -133,6 +138,8 @@ def context_from(
         config=digest,
         seeds={"training": list(config["seeds"]), "kmeans": list(config["kmeans_seeds"])},
         threads=threads,
+        drawn=tuple(drawn),
+        labelled=known.labelled,
         remarks=[f"{row}: {note}" for row, found in (records or {}).items() for note in found.get("notes", ())],
     )
 
@@ -171,13 +178,14 @@ def build_report(
             "weights_sha256": backbone.weights_sha256,
             "note": backbone.note,
         },
+        "labelled": context.labelled,
         "fit": context.fit,
         "preprocessing": context.preprocessing,
         "rows": rows,
         "elsewhere": read_rows(elsewhere),
         "comparisons": compared,
         "published": published(context.dataset, rows),
-        "notes": [*context.remarks, *build_notes(rows, context.shared_draws, compared)],
+        "notes": [*build_notes(rows, context.labelled, context.drawn, compared), *context.remarks],
         "provenance": {
             "package": __version__,
             "git": git_state(),

@@ -14,11 +14,12 @@ from typing import Any
 
 from patchbank.report.notes import beats, floors_of
 from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
-from patchbank.report.rows import Row, mean_of, runs_of, trained
+from patchbank.report.rows import Row, headline_rows, mean_of, runs_of
 from patchbank.report.text import (
     NOTHING,
     against,
     k_text,
+    listing,
     mark,
     name_of,
     percent,
@@ -62,8 +63,9 @@ CLASSES = (
     "cluster is empty."
 )
 ELSEWHERE = (
-    "The same predictions compared at other pixels, mean ± standard deviation (n); clusters are matched anew at each. "
-    "Nothing else differs, so this is how far two papers can be apart for their preprocessing alone."
+    "The same predictions compared at other pixels, mean ± standard deviation (n); clusters are matched anew at each, "
+    "and `pamr` refines at the compared size. `full_boundary` is no paper's preprocessing but the pixels near a class "
+    "boundary; elsewhere only size and resizing differ."
 )
 PUBLISHED = (
     "Numbers of papers under the same protocol, variant and K. Backbone and preprocessing are theirs; where they "
@@ -133,14 +135,6 @@ def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
     ]
 
 
-def headline_rows(rows: Sequence[Row]) -> list[Row]:
-    """Rows of the trained methods under the headline protocol, else under the first protocol there is."""
-    methods = [row for row in trained(rows) if mean_of(row["miou"]) is not None]
-    first = min((row["protocol"] for row in methods), key=order, default="")
-    shown = HEADLINE if any(row["protocol"] == HEADLINE for row in methods) else first
-    return [row for row in methods if row["protocol"] == shown]
-
-
 def strongest(row: Row, rows: Sequence[Row]) -> Row | None:
     """The floor with the highest mean beside a row, None where there is none."""
     floors = floors_of(row, rows)
@@ -149,13 +143,15 @@ def strongest(row: Row, rows: Sequence[Row]) -> Row | None:
 
 def headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     """What a reader should know first: each trained method's headline score beside the strongest floor."""
+    if not rows and report["labelled"]:
+        return ["**No scores.** The set has labels, but no protocol found a pixel to score."]
     if not rows:
         return ["**No labels, no scores.** The set is unlabelled; what follows says how its predictions were made."]
     lines: list[str] = []
     for row in headline_rows(rows):
         runs = runs_of(row["miou"])
         score = f"{score_text(row['miou']).rsplit(' (', 1)[0]} {score_name(row['protocol'], row['variant'])}"
-        line = f"**{name_of(row)}: {score}** under `{row['protocol']}`"
+        line = f"**{name_of(row)}: {score}** under `{place(row)}`"
         line += f" (mean of {runs} runs)." if runs > 1 else " (one run)."
         floor = strongest(row, rows)
         if floor:
@@ -179,19 +175,25 @@ def setting(report: Mapping[str, Any]) -> list[str]:
     if backbone["note"]:
         text += f" The weights: {backbone['note'].rstrip('.')}."
     fit = f"Clusters are fitted on the images of `{report['fit']}`"
-    return [text, f"{fit}; labels are compared at `{report['preprocessing']}`." if report["rows"] else f"{fit}."]
+    at = listing([f"`{name}`" for name in dict.fromkeys(row["preprocessing"] for row in report["rows"])])
+    return [text, f"{fit}; labels are compared at {at}." if at else f"{fit}."]
 
 
 def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of one protocol's rows, in the report's order, without columns that are empty throughout."""
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
     lines = [score_cells(row, _row_note(row, report)) for row in report["rows"] if row["protocol"] == protocol]
-    for name in OPTIONAL:
-        column = header.index(name)
-        if all(line[column] in ("", NOTHING) for line in lines):
-            header.pop(column)
-            lines = [line[:column] + line[column + 1 :] for line in lines]
-    return header, lines
+    return without_empty(header, lines)
+
+
+def without_empty(header: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The same table without those columns of `OPTIONAL` that hold nothing."""
+    filled = [
+        index
+        for index, name in enumerate(header)
+        if name not in OPTIONAL or any(line[index] not in ("", NOTHING) for line in lines)
+    ]
+    return [header[index] for index in filled], [[line[index] for index in filled] for line in lines]
 
 
 def _row_note(row: Row, report: Mapping[str, Any]) -> str:
@@ -200,6 +202,8 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
     for name in ("preprocessing", "fit"):
         if row[name] not in (None, "", report[name]):
             notes.append(f"{name}: {row[name]}")
+    if row.get("upsample") == "bilinear" and not row["settings"].get("postprocess"):
+        notes.append("upsampled bilinearly")
     return "; ".join(notes)
 
 
@@ -210,14 +214,16 @@ def elsewhere_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         found.setdefault((row["method"], place(row)), {})[row["preprocessing"]] = row
-    header = ["method", "protocol", *(f"{name} ± std (n)" for name in names), "floor or ceiling"]
+    scores = [f"{name} ± std (n)" for name in names]
+    header = ["method", "protocol", *scores, "segments", "K (used)", "floor or ceiling", "note"]
     lines = []
     for (_, where), by_name in found.items():
         if len(by_name) > 1:
             row = next(iter(by_name.values()))
-            scores = (score_text(by_name[name]["miou"]) if name in by_name else NOTHING for name in names)
-            lines.append([name_of(row), where, *scores, mark(row)])
-    return header, lines
+            cells = (score_text(by_name[name]["miou"]) if name in by_name else NOTHING for name in names)
+            note = "; ".join(dict.fromkeys(one["note"] for one in by_name.values() if one["note"]))
+            lines.append([name_of(row), where, *cells, percent(row["segments"]), k_text(row), mark(row), note])
+    return without_empty(header, lines)
 
 
 def published_table(published: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

@@ -2,7 +2,7 @@
 
 A method is called better only where the 95 % interval of the paired difference (`patchbank.evaluation.compare`)
 excludes 0; without an interval, comparisons are of means over the runs of each row and say so. A trained method is
-compared with floors of the same protocol, K, variant, preprocessing and fit: every floor it does not beat is named,
+compared with floors of the same protocol, K, variant and preprocessing: every floor it does not beat is named,
 and of those it beats `image-kmeans-q` and `kmeans`, which see the same tokens. Under a protocol inside the image (no
 K) more segments alone raise the score, so a comparison there names the segments of both, and of several
 `image-kmeans-q` only the q of the method's mean number of segments, rounded up, is used where it is there.
@@ -14,39 +14,46 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from patchbank.report.protocols import HEADLINE
-from patchbank.report.rows import Row, mean_of, runs_of, trained
+from patchbank.report.rows import Row, headline_rows, mean_of, runs_of, trained
 from patchbank.report.text import against, listing, name_of, numbers, place
 
 INTERVALS = (
     "Better means that the 95 % interval of the paired difference, over images and seeds, excludes 0; the matching of "
     "clusters and classes is that of the whole set."
 )
-_SAME = ("protocol", "k", "variant", "preprocessing", "fit")
+_SAME = ("protocol", "k", "variant", "preprocessing")
 
 
-def build_notes(rows: Sequence[Row], shared_draws: bool, comparisons: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+def build_notes(
+    rows: Sequence[Row],
+    labelled: bool = True,
+    drawn: Sequence[str] = (),
+    comparisons: Sequence[Mapping[str, Any]] = (),
+) -> list[str]:
     """All sentences for a report, in the order in which they should be read.
 
     Args:
         rows: sorted rows of all methods.
-        shared_draws: whether the training seeds of a method read one bank.
+        labelled: whether the scored split has labels.
+        drawn: methods whose trainings read stored draws, the same for all seeds.
         comparisons: differences of the compare stage.
 
     Returns:
         Sentences that end with a full stop.
     """
+    if not rows and labelled:
+        return ["No protocol found a pixel to score: see `protocols`, `preprocessing` and the labels in `check.json`."]
     if not rows:
         return ["This set has no labels, so nothing is scored; predictions and pictures are all there is."]
     return [
+        *floor_notes(rows, comparisons),
+        *_other_pixels(rows),
         *_oracles(rows),
         *_fit_on_val(rows),
         *_own_metric(rows),
         *_few_seeds(rows),
-        *(_shared_draws(rows) if shared_draws else ()),
+        *_shared_draws(rows, drawn),
         *_capped(rows),
-        *_unrefined_floors(rows),
-        *floor_notes(rows, comparisons),
         *method_notes(rows, comparisons),
     ]
 
@@ -93,17 +100,21 @@ def method_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) 
 
 
 def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
-    """Floors that have a score and the same protocol, K, variant, preprocessing, fit and post-processing as `row`.
+    """Floors that have a score and the same protocol, K, variant, preprocessing and way from patches to pixels.
 
-    Where no floor was post-processed as the row was, its floors are those without (`_unrefined_floors` says so).
+    Where no floor went that way, its floors are those at the nearest patch (`_other_pixels` says so).
     """
     floors = [
         other
         for other in rows
-        if other["floor"] and mean_of(other["miou"]) is not None and all(other[name] == row[name] for name in _SAME)
+        if other["floor"]
+        and mean_of(other["miou"]) is not None
+        and all(other[name] == row[name] for name in _SAME)
+        # a method without clusters has no split that they are fitted on
+        and (row["fit"] is None or other["fit"] in (None, row["fit"]))
     ]
-    for wanted in (_postprocessed(row), ""):
-        if alike := [floor for floor in floors if _postprocessed(floor) == wanted]:
+    for wanted in (_way(row), "nearest"):
+        if alike := [floor for floor in floors if _way(floor) == wanted]:
             floors = alike
             break
     if row["k"] is not None or row["segments"] is None:
@@ -124,21 +135,23 @@ def is_strong(floor: Mapping[str, Any]) -> bool:
     return str(floor["method"]).startswith(("kmeans", "image-kmeans-"))
 
 
-def _postprocessed(row: Mapping[str, Any]) -> str:
-    return str((row.get("settings") or {}).get("postprocess", ""))
+def _way(row: Mapping[str, Any]) -> str:
+    """How a row gets from patches to pixels: its post-processing, else the rule of its method."""
+    own = "bilinear" if row.get("upsample") == "bilinear" else "nearest"
+    return str((row.get("settings") or {}).get("postprocess") or own)
 
 
-def _unrefined_floors(rows: Sequence[Row]) -> list[str]:
-    """What a reader must know of rows whose floors were not post-processed as they were."""
-    refined = {(floor["protocol"], _postprocessed(floor)) for floor in rows if floor["floor"]}
-    found = {
-        row["method"]
-        for row in trained(rows)
-        if _postprocessed(row) and (row["protocol"], _postprocessed(row)) not in refined
-    }
-    if not found:
-        return []
-    return [f"Floors beside {listing(sorted(found))} were not post-processed: differences contain what that brings."]
+def _other_pixels(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know of rows whose floors went another way from patches to pixels."""
+    ways = {(floor["protocol"], _way(floor)) for floor in rows if floor["floor"]}
+    found: dict[str, dict[str, None]] = {}
+    for row in trained(rows):
+        if _way(row) != "nearest" and (row["protocol"], _way(row)) not in ways:
+            found.setdefault(_way(row), {})[row["method"]] = None
+    return [
+        f"Floors beside {listing(sorted(methods))} are without `{way}`: differences contain what that brings."
+        for way, methods in sorted(found.items())
+    ]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, int | None]:
@@ -188,23 +201,21 @@ def _own_metric(rows: Sequence[Row]) -> list[str]:
 
 def _few_seeds(rows: Sequence[Row]) -> list[str]:
     found: set[str] = set()
-    for row in trained(rows):
-        if row["protocol"] != HEADLINE:
-            continue
+    for row in headline_rows(rows):
         for kind, name, wanted in (("training", "training", 3), ("kmeans", "k-means", 5)):
             count = len(row["seeds"].get(kind) or ())
             if 0 < count < wanted:
                 found.add(
                     f"{row['method']} ran with {count} {name} {'seed' if count == 1 else 'seeds'}; a headline needs at "
-                    f"least {wanted}, because seeds alone move `{HEADLINE}` by points."
+                    f"least {wanted}, because seeds alone move a score by points."
                 )
     return sorted(found)
 
 
-def _shared_draws(rows: Sequence[Row]) -> list[str]:
+def _shared_draws(rows: Sequence[Row], drawn: Sequence[str]) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in trained(rows):
-        if row["settings"].get("tokens_from") != "whole":  # such crops are drawn by each training for itself
+        if row["method"].split("+")[0] in drawn:
             seeds.setdefault(row["method"], set()).update(row["seeds"].get("training") or ())
     return [
         f"Shared draws: the training seeds {numbers(sorted(found))} of {method} read the same stored views, so the "

@@ -13,7 +13,7 @@ from typing import Any
 
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import read_json
-from patchbank.report.protocols import order, variant_order
+from patchbank.report.protocols import HEADLINE, order, variant_order
 
 Row = dict[str, Any]
 
@@ -96,6 +96,14 @@ def trained(rows: Sequence[Row]) -> list[Row]:
 def mean_of(score: Mapping[str, Any] | None) -> float | None:
     """Mean of a score ``{"mean", "std", "n"}``, None where there is none."""
     return None if score is None or score["mean"] is None else float(score["mean"])
+
+
+def headline_rows(rows: Sequence[Row]) -> list[Row]:
+    """Rows of the trained methods under the headline protocol, else under the first protocol there is."""
+    methods = [row for row in trained(rows) if mean_of(row["miou"]) is not None]
+    first = min((row["protocol"] for row in methods), key=order, default="")
+    shown = HEADLINE if any(row["protocol"] == HEADLINE for row in methods) else first
+    return [row for row in methods if row["protocol"] == shown]
 
 
 def runs_of(score: Mapping[str, Any]) -> int:

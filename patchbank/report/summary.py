@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.files import read_json
-from patchbank.report.markdown import READING, table
+from patchbank.report.markdown import READING, table, without_empty
 from patchbank.report.protocols import MEANING, order, score_name
 from patchbank.report.rows import mean_of
 from patchbank.report.text import NOTHING, k_text, mark, name_of, percent, score_text, seeds_text
@@ -58,7 +58,8 @@ def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
             "classes": len(report["classes"]),
             "backbone": report["backbone"]["name"],
             "block": report["backbone"]["block"],
-            "labelled": bool(report["rows"]),
+            "labelled": report.get("labelled", bool(report["rows"])),
+            "scored": bool(report["rows"]),
         }
         for report in loaded
     ]
@@ -94,8 +95,9 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
 def protocol_table(protocol: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of one protocol's rows of all datasets."""
     score = f"{score_name(protocol)} ± std (n)"
-    header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds", "floor or ceiling"]
-    return header, [_cells(row) for row in rows if row["protocol"] == protocol]
+    header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds"]
+    cells = [_cells(row) for row in rows if row["protocol"] == protocol]
+    return without_empty([*header, "floor or ceiling", "preprocessing", "note"], cells)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -109,11 +111,14 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         k_text(row),
         seeds_text(row),
         mark(row),
+        str(row["preprocessing"]),
+        "fit: val" if row["fit"] == "val" else "",
     ]
 
 
 def dataset_cells(entry: Mapping[str, Any]) -> list[str]:
     """Cells of one dataset under `DATASETS`."""
+    nothing = "nothing to score" if entry["labelled"] else "no labels"
     return [
         str(entry["dataset"]),
         str(entry["images"]["train"]),
@@ -121,7 +126,7 @@ def dataset_cells(entry: Mapping[str, Any]) -> list[str]:
         str(entry["classes"]),
         str(entry["backbone"]),
         str(entry["block"]),
-        "below" if entry["labelled"] else f"{NOTHING} (no labels)",
+        "below" if entry["scored"] else f"{NOTHING} ({nothing})",
     ]
 
 

@@ -77,5 +77,7 @@ def numbers(values: Sequence[int]) -> str:
 
 
 def listing(items: Sequence[str]) -> str:
-    """Items joined as a sentence does it: ``"a, b and c"``."""
+    """Items joined as a sentence does it: ``"a, b and c"``; nothing for none."""
+    if not items:
+        return ""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -6,7 +6,7 @@ method, `scores.json`, counts and tables of segment clusters). Output: a dict of
 | key | meaning |
 |---|---|
 | `dataset`, `a`, `b` | name of the set; folder, commit, configuration, backbone, evaluation images of each run |
-| `scores` | rows that both runs have: `a`, `b` (percent), `difference` b - a, bounds `low` and `high` of its interval |
+| `scores` | rows that both runs have: `a`, `b` (percent), `difference` b - a, `low`, `high` of its interval, `oracle` |
 | `classes` | for each method of both runs, IoU of each class under `hungarian`, largest change first |
 | `images` | for each method of both runs, images of both by the change of their `matched` score, largest first |
 | `only_a`, `only_b` | rows that the other run has not |
@@ -34,7 +34,7 @@ from patchbank.files import read_json
 from patchbank.report.page.scores import ImageScores, stored_scores, tables_beside
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of
-from patchbank.report.text import NOTHING, percent, place
+from patchbank.report.text import NOTHING, name_of, percent, place
 
 SAME = ("method", "protocol", "variant", "k", "preprocessing", "fit")
 SHOWN = 10
@@ -118,7 +118,7 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     if found["scores"]:
         lines = [
             [
-                row["method"],
+                name_of(row),
                 place(row),
                 *(percent(row[side]) for side in SIDES),
                 _signed(row["difference"]),
@@ -173,7 +173,7 @@ def _named(row: Row) -> dict[str, Any]:
 def _score(a: Row, b: Row, intervals: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[str, Any]:
     bounds = intervals.get((a["protocol"], a["variant"], a["k"]), {"low": None, "high": None})
     change = _change(mean_of(a["miou"]), mean_of(b["miou"]))
-    return {**_named(a), **change, "low": bounds["low"], "high": bounds["high"]}
+    return {**_named(a), "oracle": a["oracle"] or b["oracle"], **change, "low": bounds["low"], "high": bounds["high"]}
 
 
 def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dict[tuple[Any, ...], Any]:

@@ -44,7 +44,7 @@ def write_report(report: Mapping[str, Any], figures: Sequence[Path], json_path: 
         markdown_path: `report.md`.
     """
     write_json(json_path, report)
-    shown = [figure_of(path, labelled=bool(report["rows"])) for path in figures]
+    shown = [figure_of(path, labelled=bool(report["rows"] and report["classes"])) for path in figures]
     write_text(markdown_path, report_markdown(report, shown, markdown_path.parent))
 
 

@@ -37,7 +37,6 @@ wildcard_constraints:
     backbone="|".join(C.values["backbones"]),
     method="[a-z0-9][a-z0-9_+-]*",
     seed="[0-9]+",
-    labels="(-instance|-at-[a-z0-9_]+)?",
     at="(-at-[a-z0-9_]+)?",
     split="[A-Za-z0-9_]+",
     recipe="[a-z][a-z0-9_]*",
@@ -80,12 +79,12 @@ def segment_counts(dataset):
     """
     counts = set()
     only_instances = instance_protocols(dataset) and not C.spec(dataset).classes
-    labels = "-instance" if only_instances else ""
-    for method in C.methods(dataset):
+    at = INSTANCES if only_instances else ""
+    for method in [*C.methods(dataset), *C.postprocessed(dataset)]:
         if not method.traits.floor:
             made = [
                 checkpoints.count.get(
-                    dataset=dataset, method=method.name, seed=seed, labels=labels
+                    dataset=dataset, method=method.name, seed=seed, at=at
                 ).output.summary
                 for seed in method.seeds
             ]
@@ -285,6 +284,16 @@ def other_reports(wildcards):
 
 def trained_methods(dataset):
     return [method for method in C.methods(dataset) if method.traits.trained]
+
+
+def drawn_methods(dataset):
+    """Names of the methods whose trainings read stored draws of views."""
+    recipes = C.of(dataset)["recipes"]
+    return [
+        method.name
+        for method in trained_methods(dataset)
+        if any("draws" in recipes[recipe] for recipe in method.traits.recipes)
+    ]
 
 
 def records_of(wildcards):

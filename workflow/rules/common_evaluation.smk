@@ -1,4 +1,6 @@
 # What counting, scoring and comparing ask of the configuration.
+# Ending of the counts of instances; those at a further preprocessing end in -at-<name>, the others in nothing.
+INSTANCES = "-instance"
 
 
 def instance_protocols(dataset):
@@ -14,9 +16,9 @@ def preprocessing_at(dataset, at):
 
 def count_preprocessing(wildcards):
     """Instances are compared as their protocol says, classes as the file's ending or the configuration says."""
-    if wildcards.labels == "-instance":
+    if wildcards.at == INSTANCES:
         return instance_protocols(wildcards.dataset)[0].preprocessing
-    return preprocessing_at(wildcards.dataset, wildcards.labels)
+    return preprocessing_at(wildcards.dataset, wildcards.at)
 
 
 def scores_elsewhere(dataset, rows):
@@ -55,7 +57,8 @@ def tables_of(wildcards):
 
 def protocol_modules(dataset):
     """Modules of the protocols of a set, which no import shows."""
-    names = C.of(dataset)["protocols"]
+    # the matching that pictures show is always that of hungarian
+    names = dict.fromkeys([*C.of(dataset)["protocols"], "hungarian"])
     return [f"patchbank.evaluation.protocols.{name}" for name in names]
 
 

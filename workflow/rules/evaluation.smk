@@ -1,5 +1,5 @@
 # Evaluation: pixels are counted once, every protocol is a reduction of the counts. Protocols of instances have counts
-# of their own, counts-instance.npz, and so has each further preprocessing, counts-at-full.npz (wildcards labels and at).
+# of their own, counts-instance.npz, and so has each further preprocessing, counts-at-full.npz (wildcard at).
 
 
 checkpoint count:
@@ -7,12 +7,14 @@ checkpoint count:
         manifest="results/{dataset}/manifest.json",
         prediction=lambda w: f"{source_folder(w.dataset, method_of(w), w.seed)}/{C.splits(w.dataset)['eval']}.h5",
     output:
-        counts="results/{dataset}/{method}/seed{seed}/counts{labels}.npz",
-        summary="results/{dataset}/{method}/seed{seed}/counts{labels}.json",
+        counts="results/{dataset}/{method}/seed{seed}/counts{at}.npz",
+        summary="results/{dataset}/{method}/seed{seed}/counts{at}.json",
     log:
-        "results/logs/{dataset}/count-{method}-seed{seed}{labels}.log",
+        "results/logs/{dataset}/count-{method}-seed{seed}{at}.log",
     benchmark:
-        "results/benchmarks/{dataset}/count-{method}-seed{seed}{labels}.tsv"
+        "results/benchmarks/{dataset}/count-{method}-seed{seed}{at}.tsv"
+    wildcard_constraints:
+        at="(-instance|-at-[a-z0-9_]+)?",
     conda:
         "../../envs/patchbank.yaml"
     threads: 2
@@ -21,7 +23,7 @@ checkpoint count:
     params:
         code=code("count", "patchbank.evaluation.count"),
         preprocessing=count_preprocessing,
-        label_kind=lambda w: "instance" if w.labels == "-instance" else "class",
+        label_kind=lambda w: "instance" if w.at == INSTANCES else "class",
         postprocess=lambda w: method_of(w).postprocess,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"

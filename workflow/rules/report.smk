@@ -127,6 +127,7 @@ rule report:
     params:
         code=code("report", "patchbank.report.build", "patchbank.report.write"),
         trained=lambda w: [m.name for m in trained_methods(w.dataset)],
+        drawn=lambda w: drawn_methods(w.dataset),
         note=lambda w: C.backbone(C.backbone_name(w.dataset)).note,
         config=lambda w: C.shaping(w.dataset),
         digest=lambda w: C.digest(w.dataset),

@@ -5,6 +5,7 @@ The file's name is the protocol's id (spec/protocols.md), and it defines
 - `CLUSTERS`: which segments it scores: ``"image"`` (ids of one image, any number), ``"classes"`` (one cluster per
   class, K = number of classes) or ``"more"`` (more clusters than classes);
 - `LABELS`: the label kind it needs, ``"class"`` or ``"instance"``;
+- `CLASS_MEAN = False`, only where its score is no mean over classes;
 - `PREPROCESSING`, only where it has one of its own, at which it is always scored, whatever the configuration says;
 - `evaluate(counts) -> dict[str, Score]`: its scores by variant (``""`` where there is one only);
 - `terms(counts) -> dict[str, Terms]`, optional: what each image brings to these scores, for comparisons with
@@ -37,6 +38,7 @@ class Protocol:
     labels: LabelKind
     evaluate: Callable[[Counts], dict[str, Score]]
     preprocessing: str | None = None
+    class_mean: bool = True
     terms: Callable[[Counts], dict[str, Terms]] | None = None
 
 
@@ -60,4 +62,5 @@ def get(name: str) -> Protocol:
         raise UserError(f"protocol is {name!r}; choose one of {', '.join(names())}.")
     module = importlib.import_module(f"{__name__}.{name}")
     own, terms = getattr(module, "PREPROCESSING", None), getattr(module, "terms", None)
-    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own, terms)
+    class_mean = getattr(module, "CLASS_MEAN", True)
+    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own, class_mean, terms)

@@ -22,6 +22,7 @@ from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
 LABELS = "instance"
+CLASS_MEAN = False
 PREPROCESSING = "objects_256"
 
 

@@ -21,6 +21,7 @@ from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
 LABELS = "class"
+CLASS_MEAN = False
 
 
 def evaluate(counts: Counts) -> dict[str, Score]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from patchbank.report.curves import COLOURS, STYLES
 from patchbank.report.protocols import HEADLINE, order, variant_order
 from patchbank.report.rows import Row, mean_of
-from patchbank.report.text import place
+from patchbank.report.text import name_of, place
 
 INK = "#010203"
 """Stands for the page's text colour until the SVG is written; no palette has it."""
@@ -100,7 +100,7 @@ def classes_chart(classes: Sequence[str], rows: Sequence[Row]) -> str:
                 edgecolor="white",
                 linewidth=0.4,
                 hatch=HATCHES[index],
-                label=row["method"],
+                label=name_of(row),
             )
             for y, value in zip(places, row["per_class"], strict=True):
                 if value is not None:
@@ -134,12 +134,12 @@ def k_charts(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _k_chart(rows: Sequence[Row]) -> str:
-    methods = list(dict.fromkeys(row["method"] for row in rows))
+    methods = list(dict.fromkeys(name_of(row) for row in rows))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.4))
         axis = figure.add_subplot()
         for index, method in enumerate(methods):
-            line = sorted((row for row in rows if row["method"] == method), key=lambda row: int(row["k"]))
+            line = sorted((row for row in rows if name_of(row) == method), key=lambda row: int(row["k"]))
             axis.errorbar(
                 [row["k"] for row in line],
                 [row["miou"]["mean"] for row in line],

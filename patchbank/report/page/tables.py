@@ -12,7 +12,7 @@ from typing import Any
 
 from patchbank.report.markdown import OPTIONAL, WORDS, class_table, elsewhere_table, published_table
 from patchbank.report.protocols import MEANING, order
-from patchbank.report.text import NOTHING, place
+from patchbank.report.text import NOTHING, name_of, place
 
 MARK = "floor or ceiling"
 SCORE = "± std (n)"
@@ -109,11 +109,12 @@ def classes_table(report: Mapping[str, Any]) -> Table | None:
 def comparisons_table(report: Mapping[str, Any]) -> Table | None:
     """Paired differences between two rows, None where there are none."""
     found = report["comparisons"]
+    names = {row["method"]: name_of(row) for row in report["rows"]}
     header = ["method", "against", "protocol", "difference", "95 % interval", "what it says", "images", "runs"]
     lines = [
         [
-            str(entry["a"]),
-            str(entry["b"]),
+            names.get(entry["a"], entry["a"]),
+            names.get(entry["b"], entry["b"]),
             place(entry),
             f"{entry['difference']:+.1f}",
             f"{entry['low']:+.1f} to {entry['high']:+.1f}",
@@ -123,7 +124,7 @@ def comparisons_table(report: Mapping[str, Any]) -> Table | None:
         ]
         for entry in found
     ]
-    return make_table("Paired differences, mIoU points", header, lines) if lines else None
+    return make_table("Paired differences, points", header, lines) if lines else None
 
 
 def verdict(low: float, high: float) -> str:
