@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchbank.evaluation.preprocessing import VARIANTS
 from patchbank.report.notes import beats, floors_of
 from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
 from patchbank.report.rows import Row, headline_rows, mean_of, runs_of
@@ -210,12 +211,12 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
 def elsewhere_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the rows that were scored at several preprocessing variants: one column for each."""
     rows = [*report["rows"], *report["elsewhere"]]
-    names = [report["preprocessing"], *dict.fromkeys(row["preprocessing"] for row in report["elsewhere"])]
+    others = {row["preprocessing"] for row in report["elsewhere"]}
+    names = [report["preprocessing"], *(name for name in VARIANTS if name in others)]
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         found.setdefault((row["method"], place(row)), {})[row["preprocessing"]] = row
-    scores = [f"{name} ± std (n)" for name in names]
-    header = ["method", "protocol", *scores, "segments", "K (used)", "floor or ceiling", "note"]
+    header = ["method", "protocol", *names, "segments", "K (used)", "floor or ceiling", "note"]
     lines = []
     for (_, where), by_name in found.items():
         if len(by_name) > 1:
