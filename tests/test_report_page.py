@@ -29,12 +29,12 @@ from patchbank.report.page.index import write_index
 from patchbank.report.page.render import words
 from patchbank.report.page.scores import ImageScores, image_scores
 from patchbank.report.page.sheets import CROPS, SIDE, Regions, crop, region_of, typical
-from patchbank.report.page.tables import make_table, verdict
+from patchbank.report.page.tables import make_table
 from patchbank.report.page.times import stage_times
 from patchbank.report.panel import labels_of
 from patchbank.report.published import FIELDS
 from patchbank.report.summary import build_summary
-from patchbank.report.text import k_text, mark, percent, place, score_text
+from patchbank.report.text import k_text, mark, percent, place, score_text, verdict
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -196,7 +196,7 @@ def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path,
         assert word in shown, word
     assert [link for link in page.links if link.startswith("https:")] == ["https://example.org/paper"]
     assert "gallery" not in page.ids
-    assert (verdict(-2, -1), verdict(-1, 1)) == ("worse", "no difference shown")
+    assert [verdict(*bounds) for bounds in ((-2, -1), (-1, 1), (0, 1), (0.1, 1))] == [-1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("method", METHODS)

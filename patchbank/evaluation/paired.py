@@ -67,11 +67,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def sure(self) -> bool:
-        """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
-
 
 def image_terms(protocol: str, counts: Counts) -> dict[str, Terms]:
     """What each image brings to a protocol's score, by variant.

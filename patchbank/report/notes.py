@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patchbank.report.rows import Row, headline_rows, mean_of, runs_of, trained
-from patchbank.report.text import against, listing, name_of, numbers, place
+from patchbank.report.text import against, listing, name_of, numbers, place, verdict
 
 INTERVALS = (
     "Better means that the 95 % interval of the paired difference, over images and seeds, excludes 0; the matching of "
     "clusters and classes is that of the whole set."
 )
+_VERDICTS = {1: "is better than", -1: "is worse than", 0: "is not shown to differ from"}
 _SAME = ("protocol", "k", "variant", "preprocessing")
 
 
@@ -76,7 +77,7 @@ def floor_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]] = 
             entry = known.get((row["method"], floor["method"], *_key(row)))
             if not beats(row, floor):
                 lost.append(f"{name_of(row)} does not beat {_compared(row, floor, entry)}.")
-            elif entry is not None and entry["low"] <= 0:
+            elif entry is not None and verdict(entry["low"], entry["high"]) < 1:
                 lost.append(f"{name_of(row)} is not shown to beat {_compared(row, floor, entry)}.")
             elif is_strong(floor):
                 verb = "has a higher mean than" if entry is None else "is better than"
@@ -94,8 +95,7 @@ def method_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) 
     for entry in comparisons:
         a, b = (methods.get((entry[side], *_key(entry))) for side in ("a", "b"))
         if a is not None and b is not None:
-            sure = "is better than" if entry["low"] > 0 else "is worse than" if entry["high"] < 0 else None
-            notes.append(f"{name_of(a)} {sure or 'is not shown to differ from'} {_compared(a, b, entry)}.")
+            notes.append(f"{name_of(a)} {_VERDICTS[verdict(entry['low'], entry['high'])]} {_compared(a, b, entry)}.")
     return notes
 
 

@@ -31,6 +31,11 @@ def against(value: float, other: float) -> str:
     return f"{value:.{digits}f} against {other:.{digits}f}"
 
 
+def verdict(low: float, high: float) -> int:
+    """What the 95 % interval of a difference says: 1 for better, -1 for worse, 0 where it does not exclude 0."""
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
 def place(row: Mapping[str, Any]) -> str:
     """Where a row stands, e.g. ``"overcluster, K = 300, precision"``; the K of ``hungarian`` goes without saying."""
     parts = [str(row["protocol"])]

@@ -12,9 +12,12 @@ from typing import Any
 
 from patchbank.report.markdown import OPTIONAL, WORDS, class_table, elsewhere_table, published_table
 from patchbank.report.protocols import MEANING, order
-from patchbank.report.text import NOTHING, name_of, place
+from patchbank.report.text import NOTHING, name_of, place, verdict
 
 MARK = "floor or ceiling"
+VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
+"""What `patchbank.report.text.verdict` finds, in a cell."""
+
 SCORE = "± std (n)"
 """End of the title of the column with the protocol's score."""
 
@@ -118,18 +121,13 @@ def comparisons_table(report: Mapping[str, Any]) -> Table | None:
             place(entry),
             f"{entry['difference']:+.1f}",
             f"{entry['low']:+.1f} to {entry['high']:+.1f}",
-            verdict(entry["low"], entry["high"]),
+            VERDICTS[verdict(entry["low"], entry["high"])],
             str(entry["n_images"]),
             " and ".join(map(str, entry["runs"])),
         ]
         for entry in found
     ]
     return make_table("Paired differences, points", header, lines) if lines else None
-
-
-def verdict(low: float, high: float) -> str:
-    """What a 95 % interval of a difference says: `better`, `worse` or `no difference shown`."""
-    return "better" if low > 0 else "worse" if high < 0 else "no difference shown"
 
 
 def published_numbers(report: Mapping[str, Any]) -> Table | None:
