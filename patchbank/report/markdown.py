@@ -152,7 +152,9 @@ def headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
     for row in headline_rows(rows):
         runs = runs_of(row["miou"])
         score = f"{score_text(row['miou']).rsplit(' (', 1)[0]} {score_name(row['protocol'], row['variant'])}"
-        line = f"**{name_of(row)}: {score}** under `{place(row)}`"
+        # the score of `objects` is named by its variant
+        where = place(row) if score_name(row["protocol"]) == "mIoU" else row["protocol"]
+        line = f"**{name_of(row)}: {score}** under `{where}`"
         line += f" (mean of {runs} runs)." if runs > 1 else " (one run)."
         floor = strongest(row, rows)
         if floor:
