@@ -15,7 +15,7 @@ from patchbank.datasets import Entry, Manifest, load_image, load_labels, make_sp
 from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments
-from patchbank.evaluation.preprocessing import frame
+from patchbank.evaluation.preprocessing import Frame, frame
 from patchbank.evaluation.refine import pamr_winners, refined_ids
 from patchbank.evaluation.truth import near_another
 from patchbank.predictions import PredictionRecord, PredictionWriter
@@ -218,6 +218,12 @@ def test_a_value_that_the_map_does_not_know_names_the_file(tmp_path: Path) -> No
         count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full")
 
 
+def window(view: Frame, pixels: np.ndarray) -> np.ndarray:
+    """The compared window of pixels at the view's size."""
+    y, x = view.corner
+    return pixels[y : y + len(view.rows), x : x + len(view.cols)]
+
+
 def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out(tmp_path: Path) -> None:
     manifest = make_set(tmp_path, 3)
     for i, entry in enumerate(manifest.entries("val")):
@@ -231,7 +237,7 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     entry = manifest.entries("val")[1]
     view = frame("short_320_center", (entry.height, entry.width), (448, 448))
     picture = load_image(manifest.root / entry.image)
-    ids = view.window(refined_ids(scores["k70-s1"].argmax(1)[1], picture, view.size, pamr_winners))
+    ids = window(view, refined_ids(scores["k70-s1"].argmax(1)[1], picture, view.size, pamr_winners))
     truth = view.labels(load_labels(manifest.root / str(entry.mask), manifest.lut))
     expected = count_image(ids, truth, 70, CLASSES)
     mine = refined.image == 1
@@ -240,7 +246,7 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     count_predictions(*arguments[:3], "objects_256", 2, postprocess="pamr")  # ids are refined there too, not scores
     soft = CountsFile(tmp_path / "c.npz")["k5-s0"]
     view = frame("objects_256", (entry.height, entry.width), (448, 448))
-    ids = view.window(refined_ids(scores["k5-s0"].argmax(1)[1], picture, view.size, pamr_winners))
+    ids = window(view, refined_ids(scores["k5-s0"].argmax(1)[1], picture, view.size, pamr_winners))
     assert set(soft.segment[soft.image == 1]) <= set(np.unique(ids))
     assert (
         soft.count[soft.image == 1].sum()

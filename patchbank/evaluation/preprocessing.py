@@ -70,11 +70,6 @@ class Frame:
         sampled: NDArray[Any] = mask.take(self.rows, axis=0).take(self.cols, axis=1)
         return sampled
 
-    def window(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """The compared window (h, w) of predictions (H, W) at `size`."""
-        y, x = self.corner
-        return pixels[y : y + len(self.rows), x : x + len(self.cols)]
-
     def segments(self, grid: NDArray[Any], upsample: Upsample) -> NDArray[np.int64]:
         """Segment ids (h, w) int64 of the compared pixels.
 

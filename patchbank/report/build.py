@@ -73,7 +73,7 @@ class ReportContext:
         config: digest of the configuration that the run was made with.
         seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
         threads: CPU threads that the stages used.
-        drawn: methods whose trainings read stored draws, the same for all seeds.
+        drawn: rows whose trainings read stored draws, the same for all seeds.
         labelled: whether the evaluation split has masks.
         remarks: sentences of trainings' records, each with its row's name in front.
     """
@@ -112,7 +112,7 @@ def context_from(
         digest: hash of the whole configuration.
         threads: CPU threads that the stages used.
         records: row -> record of its first training, whose `notes` the report repeats.
-        drawn: methods whose trainings read stored draws, the same for all seeds.
+        drawn: rows whose trainings read stored draws, the same for all seeds.
 
     Raises:
         UserError: manifest or bank are missing.

@@ -15,7 +15,7 @@ from typing import Any
 from patchbank.evaluation.preprocessing import VARIANTS
 from patchbank.report.notes import beats, floors_of
 from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
-from patchbank.report.rows import Row, headline_rows, mean_of, runs_of
+from patchbank.report.rows import Row, headline_classes, headline_rows, mean_of, runs_of
 from patchbank.report.text import (
     NOTHING,
     against,
@@ -189,7 +189,7 @@ def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str],
     return without_empty(header, lines)
 
 
-def without_empty(header: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
     """The same table without those columns of `OPTIONAL` that hold nothing."""
     filled = [
         index
@@ -253,7 +253,7 @@ def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def class_table(classes: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Header (`class`, then one column for each row of the headline protocol) and one line for each class."""
-    chosen = [row for row in rows if row["protocol"] == HEADLINE and row["per_class"]]
+    chosen = headline_classes(rows)
     names = [name_of(row) for row in chosen]
     header = [
         "class",

@@ -36,7 +36,7 @@ def build_notes(
     Args:
         rows: sorted rows of all methods.
         labelled: whether the scored split has labels.
-        drawn: methods whose trainings read stored draws, the same for all seeds.
+        drawn: rows whose trainings read stored draws, the same for all seeds.
         comparisons: differences of the compare stage.
 
     Returns:
@@ -215,7 +215,7 @@ def _few_seeds(rows: Sequence[Row]) -> list[str]:
 def _shared_draws(rows: Sequence[Row], drawn: Sequence[str]) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in trained(rows):
-        if row["method"].split("+")[0] in drawn:
+        if row["method"] in drawn:
             seeds.setdefault(row["method"], set()).update(row["seeds"].get("training") or ())
     return [
         f"Shared draws: the training seeds {numbers(sorted(found))} of {method} read the same stored views, so the "

@@ -106,6 +106,11 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in methods if row["protocol"] == shown]
 
 
+def headline_classes(rows: Sequence[Row]) -> list[Row]:
+    """Rows with scores of classes under the headline protocol, in their order."""
+    return [row for row in rows if row["protocol"] == HEADLINE and row["per_class"]]
+
+
 def runs_of(score: Mapping[str, Any]) -> int:
     """Number of runs behind a score."""
     return int(score["n"])

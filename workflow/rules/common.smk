@@ -287,11 +287,11 @@ def trained_methods(dataset):
 
 
 def drawn_methods(dataset):
-    """Names of the methods whose trainings read stored draws of views."""
+    """Names of the rows, with post-processing or without, whose trainings read stored draws of views."""
     recipes = C.of(dataset)["recipes"]
     return [
         method.name
-        for method in trained_methods(dataset)
+        for method in [*C.methods(dataset), *C.postprocessed(dataset)]
         if any("draws" in recipes[recipe] for recipe in method.traits.recipes)
     ]
 

@@ -40,7 +40,7 @@ from patchbank.report.page.sheets import CROPS, draw_sheets
 from patchbank.report.page.times import stage_times
 from patchbank.report.panel import PanelColumn
 from patchbank.report.protocols import HEADLINE
-from patchbank.report.rows import Row
+from patchbank.report.rows import headline_classes
 from patchbank.report.write import CURVES
 from patchbank.report.write import PICTURES as WAYS
 
@@ -152,7 +152,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "confusion_caption": CONFUSION,
         "k_curves": _inlined(charts, "k."),
         "classes_chart": "charts/classes.svg",
-        "classes_left_out": max(0, len(headline_classes(report)) - len(COLOURS)),
+        "classes_left_out": max(0, len(headline_classes(report["rows"])) - len(COLOURS)),
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
         "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
@@ -189,7 +189,7 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _charts(report: Mapping[str, Any], scores: Mapping[str, ImageScores]) -> dict[str, tuple[str, str]]:
     """(title, SVG) by file name without its suffix."""
-    rows = headline_classes(report)
+    rows = headline_classes(report["rows"])
     # the pictures' methods first, then what else there is
     rows.sort(key=lambda row: row["method"] not in scores)
     charts = {"classes": ("classes", classes_chart(report["classes"], rows))} if rows else {}
@@ -198,11 +198,6 @@ def _charts(report: Mapping[str, Any], scores: Mapping[str, ImageScores]) -> dic
     for title, svg in k_charts(report["rows"]).items():
         charts[f"k.{re.sub('[^a-z0-9]+', '-', title.lower())}"] = (title, svg)
     return charts
-
-
-def headline_classes(report: Mapping[str, Any]) -> list[Row]:
-    """Rows with classes under the headline protocol, in the report's order."""
-    return [row for row in report["rows"] if row["protocol"] == HEADLINE and row["per_class"]]
 
 
 def _inlined(charts: Mapping[str, tuple[str, str]], prefix: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from patchbank.report.markdown import OPTIONAL, WORDS, class_table, elsewhere_table, published_table
+from patchbank.report.markdown import WORDS, class_table, elsewhere_table, published_table, without_empty
 from patchbank.report.protocols import MEANING, order
 from patchbank.report.text import NOTHING, name_of, place, verdict
 
@@ -68,9 +68,9 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
         lines: cells.
         bars: titles of the columns whose numbers are percent and get a bar.
     """
+    header, lines = without_empty(header, lines)
     mark = header.index(MARK) if MARK in header else None
-    empty = [index for index, name in enumerate(header) if name in OPTIONAL and _is_empty(lines, index)]
-    kept = [index for index in range(len(header)) if index != mark and index not in empty]
+    kept = [index for index in range(len(header)) if index != mark]
     columns = [Column(header[index], not (header[index] in TEXT or index == 0)) for index in kept]
     drawn = [place for place, column in enumerate(columns) if column.title in bars]
     made = []
@@ -80,10 +80,6 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
         made.append(Line(cells, "" if mark is None else line[mark], shares))
     titles = [column.title for column in columns]
     return Table(caption, columns, made, titles.index("method") if "method" in titles else 0)
-
-
-def _is_empty(lines: Sequence[Sequence[str]], index: int) -> bool:
-    return all(line[index] in ("", NOTHING) for line in lines)
 
 
 def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Table]) -> list[dict[str, Any]]:
