@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from timing import as_a_stage, machine, spread
 
-from patchbank.alignseg.settings import AlignSegSettings
-from patchbank.alignseg.train import FETCH_EVERY, train_head
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
+from patchbank.methods.alignseg.settings import AlignSegSettings
+from patchbank.methods.alignseg.train import FETCH_EVERY, train_head
 
 VIEWS, TOKENS, DIM, HEADS, SIDE = 3, 256, 384, 6, 16
 

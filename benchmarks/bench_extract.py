@@ -21,7 +21,7 @@ from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings, ImageViews, fill, row_shapes
-from patchbank.settings import default_config
+from patchbank.config.load import default_config
 from patchbank.views.base import make_recipe
 
 

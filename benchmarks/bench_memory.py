@@ -62,7 +62,7 @@ def make_world(folder: Path, images: int) -> None:
 
 def run_stage(name: str, folder: Path) -> None:
     """One stage, as the workflow's scripts call it."""
-    from patchbank.settings import default_config
+    from patchbank.config.load import default_config
 
     shared = {**default_config().shared("msrc"), "k": [9, 100], "kmeans_seeds": [0]}
     common = {"statistics": folder / "statistics.npz", "seed": 0}
@@ -94,7 +94,7 @@ def run_stage(name: str, folder: Path) -> None:
         method = name.split()[1]
         recipe = "multicrop" if method == "alignseg" else "whole"
         settings = default_config().method("msrc", method).settings
-        importlib.import_module(f"patchbank.{method}.train").train(
+        importlib.import_module(f"patchbank.methods.{method}.train").train(
             banks={recipe: folder / f"train-{recipe}.json"},
             settings={**settings, "epochs": 2} if method == "alignseg" else kmeans,
             checkpoint=folder / f"{method}.safetensors",
@@ -108,7 +108,7 @@ def run_stage(name: str, folder: Path) -> None:
 
         method = name.split()[1]
         for split in ("train", "val"):
-            importlib.import_module(f"patchbank.{method}.predict").predict(
+            importlib.import_module(f"patchbank.methods.{method}.predict").predict(
                 banks={"whole": folder / f"{split}-whole.json"},
                 checkpoint=folder / f"{method}.safetensors",
                 settings=kmeans if method == "kmeans" else {},

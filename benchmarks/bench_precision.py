@@ -15,8 +15,8 @@ import torch
 from timing import as_a_stage, machine, timed
 
 from patchbank.backbones.vit import Encoded, FrozenViT
+from patchbank.config.load import default_config
 from patchbank.datasets.images import load_image
-from patchbank.settings import default_config
 from patchbank.views.base import make_recipe
 
 

@@ -18,18 +18,18 @@ import torch
 from PIL import Image
 from timing import as_a_stage, machine, paired, spread
 
-from patchbank.alignseg.head import Centring, Head
-from patchbank.alignseg.infer import Inference
-from patchbank.alignseg.model import QueryDecoder
-from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.backbones.vit import FrozenViT
+from patchbank.config.load import default_config
 from patchbank.datasets.images import load_image
 from patchbank.inference.inputs import find_inputs
 from patchbank.inference.naming import own_segments
 from patchbank.inference.pictures import GridSegments, PictureWriter
 from patchbank.inference.segment import Segmenter, segment_files
 from patchbank.inference.tokens import whole_tokens
-from patchbank.settings import default_config
+from patchbank.methods.alignseg.head import Centring, Head
+from patchbank.methods.alignseg.infer import Inference
+from patchbank.methods.alignseg.model import QueryDecoder
+from patchbank.methods.alignseg.settings import AlignSegSettings
 
 
 def main() -> None:

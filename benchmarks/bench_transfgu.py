@@ -35,14 +35,14 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
-from patchbank.transfgu.batches import Batch, Views, load_batches
-from patchbank.transfgu.head import build_decoder
-from patchbank.transfgu.maps import gradient_maps
-from patchbank.transfgu.model import DROPOUT, MaskDecoder
-from patchbank.transfgu.optimiser import build_optimiser
-from patchbank.transfgu.pseudo_labels import PseudoLabels, gradient_rows, write_pseudo_labels
-from patchbank.transfgu.settings import TransFGUSettings
-from patchbank.transfgu.step import batch_losses, update
+from patchbank.methods.transfgu.batches import Batch, Views, load_batches
+from patchbank.methods.transfgu.head import build_decoder
+from patchbank.methods.transfgu.maps import gradient_maps
+from patchbank.methods.transfgu.model import DROPOUT, MaskDecoder
+from patchbank.methods.transfgu.optimiser import build_optimiser
+from patchbank.methods.transfgu.pseudo_labels import PseudoLabels, gradient_rows, write_pseudo_labels
+from patchbank.methods.transfgu.settings import TransFGUSettings
+from patchbank.methods.transfgu.step import batch_losses, update
 from patchbank.views.base import make_recipe
 from patchbank.weights.spec import BackboneSpec
 

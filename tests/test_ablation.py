@@ -15,10 +15,11 @@ from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
+from patchbank.config.config import PROJECT, Config, as_plain
+from patchbank.config.load import read_config
+from patchbank.config.schema import merge
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_npz
-from patchbank.schema import merge
-from patchbank.settings import PROJECT, Config, as_plain, read_config
 
 FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
 SCORING = {"dataset": "toy", "preprocessing": "squash_448_100", "fit": "train", "k": 3}

@@ -13,10 +13,10 @@ import torch
 from test_alignseg_train import FakeBank, run, small, table
 from torch import Tensor
 
-from patchbank.alignseg import batches, capture
-from patchbank.alignseg import train as training
-from patchbank.alignseg.capture import WARM_UP, CapturedStep
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.methods.alignseg import batches, capture
+from patchbank.methods.alignseg import train as training
+from patchbank.methods.alignseg.capture import WARM_UP, CapturedStep
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CPU = torch.device("cpu")

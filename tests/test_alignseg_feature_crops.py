@@ -11,17 +11,17 @@ import pytest
 import torch
 from bank_factory import extract_all, make_images, training_files
 
-from patchbank.alignseg.batches import load_batches, plan_epoch
-from patchbank.alignseg.feature_crops import FeatureCrops, crop_maps
-from patchbank.alignseg.foreground import ForegroundMasks, foreground_masks
-from patchbank.alignseg.settings import AlignSegSettings, recipes, resolve
-from patchbank.alignseg.train import train, train_head
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.config.load import default_config
 from patchbank.errors import UserError
-from patchbank.settings import default_config
+from patchbank.methods.alignseg.batches import load_batches, plan_epoch
+from patchbank.methods.alignseg.feature_crops import FeatureCrops, crop_maps
+from patchbank.methods.alignseg.foreground import ForegroundMasks, foreground_masks
+from patchbank.methods.alignseg.settings import AlignSegSettings, recipes, resolve
+from patchbank.methods.alignseg.train import train, train_head
 
 CROPS = {"size": 64, "local_crops": 2, "global_scale": [0.5, 1.0], "local_scale": [0.05, 0.25]}
 SETTINGS = AlignSegSettings(

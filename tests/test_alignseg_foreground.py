@@ -6,7 +6,7 @@ from golden_files import load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchbank.alignseg.foreground import ForegroundMasks, _without_specks, foreground_masks
+from patchbank.methods.alignseg.foreground import ForegroundMasks, _without_specks, foreground_masks
 
 
 def test_golden_foreground() -> None:

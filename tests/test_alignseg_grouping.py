@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from patchbank.alignseg.grouping import LOWEST, group, settle
-from patchbank.alignseg.model import assignment_logits, normalise
+from patchbank.methods.alignseg.grouping import LOWEST, group, settle
+from patchbank.methods.alignseg.model import assignment_logits, normalise
 
 
 def sample(

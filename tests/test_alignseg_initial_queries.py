@@ -8,9 +8,9 @@ import pytest
 import torch
 from test_alignseg_train import DIM, FakeBank, run, small
 
-from patchbank.alignseg import initial_queries
-from patchbank.alignseg.initial_queries import kmeans_queries
-from patchbank.alignseg.model import normalise
+from patchbank.methods.alignseg import initial_queries
+from patchbank.methods.alignseg.initial_queries import kmeans_queries
+from patchbank.methods.alignseg.model import normalise
 
 
 class Clustered(FakeBank):

@@ -99,5 +99,5 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
 if __name__ == "__main__":
     import torch._dynamo  # noqa: F401 (AdamW imports it: once here instead of in every child)
 
-    code_fingerprint("patchbank.alignseg.train")  # cached for the children
+    code_fingerprint("patchbank.methods.alignseg.train")  # cached for the children
     print(json.dumps(kill_and_resume(Path(sys.argv[1]))))

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_alignseg_model import golden_model, golden_views, random_model
 
-from patchbank.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
-from patchbank.alignseg.optimiser import build_optimiser
-from patchbank.alignseg.pooling import prepare_tokens
-from patchbank.alignseg.settings import AlignSegSettings
-from patchbank.alignseg.step import Crops, batch_losses
+from patchbank.methods.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
+from patchbank.methods.alignseg.optimiser import build_optimiser
+from patchbank.methods.alignseg.pooling import prepare_tokens
+from patchbank.methods.alignseg.settings import AlignSegSettings
+from patchbank.methods.alignseg.step import Crops, batch_losses
 
 PUBLISHED = AlignSegSettings(decoder="reference", pressure=0.11)
 

@@ -11,11 +11,11 @@ from scipy import linalg
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from test_alignseg_train import DIM, FakeBank, run, small
 
-from patchbank.alignseg.head import load_head
-from patchbank.alignseg.metric import fit_metric, leading_directions
-from patchbank.alignseg.model import assignment_logits
-from patchbank.alignseg.predict import predict_segments
 from patchbank.errors import UserError
+from patchbank.methods.alignseg.head import load_head
+from patchbank.methods.alignseg.metric import fit_metric, leading_directions
+from patchbank.methods.alignseg.model import assignment_logits
+from patchbank.methods.alignseg.predict import predict_segments
 from patchbank.predictions import PredictionReader, PredictionRecord
 
 
@@ -43,7 +43,7 @@ def test_the_fit_from_a_bank_is_its_definition() -> None:
     """All tokens at once in float64, against the streamed sums."""
     bank = FakeBank(images=40)
     settings = small(metric="discriminant", metric_dims=4)
-    from patchbank.alignseg.model import QueryDecoder
+    from patchbank.methods.alignseg.model import QueryDecoder
 
     model = QueryDecoder(DIM, settings, 0)
     shift = torch.from_numpy(bank.statistics().mean).float()

@@ -7,11 +7,11 @@ from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchbank.alignseg.model import QueryDecoder, assignment_logits, normalise
-from patchbank.alignseg.pooling import assignment_pool, attention_pool, prepare_tokens
-from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.checkpoints.reference import from_reference
 from patchbank.errors import UserError
+from patchbank.methods.alignseg.model import QueryDecoder, assignment_logits, normalise
+from patchbank.methods.alignseg.pooling import assignment_pool, attention_pool, prepare_tokens
+from patchbank.methods.alignseg.settings import AlignSegSettings
 
 
 def golden_model(golden: dict[str, np.ndarray]) -> QueryDecoder:
@@ -110,7 +110,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     model, stored = random_model(2, "stacked"), torch.randn(5, 9, 12)
     results = []
     for size in (1 << 21, 2 * 9 * 12):
-        monkeypatch.setattr("patchbank.alignseg.pooling.CACHED_VALUES", size)
+        monkeypatch.setattr("patchbank.methods.alignseg.pooling.CACHED_VALUES", size)
         tokens = torch.empty_like(stored)
         inverse = prepare_tokens(stored, tokens)
         queries = model(tokens)

@@ -17,18 +17,18 @@ import pytest
 import torch
 from bank_factory import TINY, extract_all, make_images
 
-from patchbank.alignseg.batches import plan_epoch
-from patchbank.alignseg.foreground import foreground_masks
-from patchbank.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
-from patchbank.alignseg.model import QueryDecoder
-from patchbank.alignseg.settings import AlignSegSettings
-from patchbank.alignseg.train import train_head
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
+from patchbank.methods.alignseg.batches import plan_epoch
+from patchbank.methods.alignseg.foreground import foreground_masks
+from patchbank.methods.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
+from patchbank.methods.alignseg.model import QueryDecoder
+from patchbank.methods.alignseg.settings import AlignSegSettings
+from patchbank.methods.alignseg.train import train_head
 from patchbank.views.base import make_recipe
 
 EPOCHS = 4

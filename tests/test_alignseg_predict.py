@@ -7,11 +7,11 @@ import pytest
 import torch
 from test_alignseg_train import FakeBank, run, small
 
-from patchbank.alignseg import head as heads
-from patchbank.alignseg import predict as predicting
-from patchbank.alignseg.model import assignment_logits
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
+from patchbank.methods.alignseg import head as heads
+from patchbank.methods.alignseg import predict as predicting
+from patchbank.methods.alignseg.model import assignment_logits
 from patchbank.predictions import PredictionReader, PredictionRecord
 
 RECORD = PredictionRecord("fake", "val", "alignseg", "segments", 0, "nearest", (56, 70))

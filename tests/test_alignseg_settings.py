@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from patchbank.alignseg.settings import TRAITS, AlignSegSettings, resolve
 from patchbank.errors import UserError
+from patchbank.methods.alignseg.settings import TRAITS, AlignSegSettings, resolve
 
 
 def test_defaults_are_our_own_configuration() -> None:

@@ -13,10 +13,6 @@ import pytest
 import torch
 from bank_factory import extract_all, make_images, training_files
 
-from patchbank.alignseg.batches import plan_epoch
-from patchbank.alignseg.predict import predict
-from patchbank.alignseg.settings import resolve
-from patchbank.alignseg.train import train
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import read_record
 from patchbank.bank.reader import open_bank
@@ -24,6 +20,10 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.bank.verify import verify_bank
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
+from patchbank.methods.alignseg.batches import plan_epoch
+from patchbank.methods.alignseg.predict import predict
+from patchbank.methods.alignseg.settings import resolve
+from patchbank.methods.alignseg.train import train
 from patchbank.predictions import PredictionReader
 
 SETTINGS = resolve({"queries": 3, "heads": 2, "hidden": 16, "epochs": 3, "batch_size": 4}, {})

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from patchbank.alignseg import train as training
-from patchbank.alignseg.batches import _resident, load_batches, plan_epoch
-from patchbank.alignseg.foreground import ForegroundMasks
-from patchbank.alignseg.head import load_head
-from patchbank.alignseg.settings import AlignSegSettings
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.errors import UserError
+from patchbank.methods.alignseg import train as training
+from patchbank.methods.alignseg.batches import _resident, load_batches, plan_epoch
+from patchbank.methods.alignseg.foreground import ForegroundMasks
+from patchbank.methods.alignseg.head import load_head
+from patchbank.methods.alignseg.settings import AlignSegSettings
 
 DIM = 12
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT
+from patchbank.config.load import default_config
 from patchbank.errors import UserError
-from patchbank.settings import default_config
 from patchbank.weights.spec import BackboneSpec
 
 SMALL = "vit_tiny_patch16_224"

@@ -21,9 +21,9 @@ from patchbank.datasets import Manifest
 from patchbank.datasets.patches import image_patches, patch_majority
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
-from patchbank.grid_majority.settings import resolve as grid_majority_settings
-from patchbank.linear_probe.settings import ProbeSettings, resolve
-from patchbank.linear_probe.train import fit, train
+from patchbank.methods.grid_majority.settings import resolve as grid_majority_settings
+from patchbank.methods.linear_probe.settings import ProbeSettings, resolve
+from patchbank.methods.linear_probe.train import fit, train
 from patchbank.predictions import PredictionReader
 
 SHARED = {"k": [3, 70], "kmeans_seeds": [4, 5]}
@@ -82,7 +82,7 @@ def predicted(world: Path, out: Path, folder: str, settings: dict[str, Any], **m
         "method": folder,
         "out": out,
     }
-    importlib.import_module(f"patchbank.{folder}.predict").predict(**(arguments | more))
+    importlib.import_module(f"patchbank.methods.{folder}.predict").predict(**(arguments | more))
     with PredictionReader(out) as reader:
         return {name: reader.labels(name, 0, len(reader.images)) for name in reader.variants}
 

@@ -18,13 +18,13 @@ from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans, scores
 from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
+from patchbank.config.load import default_config
 from patchbank.errors import UserError
-from patchbank.floors.predict import voronoi
-from patchbank.methods import traits
+from patchbank.methods.contract import traits
+from patchbank.methods.floors.predict import voronoi
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import generator
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments, pool_segments
-from patchbank.settings import default_config
 
 
 def blobs(seed: int = 0, count: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -124,8 +124,8 @@ def test_token_sample_is_bounded_even_and_without_repeats(world: Path) -> None:
 
 
 def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path, tmp_path: Path) -> None:
-    from patchbank.kmeans.predict import predict
-    from patchbank.kmeans.train import train
+    from patchbank.methods.kmeans.predict import predict
+    from patchbank.methods.kmeans.train import train
 
     settings = {
         "k": [3, 70],
@@ -162,7 +162,7 @@ def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path,
 
 @pytest.mark.parametrize(("name", "used"), [("single", 1), ("voronoi-3", 3), ("image-kmeans-3", 3)])
 def test_floors_give_segments_that_repeat(world: Path, tmp_path: Path, name: str, used: int) -> None:
-    from patchbank.floors.predict import predict
+    from patchbank.methods.floors.predict import predict
 
     method = default_config().floor("msrc", name)
     found = []
@@ -244,7 +244,7 @@ def test_an_entry_of_kmeans_may_whiten_by_itself() -> None:
         "k": [3], "kmeans_seeds": [0], "centre": "mean", "projection": {"pca": 8, "whiten": False, "normalise": False},
         "kmeans": {},
     }  # fmt: skip
-    from patchbank.kmeans.settings import resolve
+    from patchbank.methods.kmeans.settings import resolve
 
     assert resolve({}, shared)["projection"]["whiten"] is False
     assert resolve({"whiten": True, "pca": 4}, shared)["projection"] == {

@@ -9,9 +9,9 @@ import pytest
 from bank_factory import extract_all, make_images
 
 from patchbank import cli
-from patchbank.alignseg.head import load_head
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
+from patchbank.methods.alignseg.head import load_head
 
 CONFIG = """
 datasets:

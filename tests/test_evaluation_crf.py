@@ -14,13 +14,13 @@ import yaml
 from PIL import Image
 from test_evaluation_count import make_set, write_predictions
 
+from patchbank.config.config import Config
 from patchbank.errors import UserError
 from patchbank.evaluation import crf
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.refine import refined_ids
-from patchbank.settings import Config
 
 ECHO = """
 import sys

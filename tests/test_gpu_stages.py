@@ -14,19 +14,19 @@ from bank_factory import TINY, extract_all, make_images, training_files
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.alignseg import predict as alignseg_predict
-from patchbank.alignseg import settings as alignseg_settings
-from patchbank.alignseg import train as alignseg_train
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.cli import main
-from patchbank.transfgu import model as transfgu_model
-from patchbank.transfgu import predict as transfgu_predict
-from patchbank.transfgu import settings as transfgu_settings
-from patchbank.transfgu import train as transfgu_train
+from patchbank.methods.alignseg import predict as alignseg_predict
+from patchbank.methods.alignseg import settings as alignseg_settings
+from patchbank.methods.alignseg import train as alignseg_train
+from patchbank.methods.transfgu import model as transfgu_model
+from patchbank.methods.transfgu import predict as transfgu_predict
+from patchbank.methods.transfgu import settings as transfgu_settings
+from patchbank.methods.transfgu import train as transfgu_train
 
 pytestmark = [
     pytest.mark.gpu,

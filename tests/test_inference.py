@@ -13,9 +13,6 @@ import torch
 from bank_factory import extract_all, make_images
 from PIL import Image
 
-from patchbank.alignseg.predict import predict
-from patchbank.alignseg.settings import resolve
-from patchbank.alignseg.train import train
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
@@ -23,6 +20,9 @@ from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.files import read_npz, write_json, write_npz
 from patchbank.inference.pictures import NO_ID
+from patchbank.methods.alignseg.predict import predict
+from patchbank.methods.alignseg.settings import resolve
+from patchbank.methods.alignseg.train import train
 from patchbank.predictions import PredictionReader
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 

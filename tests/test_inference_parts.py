@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from patchbank.drawing.overlay import UNMATCHED, overlay, palette
 from patchbank.inference import pictures
 from patchbank.inference.inputs import find_inputs
 from patchbank.inference.naming import own_segments
 from patchbank.inference.pictures import NO_ID, GridSegments, draw_overlay
 from patchbank.inference.segment import Segmenter, segment_files
 from patchbank.inference.tokens import views_per_pass, window_starts, windowed_tokens
-from patchbank.report.overlay import UNMATCHED, overlay, palette
 
 
 class FakeViT:

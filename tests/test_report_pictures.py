@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from patchbank.datasets.manifest import Entry, Manifest
-from patchbank.errors import UserError
-from patchbank.files import write_json, write_npz
-from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
-from patchbank.report.curves import draw_curves, moving_mean, read_steps
-from patchbank.report.layout import MARGIN, TITLE, Cell, Grid, legend_entries
-from patchbank.report.overlay import (
+from patchbank.drawing.layout import MARGIN, TITLE, Cell, Grid, legend_entries
+from patchbank.drawing.overlay import (
     IGNORED,
     UNMATCHED,
     class_colours,
@@ -27,16 +23,12 @@ from patchbank.report.overlay import (
     overlay,
     palette,
 )
-from patchbank.report.panel import (
-    WIDTH,
-    PanelColumn,
-    choose,
-    draw_panel,
-    labels_of,
-    panel_columns,
-    score_caption,
-    shorten,
-)
+from patchbank.drawing.pictures import WIDTH, choose, shorten
+from patchbank.errors import UserError
+from patchbank.files import write_json, write_npz
+from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
+from patchbank.report.curves import draw_curves, moving_mean, read_steps
+from patchbank.report.panel import PanelColumn, draw_panel, labels_of, panel_columns, score_caption
 
 COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 

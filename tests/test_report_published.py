@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from test_report_notes import make_row
 
+from patchbank.config.load import default_config
 from patchbank.evaluation import protocols
 from patchbank.evaluation.preprocessing import VARIANTS
 from patchbank.report.published import FIELDS, every_number, published
-from patchbank.settings import default_config
 
 
 def test_every_number_names_what_exists_and_a_source() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from patchbank.config.config import PROJECT, SCHEMA, Config, as_plain
+from patchbank.config.load import default_config, read_config
+from patchbank.config.schema import merge
 from patchbank.errors import UserError
 from patchbank.evaluation.score import context_of
-from patchbank.schema import merge
-from patchbank.settings import PROJECT, SCHEMA, Config, as_plain, default_config, read_config
 
 SCORING: dict[str, Any] = {"dataset": "msrc", "preprocessing": "full", "fit": "train", "protocols": (), "k": 0}
 

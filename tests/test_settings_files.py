@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.alignseg.settings import AlignSegSettings
+from patchbank.config.config import PROJECT, Config
+from patchbank.config.schema import merge
 from patchbank.evaluation import protocols
 from patchbank.evaluation.preprocessing import SOFT, VARIANTS
-from patchbank.schema import merge
-from patchbank.settings import PROJECT, Config
+from patchbank.methods.alignseg.settings import AlignSegSettings
 
 FOLDER = PROJECT / "workflow" / "settings"
 FILES = sorted(FOLDER.glob("alignseg_*.yaml"))

@@ -14,10 +14,10 @@ from torch import nn
 from patchbank.backbones import vit as vit_module
 from patchbank.backbones.tail import tail_of
 from patchbank.backbones.vit import FrozenViT
-from patchbank.transfgu.losses import category_loss, embedding_loss, make_targets, total_loss, uncertainty_loss
-from patchbank.transfgu.maps import gradient_maps, heaviest
-from patchbank.transfgu.model import MaskDecoder
-from patchbank.transfgu.schedule import ALPHA, alpha_of
+from patchbank.methods.transfgu.losses import category_loss, embedding_loss, make_targets, total_loss, uncertainty_loss
+from patchbank.methods.transfgu.maps import gradient_maps, heaviest
+from patchbank.methods.transfgu.model import MaskDecoder
+from patchbank.methods.transfgu.schedule import ALPHA, alpha_of
 from patchbank.views.windows import window_boxes
 from patchbank.weights.spec import BackboneSpec
 

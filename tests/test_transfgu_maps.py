@@ -14,8 +14,8 @@ from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.images import load_image
 from patchbank.errors import UserError
-from patchbank.transfgu.maps import ZERO, class_gradients, gradient_maps, heaviest, maps_of
-from patchbank.transfgu.pseudo_labels import PseudoLabels, crop_maps, write_pseudo_labels
+from patchbank.methods.transfgu.maps import ZERO, class_gradients, gradient_maps, heaviest, maps_of
+from patchbank.methods.transfgu.pseudo_labels import PseudoLabels, crop_maps, write_pseudo_labels
 from patchbank.views.resize import squash
 from patchbank.weights.spec import BackboneSpec
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from transfgu_world import EXACT, SOURCES, make_world, train_in
 
-from patchbank.report.layout import GAP, MARGIN
-from patchbank.transfgu import pictures
-from patchbank.transfgu.pictures import WIDTH, draw
-from patchbank.transfgu.settings import TRAITS, traits
+from patchbank.drawing.layout import GAP, MARGIN
+from patchbank.methods.transfgu import pictures
+from patchbank.methods.transfgu.pictures import WIDTH, draw
+from patchbank.methods.transfgu.settings import TRAITS, traits
 
 
 @pytest.fixture(scope="module")

@@ -21,15 +21,16 @@ from bank_factory import training_files
 from patchbank.bank.extract import ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.bank.statistics import compute_statistics
+from patchbank.config.config import Config
+from patchbank.config.load import default_config
+from patchbank.config.schema import merge
 from patchbank.datasets import Manifest
 from patchbank.datasets.scan import scan
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.score import ScoreContext, score_method
 from patchbank.files import write_json
-from patchbank.schema import merge
-from patchbank.settings import Config, default_config
-from patchbank.transfgu.predict import predict
-from patchbank.transfgu.train import train
+from patchbank.methods.transfgu.predict import predict
+from patchbank.methods.transfgu.train import train
 from patchbank.weights.spec import BackboneSpec
 
 pytestmark = pytest.mark.slow

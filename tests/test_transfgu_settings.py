@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from patchbank.errors import UserError
-from patchbank.transfgu.losses import category_loss, make_targets, uncertainty_loss
-from patchbank.transfgu.model import MaskDecoder
-from patchbank.transfgu.optimiser import build_optimiser
-from patchbank.transfgu.schedule import age_of, alpha_of, restarts
-from patchbank.transfgu.settings import TransFGUSettings, recipes, resolve, traits
-from patchbank.transfgu.step import update
+from patchbank.methods.transfgu.losses import category_loss, make_targets, uncertainty_loss
+from patchbank.methods.transfgu.model import MaskDecoder
+from patchbank.methods.transfgu.optimiser import build_optimiser
+from patchbank.methods.transfgu.schedule import age_of, alpha_of, restarts
+from patchbank.methods.transfgu.settings import TransFGUSettings, recipes, resolve, traits
+from patchbank.methods.transfgu.step import update
 
 
 def test_every_wrong_value_is_named_at_once() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.settings import PROJECT, SCHEMA, Config, merge
-from patchbank.transfgu.settings import TransFGUSettings
+from patchbank.config.config import PROJECT, SCHEMA, Config
+from patchbank.config.schema import merge
+from patchbank.methods.transfgu.settings import TransFGUSettings
 
 FOLDER = PROJECT / "workflow" / "settings"
 VOC, COCO = [0.6, 0.5, 0.4, 0.3], [0.5, 0.4, 0.3, 0.2]

@@ -11,8 +11,8 @@ from bank_factory import extract_all, make_images
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.statistics import Statistics, compute_statistics
-from patchbank.transfgu.settings import TransFGUSettings
-from patchbank.transfgu.similarity import fit_token_classes, image_tokens
+from patchbank.methods.transfgu.settings import TransFGUSettings
+from patchbank.methods.transfgu.similarity import fit_token_classes, image_tokens
 
 
 @pytest.fixture(scope="module")

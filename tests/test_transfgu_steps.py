@@ -12,14 +12,14 @@ from transfgu_world import EXACT, make_world
 
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.transfgu.batches import load_batches, plan_epoch
-from patchbank.transfgu.centroids import make_centroids
-from patchbank.transfgu.head import Centring
-from patchbank.transfgu.prepare import prepare
-from patchbank.transfgu.settings import TransFGUSettings, recipes
-from patchbank.transfgu.state import TrainingState
-from patchbank.transfgu.step import CLAMP, update
-from patchbank.transfgu.train import _of_centroids, _Run
+from patchbank.methods.transfgu.batches import load_batches, plan_epoch
+from patchbank.methods.transfgu.centroids import make_centroids
+from patchbank.methods.transfgu.head import Centring
+from patchbank.methods.transfgu.prepare import prepare
+from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
+from patchbank.methods.transfgu.state import TrainingState
+from patchbank.methods.transfgu.step import CLAMP, update
+from patchbank.methods.transfgu.train import _of_centroids, _Run
 
 
 @pytest.fixture(scope="module")

@@ -16,16 +16,16 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
+from patchbank.methods.transfgu import predict as prediction
+from patchbank.methods.transfgu import pseudo_labels
+from patchbank.methods.transfgu.batches import plan_epoch
+from patchbank.methods.transfgu.centroids import make_centroids, mean_of_members, pool_windows
+from patchbank.methods.transfgu.head import export_published, import_published, load_head
+from patchbank.methods.transfgu.predict import predict
+from patchbank.methods.transfgu.pseudo_labels import gradient_rows
+from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
+from patchbank.methods.transfgu.train import train_segmenter
 from patchbank.predictions import PredictionReader
-from patchbank.transfgu import predict as prediction
-from patchbank.transfgu import pseudo_labels
-from patchbank.transfgu.batches import plan_epoch
-from patchbank.transfgu.centroids import make_centroids, mean_of_members, pool_windows
-from patchbank.transfgu.head import export_published, import_published, load_head
-from patchbank.transfgu.predict import predict
-from patchbank.transfgu.pseudo_labels import gradient_rows
-from patchbank.transfgu.settings import TransFGUSettings, recipes
-from patchbank.transfgu.train import train_segmenter
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from workflow_tools import TINY, Project
 
 from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
-from patchbank.settings import merge
+from patchbank.config.schema import merge
 
 pytestmark = pytest.mark.slow
 SMALL: dict[str, Any] = {"epochs": 4, "batch_size": 6, "niter": 5, "checkpoint_every": 1}

@@ -16,7 +16,7 @@ from workflow_tools import TINY, Project
 
 from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
-from patchbank.schema import merge
+from patchbank.config.schema import merge
 
 pytestmark = pytest.mark.slow
 
@@ -111,10 +111,10 @@ LATER = {
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
-        ("patchbank/alignseg/losses.py", '"""', '"""A new first sentence. ', {}),
+        ("patchbank/methods/alignseg/losses.py", '"""', '"""A new first sentence. ', {}),
         ("scripts/train.py", "with stage", "# why not\nwith stage", {}),
         ("patchbank/evaluation/protocols/hungarian.py", "import annotations", "import annotations\nNEW = 1", None),
-        ("patchbank/alignseg/losses.py", "import annotations", "import annotations\nNEW = 1", None),
+        ("patchbank/methods/alignseg/losses.py", "import annotations", "import annotations\nNEW = 1", None),
     ],
     ids=["comment", "comment-in-script", "protocol", "loss"],
 )

@@ -15,8 +15,8 @@ from PIL import Image
 from workflow_tools import TINY, Project
 
 from patchbank.bank.format import read_record
+from patchbank.config.schema import merge
 from patchbank.datasets.demo import generate
-from patchbank.schema import merge
 
 pytestmark = pytest.mark.slow
 

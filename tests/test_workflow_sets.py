@@ -20,6 +20,9 @@ import yaml
 from PIL import Image
 from workflow_tools import TINY, Project
 
+from patchbank.config.config import Config
+from patchbank.config.load import default_config
+from patchbank.config.schema import merge
 from patchbank.datasets import Manifest, tree_fingerprint
 from patchbank.datasets.scan import scan
 from patchbank.errors import UserError
@@ -31,8 +34,6 @@ from patchbank.files import write_json
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.report.build import BackboneContext, ReportContext, build_report
 from patchbank.report.write import write_report
-from patchbank.schema import merge
-from patchbank.settings import Config, default_config
 
 FEW: dict[str, Any] = {"floors": [], "protocols": ["hungarian"], "methods": {"kmeans": {"sample": 1000}}}
 BACKBONE = BackboneContext("random", "none", 0, (448, 448), "float32", "0" * 64)

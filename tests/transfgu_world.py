@@ -10,9 +10,9 @@ from bank_factory import extract_all, make_images, training_files
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
-from patchbank.transfgu.predict import predict
-from patchbank.transfgu.settings import recipes, resolve
-from patchbank.transfgu.train import train
+from patchbank.methods.transfgu.predict import predict
+from patchbank.methods.transfgu.settings import recipes, resolve
+from patchbank.methods.transfgu.train import train
 
 OWN = {"heads": 3, "epochs": 5, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 1, "teacher_start": 1, "niter": 5}
 EXACT = resolve({**OWN, "background": True}, {"k": [3]})

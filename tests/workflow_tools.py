@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from patchbank.schema import merge
+from patchbank.config.schema import merge
 from patchbank.weights.model import build_model
 
 ROOT = Path(__file__).parent.parent

@@ -75,7 +75,7 @@ def run_row(
     """Compute one row; a row that predicts segments is asked for, and nothing else.
 
     Args:
-        method: `patchbank.settings.Method` as plain values.
+        method: `patchbank.methods.contract.Method` as plain values.
         inputs: what to read.
         clustering: settings of the segment clusters, as of the pipeline.
         scoring: arguments of `patchbank.evaluation.score.context_of`.
@@ -131,7 +131,7 @@ def _run_seed(
     """All stages of one seed; returns the seconds of its training, if there is one."""
     place, work = folder / f"seed{seed}", folder / f"seed{seed}" / "work"
     work.mkdir(parents=True, exist_ok=True)
-    package, settings = f"patchbank.{method['folder']}", method["settings"]
+    package, settings = f"patchbank.methods.{method['folder']}", method["settings"]
     checkpoint, seconds = None, []
     if method["traits"]["trained"]:
         checkpoint, started = work / "checkpoint.safetensors", time.perf_counter()

@@ -26,7 +26,7 @@ class TableRow:
     """One row of one set.
 
     Attributes:
-        method: as plain values (`patchbank.settings.Method`).
+        method: as plain values (`patchbank.methods.contract.Method`).
         factor: what it changes; empty for a floor.
         result: JSON file of the row.
         folder: its counts and clusters.

@@ -60,9 +60,9 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     """The set that the command line names; `UserError` lists the configured ones when there is none of that name."""
     import yaml
 
+    from patchbank.config.config import Config
     from patchbank.datasets import make_spec
     from patchbank.errors import UserError
-    from patchbank.settings import Config
 
     if options.folder is not None:
         classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export."""
-    from patchbank.alignseg.head import export_published
+    from patchbank.methods.alignseg.head import export_published
 
     export_published(options.checkpoint, options.out)
     print(options.out)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Import."""
-    from patchbank.alignseg.head import import_published
+    from patchbank.methods.alignseg.head import import_published
 
     import_published(options.file, options.out, options.heads)
     print(f"{options.out}; give its encoder with --backbone and --weights where it is used")

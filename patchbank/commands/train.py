@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     threads.limit(options.threads)  # before torch is imported
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder, arguments = prepare(options)
-    importlib.import_module(f"patchbank.{folder}.train").train(**arguments)
+    importlib.import_module(f"patchbank.methods.{folder}.train").train(**arguments)
     print(f"{arguments['checkpoint']}, {arguments['steps_csv']}, {arguments['epochs_csv']}")
     return 0
 
@@ -57,7 +57,7 @@ def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     Raises:
         UserError: for a set, method, setting, bank or file that does not exist.
     """
-    from patchbank.settings import read_config
+    from patchbank.config.load import read_config
 
     named = _by_recipe(options.banks)
     dataset = options.dataset or next((record["dataset"] for _, record in named.values()), None)

@@ -67,7 +67,7 @@ def context_of(
     k: int,
     things: Sequence[bool] = (),
 ) -> ScoreContext:
-    """The context of a row from its method (`patchbank.settings.Method`, as plain values) and the set's settings."""
+    """The context of a row from its method (`patchbank.methods.contract.Method`, plain) and the set's settings."""
     traits = method["traits"]
     return ScoreContext(
         dataset=dataset,

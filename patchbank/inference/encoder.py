@@ -16,12 +16,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from patchbank import methods
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.config.load import default_config
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
-from patchbank.settings import default_config
+from patchbank.methods import contract
 from patchbank.weights.spec import BackboneSpec
 
 WEIGHTS = "results/weights/{name}/weights.safetensors"
@@ -63,10 +63,10 @@ def load_model(checkpoint: str | Path) -> TokenModel:
     if Path(checkpoint).suffix in (".pth", ".pt"):
         raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: `patchbank import alignseg`.")
     method = load_checkpoint(checkpoint)[1].get("method")
-    able = [name for name in methods.method_folders() if find_spec(f"patchbank.{name}.infer")]
+    able = [name for name in contract.method_folders() if find_spec(f"patchbank.methods.{name}.infer")]
     if method not in able:
         raise UserError(f"{checkpoint} is a checkpoint of {method!r}; pictures can be segmented by {', '.join(able)}.")
-    module = importlib.import_module(f"patchbank.{method}.infer")
+    module = importlib.import_module(f"patchbank.methods.{method}.infer")
     return cast(TokenModel, module.load(checkpoint))
 
 

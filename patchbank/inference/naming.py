@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from patchbank.clustering.kmeans import assign
 from patchbank.clustering.projection import Projection
 from patchbank.datasets.manifest import Manifest
+from patchbank.drawing.overlay import UNMATCHED, class_colours, palette
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
-from patchbank.report.overlay import UNMATCHED, class_colours, palette
 from patchbank.segments.cluster import embed_segments
 
 MOST = 255

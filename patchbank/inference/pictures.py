@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.preprocessing import frame
 from patchbank.files import atomic_path, write_json, write_npz
 from patchbank.inference.naming import MOST, Naming
-from patchbank.report.overlay import HATCH, UNMATCHED, overlay
 
 NO_ID = 255
 GREY = (128, 128, 128)
@@ -126,7 +126,7 @@ class PictureWriter:
 
 
 def draw_overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`patchbank.report.overlay.overlay` of a picture of any size, strip by strip.
+    """`patchbank.drawing.overlay.overlay` of a picture of any size, strip by strip.
 
     Args:
         pixels: (H, W, 3) uint8.

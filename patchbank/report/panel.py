@@ -24,17 +24,15 @@ from PIL import Image
 
 from patchbank.datasets.images import load_image, load_labels
 from patchbank.datasets.manifest import Entry, Manifest
+from patchbank.drawing.layout import Cell, Grid, draw_grid
+from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, class_colours, nearest, overlay, palette
+from patchbank.drawing.pictures import WIDTH, choose, fit, shorten
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
 from patchbank.predictions import PredictionReader
-from patchbank.report.layout import Cell, Grid, draw_grid
-from patchbank.report.overlay import IGNORED, UNMATCHED, Labels, class_colours, nearest, overlay, palette
 
 IGNORE = 255
 """Value of ignored pixels in label maps of `load_labels`."""
-
-WIDTH = 400
-"""Width and largest height of a picture in pixels."""
 
 CLUSTER_COLOURS = 40
 """Colours for clusters that belong to no class; further clusters start again from the first."""
@@ -140,12 +138,6 @@ def draw_panel(manifest: Manifest, columns: Sequence[PanelColumn], out: Path, ro
     draw_grid(Grid(titles, pictures, WIDTH, list(manifest.classes), classes), out)
 
 
-def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """`count` entries spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
-    count = min(count, len(entries))
-    return [entries[(2 * index + 1) * len(entries) // (2 * count)] for index in range(count)]
-
-
 def check_column(column: PanelColumn, reader: PredictionReader) -> None:
     """Raise `UserError` where variant or table do not fit the prediction file."""
     if column.variant not in reader.variants:
@@ -188,12 +180,6 @@ def score_caption(labels: Labels, truth: Labels) -> str:
     return f"accuracy {100 * float((said == true).mean()):.0f} %, mIoU {100 * float(np.mean(overlaps)):.0f} %"
 
 
-def shorten(name: str, length: int = 44) -> str:
-    """A file name of at most `length` characters, its middle left out where it is longer."""
-    half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"
-
-
 def _k_and_seed(variant: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", variant)]
 
@@ -209,9 +195,3 @@ def truth_of(manifest: Manifest, entry: Entry) -> Labels | None:
 def _cell(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8], caption: str, named: bool) -> Cell:
     small = nearest(labels, pixels.shape[0], pixels.shape[1])
     return Cell(overlay(pixels, small, colours), caption, small, named)
-
-
-def fit(width: int, height: int, side: int = WIDTH) -> tuple[int, int]:
-    """(width, height) that fits into a square of `side`."""
-    scale = side / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))

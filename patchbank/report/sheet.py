@@ -14,9 +14,9 @@ from PIL import Image
 from patchbank.datasets.images import load_image, load_labels
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.manifest import Entry, Manifest
-from patchbank.report.layout import Cell, Grid, draw_grid
-from patchbank.report.overlay import IGNORED, class_colours, nearest, overlay
-from patchbank.report.panel import shorten
+from patchbank.drawing.layout import Cell, Grid, draw_grid
+from patchbank.drawing.overlay import IGNORED, class_colours, nearest, overlay
+from patchbank.drawing.pictures import shorten
 
 IMAGES = 12
 ACROSS = 3

@@ -15,7 +15,7 @@ from patchbank.fetch import table_names as fetch_tables
 from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
 from patchbank.report.page.render import templates_digest
-from patchbank.settings import Config, as_plain
+from patchbank.config.config import Config, as_plain
 
 
 def checked(function, *arguments):

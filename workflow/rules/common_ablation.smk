@@ -32,8 +32,12 @@ def ablation_inputs(wildcards):
 def ablation_code(wildcards):
     """Code of a row: what runs it, its method, and the protocols of the set."""
     folder = ablation_method(wildcards).folder
-    trained = [f"patchbank.{folder}.train"] if folder != "floors" else []
-    modules = ["patchbank.ablation.run", f"patchbank.{folder}.predict", *trained]
+    trained = [f"patchbank.methods.{folder}.train"] if folder != "floors" else []
+    modules = [
+        "patchbank.ablation.run",
+        f"patchbank.methods.{folder}.predict",
+        *trained,
+    ]
     return code("ablation_row", *modules, *protocol_modules(wildcards.dataset))
 
 

@@ -22,7 +22,7 @@ rule train:
         gpu=GPU,
         mem_mb=4000,
     params:
-        code=lambda w: code("train", f"patchbank.{method_of(w).folder}.train"),
+        code=lambda w: code("train", f"patchbank.methods.{method_of(w).folder}.train"),
         folder=lambda w: method_of(w).folder,
         settings=lambda w: method_of(w).settings,
         recipes=lambda w: method_of(w).traits.recipes,
@@ -54,7 +54,7 @@ rule predict:
     params:
         code=lambda w: code(
             "predict",
-            f"patchbank.{method_of(w).folder}.predict",
+            f"patchbank.methods.{method_of(w).folder}.predict",
             "patchbank.predictions",
         ),
         folder=lambda w: method_of(w).folder,

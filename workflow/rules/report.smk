@@ -81,7 +81,9 @@ rule pictures:
     resources:
         mem_mb=2000,
     params:
-        code=lambda w: code("pictures", f"patchbank.{method_of(w).folder}.pictures"),
+        code=lambda w: code(
+            "pictures", f"patchbank.methods.{method_of(w).folder}.pictures"
+        ),
         folder=lambda w: method_of(w).folder,
         settings=lambda w: method_of(w).settings,
         recipes=lambda w: method_of(w).traits.pictures,

@@ -16,9 +16,10 @@ from typing import Any
 from markupsafe import Markup
 
 from patchbank.datasets.manifest import Manifest
+from patchbank.drawing.layout import CLUSTERS, EXTRA
+from patchbank.drawing.overlay import ALPHA, DIM, UNMATCHED, class_colours
 from patchbank.files import atomic_folder, read_json, write_text
 from patchbank.report.curves import COLOURS
-from patchbank.report.layout import CLUSTERS, EXTRA
 from patchbank.report.markdown import (
     CLASSES,
     ELSEWHERE,
@@ -30,7 +31,6 @@ from patchbank.report.markdown import (
     setting,
     settings_lines,
 )
-from patchbank.report.overlay import ALPHA, DIM, UNMATCHED, class_colours
 from patchbank.report.page import tables
 from patchbank.report.page.charts import classes_chart, confusion_chart, inline, k_charts
 from patchbank.report.page.gallery import Gallery, draw_gallery

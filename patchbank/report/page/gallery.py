@@ -20,12 +20,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
+from patchbank.drawing.overlay import Labels, class_colours, nearest, number_places, overlay, palette
+from patchbank.drawing.pictures import choose, fit
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
-from patchbank.report.overlay import Labels, class_colours, nearest, number_places, overlay, palette
 from patchbank.report.page.scores import ImageScores
-from patchbank.report.panel import CLUSTER_COLOURS, PanelColumn, check_column, choose, fit, labels_of, truth_of
+from patchbank.report.panel import CLUSTER_COLOURS, PanelColumn, check_column, labels_of, truth_of
 
 IMAGE, TRUTH = "image", "truth"
 QUALITY = 88

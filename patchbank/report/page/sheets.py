@@ -26,12 +26,13 @@ from patchbank.bank.statistics import Statistics
 from patchbank.clustering.projection import EPSILON
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
+from patchbank.drawing.overlay import edges, nearest
+from patchbank.drawing.pictures import choose
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
-from patchbank.report.overlay import edges, nearest
 from patchbank.report.page.gallery import write_jpeg
-from patchbank.report.panel import PanelColumn, choose, labels_of
+from patchbank.report.panel import PanelColumn, labels_of
 
 IMAGES = 1000
 """Images that are searched for typical regions."""

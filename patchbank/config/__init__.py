@@ -1,0 +1,1 @@
+"""The configuration: read, completed, checked once, and asked by everything that runs."""

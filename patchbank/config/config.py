@@ -1,0 +1,238 @@
+"""The configuration: checked once, completed with defaults, and asked by every rule.
+
+`Config` is built from `config.yaml` (plus ``--config``) and the schema; every wrong value is named in one message
+before any job runs. It knows nothing of Snakemake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from patchbank.config.own_folder import with_own_folder
+from patchbank.config.problems import problems
+from patchbank.config.schema import complete, merge
+from patchbank.datasets.spec import DatasetSpec, make_spec
+from patchbank.errors import raise_problems
+from patchbank.files import digest
+from patchbank.methods import contract
+from patchbank.methods.contract import Method
+from patchbank.weights.spec import BackboneSpec
+
+PROJECT = Path(__file__).parent.parent.parent
+SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One factor of a method at a time.
+
+    Attributes:
+        name: of the ablation, and of its target ``ablate_<name>``.
+        method: row of `methods` that is varied.
+        datasets: sets it runs on.
+        floors: floors that stand beside every row, at the number of segments that it uses.
+        rows: name -> `factor`, changed `settings`, and `suffix` of the sets whose banks are read instead; the first
+            row is what the others are compared with.
+    """
+
+    name: str
+    method: str
+    datasets: tuple[str, ...]
+    floors: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Any]]
+
+
+class Config:
+    """A checked configuration.
+
+    Args:
+        values: the merged configuration.
+        schema: the JSON schema.
+
+    Raises:
+        UserError: with every problem, when a key is unknown, a type is wrong or values contradict each other.
+    """
+
+    def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
+        self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+        self.values = with_own_folder(complete(values, self._schema))
+        self._resolved: dict[str, dict[str, Any]] = {}
+        raise_problems("config", list(problems(self)), "See workflow/schemas/config.schema.yaml for every key.")
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of all configured sets."""
+        return sorted(self.values["datasets"])
+
+    @property
+    def enabled(self) -> list[str]:
+        """Sets that `all` runs."""
+        return list(self.values["all"])
+
+    @property
+    def bank_root(self) -> str:
+        """Folder for banks."""
+        return str(Path(self.values["bank_root"]).expanduser())
+
+    def of(self, dataset: str) -> dict[str, Any]:
+        """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
+        if dataset not in self._resolved:
+            changes = self.values["datasets"][dataset]["settings"]
+            found = complete(merge(self.values, changes), self._schema)
+            # a settings file leaves a method of config.yaml out by setting it to null, whatever a set changes in it
+            left_out = {name for name, entry in self.values["methods"].items() if entry is None}
+            found["methods"] = {
+                name: entry for name, entry in found["methods"].items() if entry is not None and name not in left_out
+            }
+            self._resolved[dataset] = found
+        return self._resolved[dataset]
+
+    def generated(self, dataset: str) -> dict[str, Any] | None:
+        """Settings of the rule that makes the set, or None for a set that has to be on disk."""
+        found: dict[str, Any] | None = self.values["datasets"][dataset].get("generated")
+        return found
+
+    def spec(self, dataset: str) -> DatasetSpec:
+        """The set as the datasets room knows it."""
+        entry = self.values["datasets"][dataset]
+        root = Path("results", dataset, "data")
+        if self.generated(dataset) is None:
+            root = Path(self.values["data_root"]).expanduser() / entry.get("root", dataset)
+        known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore", "images")
+        return make_spec(dataset, entry["layout"], root, **{key: entry[key] for key in known if key in entry})
+
+    def backbone_name(self, dataset: str) -> str:
+        """The backbone that a set uses."""
+        return str(self.values["backbone"] or self.values["datasets"][dataset]["backbone"])
+
+    def backbone(self, name: str) -> BackboneSpec:
+        """A backbone by its name; its local `file` comes before its sources."""
+        entry = dict(self.values["backbones"][name])
+        file = entry.pop("file", None)
+        sources = ([{"kind": "file", "path": file}] if file else []) + list(entry.pop("sources"))
+        mean, std = tuple(entry.pop("mean")), tuple(entry.pop("std"))
+        return BackboneSpec(name=name, sources=sources, mean=mean, std=std, **entry)
+
+    def splits(self, dataset: str) -> dict[str, str]:
+        """Names of the splits by role: ``train``, ``eval`` and ``fit``."""
+        spec = self.spec(dataset)
+        fit = spec.train_split if self.of(dataset)["fit"] == "train" else spec.eval_split
+        return {"train": spec.train_split, "eval": spec.eval_split, "fit": fit}
+
+    def training_banks(self, dataset: str, method: Method, results: str = "results") -> dict[str, str]:
+        """Pointers of the banks that training reads, by recipe: `fit` says where clusters come from, not heads."""
+        split = self.splits(dataset)["fit" if method.traits.floor else "train"]
+        return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe in method.traits.recipes}
+
+    def clusters(self, dataset: str) -> list[int]:
+        """Numbers of clusters: the one of the protocols with K = classes first."""
+        options = self.of(dataset)["clustering"]
+        k = options["k"] or len(self.spec(dataset).classes) or 27
+        return [k, *(other for other in options["overcluster"] if other != k)]
+
+    def shared(self, dataset: str) -> dict[str, Any]:
+        """What every k-means of a set has in common."""
+        options = self.of(dataset)["clustering"]
+        return {
+            "k": self.clusters(dataset),
+            "kmeans_seeds": list(self.of(dataset)["kmeans_seeds"]),
+            "centre": options["centre"],
+            "projection": {key: options[key] for key in ("pca", "whiten", "normalise")},
+            "kmeans": {"niter": options["niter"], "nredo": options["nredo"]},
+        }
+
+    def methods(self, dataset: str) -> list[Method]:
+        """Methods of a set, in the order of the configuration."""
+        return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+
+    def postprocessed(self, dataset: str) -> list[Method]:
+        """Rows ``<method>+<option>`` of the methods that ask for them.
+
+        ``flip`` predicts from features of its own with the method's checkpoint; every other option is another count of
+        the method's predictions.
+        """
+        return [
+            replace(
+                method,
+                name=f"{method.name}+{option}",
+                settings={**method.settings, "postprocess": option},
+                **(
+                    {"trained": method.name, "features": "flipped"}
+                    if option == "flip"
+                    else {"postprocess": option, "source": method.name}
+                ),
+            )
+            for method in self.methods(dataset)
+            for option in self.of(dataset)["methods"][method.name].get("postprocess", ())
+        ]
+
+    def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
+        """An entry of `methods` as the row `row`, with changed settings."""
+        options = self.of(dataset)
+        found = options["methods"][entry]
+        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess", "oracle")}
+        own |= dict(changes)
+        folder = str(found.get("kind", entry)).replace("-", "_")
+        shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
+        method = contract.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])))
+        told = found.get("oracle", {}).items()
+        splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
+        return replace(method, oracle=splits[0] if splits else None)
+
+    def floor(self, dataset: str, name: str) -> Method:
+        """A floor or ceiling by its name: ``single``, ``voronoi-<q>``, ``image-kmeans-<q>``, or a folder of its own.
+
+        One with a folder of its own runs with the first seed alone: nothing in it is trained from a random start.
+        """
+        seeds, own = self.of(dataset)["seeds"], name.replace("-", "_")
+        if own in contract.method_folders():
+            return contract.resolve(name, own, {}, self.shared(dataset), seeds[:1])
+        return contract.resolve(name, "floors", {"name": name}, self.shared(dataset), seeds)
+
+    def standing(self, dataset: str) -> list[str]:
+        """Names of the floors and ceilings that are known before anything is predicted."""
+        options = self.of(dataset)
+        floors = [name for name in ("single", "random-clusters") if name in options["floors"]]
+        return floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
+
+    def method(self, dataset: str, name: str) -> Method:
+        """A method, with post-processing or without, or a floor by its name."""
+        known = [*self.methods(dataset), *self.postprocessed(dataset)]
+        return next((m for m in known if m.name == name), None) or self.floor(dataset, name)
+
+    def ablation(self, name: str) -> Ablation:
+        """An ablation by its name under `ablations`."""
+        entry = self.values["ablations"][name]
+        return Ablation(name, entry["method"], tuple(entry["datasets"]), tuple(entry["floors"]), entry["rows"])
+
+    def ablation_set(self, ablation: Ablation, dataset: str, row: str) -> str:
+        """The set whose bank a row reads: the set itself, or one of the same images that the row names."""
+        return dataset + str(ablation.rows.get(row, {}).get("suffix", ""))
+
+    def ablation_row(self, ablation: Ablation, dataset: str, row: str) -> Method:
+        """A row of an ablation: the method with the row's changes, or a floor by its name."""
+        if row not in ablation.rows:
+            return self.floor(dataset, row)
+        return self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
+
+    def shaping(self, dataset: str) -> dict[str, Any]:
+        """The part of a set's configuration that shapes its results."""
+        apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
+        apart |= {"folder", "classes"}
+        return {key: value for key, value in self.of(dataset).items() if key not in apart}
+
+    def digest(self, dataset: str) -> str:
+        """Hash of everything that shapes the results of one set."""
+        name = self.backbone_name(dataset)
+        entry = self.values["datasets"][dataset]
+        return digest([self.shaping(dataset), entry, name, self.values["backbones"][name]])
+
+
+def as_plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values, for params of rules: Snakemake compares nothing but builtin types."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}

@@ -1,0 +1,85 @@
+"""What is wrong with a configuration beyond its schema: names that do not exist, values that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from patchbank.clustering.projection import ProjectionSettings
+from patchbank.datasets.layouts import check_layout
+from patchbank.errors import UserError
+from patchbank.evaluation import crf
+from patchbank.methods import contract
+from patchbank.views.geometry import scale_problems
+
+if TYPE_CHECKING:
+    from patchbank.config.config import Config
+
+RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
+"""Names of folders of `results/` that are no sets."""
+
+
+def problems(config: Config) -> Iterator[str]:
+    """One sentence for each problem."""
+    yield from _of_ablations(config)
+    for name in config.enabled:
+        if name not in config.values["datasets"]:
+            yield f"all: {name!r} is not one of the datasets ({', '.join(config.datasets)})"
+    for name, entry in config.values["datasets"].items():
+        if name in RESERVED:
+            yield f"datasets.{name}: the name is taken by a folder of results/; choose another"
+        if "generated" in entry and name != "demo":
+            yield f"datasets.{name}.generated: only the embedded set demo is generated"
+    chosen = config.values["backbone"]
+    for name in config.datasets:
+        backbone = chosen or config.values["datasets"][name]["backbone"]
+        if backbone not in config.values["backbones"]:
+            where = "backbone" if chosen else f"datasets.{name}.backbone"
+            yield f"{where}: {backbone!r} is not one of the backbones ({', '.join(config.values['backbones'])})"
+        try:
+            config.of(name)
+            for method in config.methods(name):
+                asked = config.of(name)["methods"][method.name].get("postprocess", ())
+                if "flip" in asked and "whole" not in method.traits.reads:
+                    yield f"datasets.{name}: {method.name} reads no tokens, which flip would average"
+                if "crf" in asked and not crf.installed():
+                    yield f"datasets.{name}: {crf.INSTALL}"
+            few, *more = config.clusters(name)
+            if "overcluster" in config.of(name)["protocols"] and not more:
+                yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"
+            for floor in (*config.standing(name), "single", "voronoi-2"):
+                config.floor(name, floor)
+            ProjectionSettings(**config.shared(name)["projection"])
+            spec = config.spec(name)
+            check_layout(spec)
+            sizes = {config.of(name)["preprocessing"], *config.of(name)["score_at"]}
+            if spec.label_rule == "sequential" and sizes != {"squash_448_100"}:
+                wanted = "preprocessing must be squash_448_100 and score_at empty"
+                yield f"datasets.{name}: its table maps masks of 448x448, so {wanted}"
+            crops = config.of(name)["recipes"]["multicrop"]
+            for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
+                yield f"datasets.{name}: recipes.multicrop.{problem}"
+            width = config.backbone(backbone).width if backbone in config.values["backbones"] else None
+            if width is not None:
+                for method in config.methods(name):
+                    contract.check_width(method.folder, method.settings, width)
+        except UserError as error:
+            yield f"datasets.{name}: {error}"
+
+
+def _of_ablations(config: Config) -> Iterator[str]:
+    for name in config.values["ablations"]:
+        ablation = config.ablation(name)
+        for dataset in ablation.datasets:
+            for row in ablation.rows:
+                source = config.ablation_set(ablation, dataset, row)
+                if source not in config.values["datasets"] or dataset not in config.values["datasets"]:
+                    yield f"ablations.{name}.{row}: {source!r} is not one of the datasets"
+                    continue
+                if ablation.method not in config.of(dataset)["methods"]:
+                    yield f"ablations.{name}.method: {ablation.method!r} is not one of the methods"
+                    continue
+                try:
+                    config.ablation_row(ablation, dataset, row)
+                except UserError as error:
+                    yield f"ablations.{name}.{row}: {error}"

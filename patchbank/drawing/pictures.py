@@ -1,0 +1,28 @@
+"""Which pictures are shown, at which size, under which name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from patchbank.datasets.manifest import Entry
+
+WIDTH = 400
+"""Width and largest height of a picture in pixels."""
+
+
+def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """`count` entries spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
+    count = min(count, len(entries))
+    return [entries[(2 * index + 1) * len(entries) // (2 * count)] for index in range(count)]
+
+
+def fit(width: int, height: int, side: int = WIDTH) -> tuple[int, int]:
+    """(width, height) that fits into a square of `side`."""
+    scale = side / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def shorten(name: str, length: int = 44) -> str:
+    """A file name of at most `length` characters, its middle left out where it is longer."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"

@@ -1,0 +1,1 @@
+"""The methods, a folder each, and the contract that they fulfil."""

@@ -1,0 +1,141 @@
+"""Which samples a training run reads, in which order, and how they reach the device.
+
+Epoch e uses draw e % draws of every image in an order drawn from (seed, e); the last incomplete batch is dropped.
+Inside a batch rows ascend, because a bank reads ascending rows fastest, and all batches of a run have one size. On a
+GPU the whole bank moves into its memory when it fits; else a thread reads the next batch while the current one is
+worked on.
+
+What training sees of this is an iterator of `Loaded`: a batch, its tokens, its masks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchbank.progress import track
+from patchbank.seeds import generator
+
+if TYPE_CHECKING:
+    from patchbank.bank.reader import Bank
+    from patchbank.methods.alignseg.foreground import ForegroundMasks
+
+LOG = logging.getLogger(__name__)
+_FREE_SHARE = 0.7
+"""Share of a GPU's free memory that a resident bank may take."""
+_READ_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step: `rows` (b,) ascending sample indices; `index` counts inside its epoch, `last` ends it."""
+
+    epoch: int
+    index: int
+    last: bool
+    rows: NDArray[np.int64]
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Complete batches of an epoch; a set smaller than one batch is one batch of all its images."""
+    return max(1, images // batch_size)
+
+
+def plan_epoch(images: int, draws: int, batch_size: int, seed: int, epoch: int) -> list[Batch]:
+    """The batches of one epoch.
+
+    Args:
+        images: number of images.
+        draws: draws of each image in the bank.
+        batch_size: images of a batch.
+        seed: of the run.
+        epoch: 0-based.
+    """
+    order = generator("order", seed, epoch).permutation(images)
+    rows = order * draws + epoch % draws
+    count = steps_per_epoch(images, batch_size)
+    size = min(batch_size, images)
+    return [Batch(epoch, i, i == count - 1, np.sort(rows[i * size : (i + 1) * size])) for i in range(count)]
+
+
+Loaded = tuple[Batch, Tensor, Tensor]
+"""A batch; its tokens (b * V, N, D) in the bank's dtype; its masks (b, V, N), float32 or bool, 1 = foreground.
+
+Tensors are on the device of the run and valid until the next batch is asked for."""
+
+
+def load_batches(
+    bank: Bank, batches: Sequence[Batch], masks: ForegroundMasks | None, device: torch.device
+) -> Iterator[Loaded]:
+    """Every batch with its tokens and masks.
+
+    Args:
+        bank: open `multicrop` bank.
+        batches: what to load, in this order; all of one size.
+        masks: foreground of the bank's samples; None counts every patch.
+        device: where tensors have to be.
+    """
+    needed = np.unique(np.concatenate([batch.rows for batch in batches]))
+    size = len(needed) * bank.views * bank.tokens_per_view * bank.dim * bank.dtype.itemsize
+    if device.type == "cuda" and size < _FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        LOG.info("the bank (%.1f GB) stays in the memory of %s", size / 1e9, device)
+        yield from _resident(bank, batches, masks, needed, device)
+    else:
+        yield from _streamed(bank, batches, masks, device)
+
+
+def _resident(
+    bank: Bank,
+    batches: Sequence[Batch],
+    masks: ForegroundMasks | None,
+    needed: NDArray[np.int64],
+    device: torch.device,
+) -> Iterator[Loaded]:
+    """Everything is on the device before the first step; a batch is two gathers there and never waits for the host."""
+    shape = (len(needed), bank.views, bank.tokens_per_view)
+    tokens = torch.empty((*shape, bank.dim), dtype=_torch_dtype(bank), device=device)
+    foreground = torch.ones(shape, dtype=torch.bool, device=device)
+    for start in track(range(0, len(needed), _READ_ROWS), f"bank to {device}", unit="block"):
+        rows = needed[start : start + _READ_ROWS]
+        tokens[start : start + len(rows)] = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"]).to(device)
+        if masks:
+            foreground[start : start + len(rows)] = torch.from_numpy(masks(rows)).to(device, torch.bool)
+    places = torch.from_numpy(np.searchsorted(needed, np.stack([batch.rows for batch in batches]))).to(device)
+    for batch, place in zip(batches, places, strict=True):
+        yield batch, tokens.index_select(0, place).flatten(0, 1), foreground.index_select(0, place)
+
+
+def _streamed(
+    bank: Bank, batches: Sequence[Batch], masks: ForegroundMasks | None, device: torch.device
+) -> Iterator[Loaded]:
+    shape = (len(batches[0].rows), bank.views, bank.tokens_per_view)
+    pinned = device.type == "cuda"
+    buffers = [torch.empty((*shape, bank.dim), dtype=_torch_dtype(bank), pin_memory=pinned) for _ in range(2)]
+    everywhere = torch.ones(shape, device=device)
+
+    def fill(number: int) -> Tensor:
+        part = buffers[number % 2]
+        bank.read(batches[number].rows, ("tokens",), out={"tokens": part.numpy()})
+        return part
+
+    with ThreadPoolExecutor(1, "read-ahead") as reader:
+        waiting = reader.submit(fill, 0)
+        for number, batch in enumerate(batches):
+            # on a GPU this waits for the copy, so that the buffer may be filled again
+            part = waiting.result().to(device)
+            # the other buffer is free: whoever asked for this batch is done with the one before
+            if number + 1 < len(batches):
+                waiting = reader.submit(fill, number + 1)
+            yield batch, part.flatten(0, 1), torch.from_numpy(masks(batch.rows)).to(device) if masks else everywhere
+
+
+def _torch_dtype(bank: Bank) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, bank.dtype)).dtype

@@ -1,0 +1,173 @@
+"""A trained head on disk: the decoder, its settings, and the statistics that its tokens are centred with.
+
+A checkpoint (`patchbank.checkpoints.store`) holds the decoder's parameters as ``decoder/<name>`` and, unless
+``centre`` is ``none``, ``centre/mean`` (D,) and for ``standardise`` ``centre/std`` (D,), float64; with a metric also
+``metric`` (D, d) float32. So a prediction needs no other file of the training run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from patchbank.checkpoints.reference import read_reference, shape_settings, write_reference
+from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
+from patchbank.errors import UserError
+from patchbank.methods.alignseg.grouping import group
+from patchbank.methods.alignseg.model import QueryDecoder
+from patchbank.methods.alignseg.settings import AlignSegSettings
+
+if TYPE_CHECKING:
+    from patchbank.bank.statistics import Statistics
+
+METHOD = "alignseg"
+_DECODER, _CENTRE, _METRIC = "decoder/", "centre/", "metric"
+
+
+@dataclass(frozen=True)
+class Centring:
+    """What is done to every token before the head: (token - mean) / std, each part optional.
+
+    Attributes:
+        mean: (D,) float64 or None.
+        std: (D,) float64 or None.
+    """
+
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    @classmethod
+    def of(cls, statistics: Statistics | None, centre: str, dim: int) -> Centring:
+        """The part of `statistics` that ``centre`` (none | mean | standardise) asks for.
+
+        Raises:
+            UserError: statistics are needed and missing, or belong to tokens of another width.
+        """
+        if centre == "none":
+            return cls()
+        if statistics is None:
+            raise UserError(f"AlignSeg settings: centre is {centre!r}, which needs the statistics of the train bank.")
+        if statistics.mean.shape != (dim,):
+            raise UserError(f"The statistics have width {len(statistics.mean)}, the bank's tokens have {dim}.")
+        std = torch.from_numpy(statistics.std).double() if centre == "standardise" else None
+        return cls(torch.from_numpy(statistics.mean).double(), std)
+
+    def shift_and_scale(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """float32 (D,) vectors for `pooling.prepare_tokens`; a constant channel keeps its scale."""
+        shift = None if self.mean is None else self.mean.float().to(device)
+        if self.std is None:
+            return shift, None
+        return shift, torch.where(self.std > 0, self.std, 1.0).reciprocal().float().to(device)
+
+
+@dataclass(frozen=True)
+class Head:
+    """What `load_head` returns."""
+
+    model: QueryDecoder
+    settings: AlignSegSettings
+    centring: Centring
+    record: Mapping[str, Any]
+    metric: Tensor | None = None
+
+    def scores(self, tokens: Tensor, inverse_norms: Tensor, plain: bool = False) -> Tensor:
+        """Scores (C, Q, N) of centred tokens (C, N, D) of inverse length (C, N) with the segments of their image.
+
+        `plain` runs the decoder in its textbook form (`QueryDecoder.forward`), which can be written as ONNX.
+        """
+        options = self.settings
+        metric = None if self.metric is None else self.metric.to(tokens.device)
+        return group(tokens, inverse_norms, self.model(tokens, plain), options.refine, metric, options.merge_above)
+
+
+def save_head(
+    path: str | Path,
+    model: QueryDecoder,
+    settings: AlignSegSettings,
+    centring: Centring,
+    record: Mapping[str, Any],
+    metric: Tensor | None = None,
+) -> None:
+    """Write a head; `record` adds where it comes from (seed, backbone, bank, ...)."""
+    tensors = {_DECODER + name: value for name, value in model.state_dict().items()}
+    for name, value in (("mean", centring.mean), ("std", centring.std)):
+        if value is not None:
+            tensors[_CENTRE + name] = value
+    if metric is not None:
+        tensors[_METRIC] = metric
+    save_checkpoint(path, tensors, {**record, "method": METHOD, "dim": model.dim, "settings": asdict(settings)})
+
+
+def load_head(path: str | Path) -> Head:
+    """Read a head.
+
+    Raises:
+        UserError: no checkpoint of AlignSeg, or one with missing, foreign or misshapen keys.
+    """
+    tensors, record = load_checkpoint(path)
+    if record.get("method") != METHOD:
+        raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {METHOD!r}.")
+    settings = AlignSegSettings.from_mapping(record["settings"])
+    model = QueryDecoder(int(record["dim"]), settings)
+    expected = {_DECODER + name: value for name, value in model.state_dict().items()}
+    statistics = {"none": (), "mean": ("mean",), "standardise": ("mean", "std")}[settings.centre]
+    expected |= {_CENTRE + name: torch.empty(model.dim) for name in statistics}
+    if settings.metric != "none":
+        expected[_METRIC] = torch.empty(model.dim, settings.metric_dims)
+    check_keys(path, tensors, expected)
+    model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
+    centring = Centring(tensors.get(_CENTRE + "mean"), tensors.get(_CENTRE + "std"))
+    return Head(model.eval(), settings, centring, record, tensors.get(_METRIC))
+
+
+def check_backbone(head: Head, found: Mapping[str, Any], path: str | Path) -> None:
+    """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
+
+    Args:
+        head: the head; one imported from elsewhere knows no backbone and passes.
+        found: `backbone` of the bank's record.
+        path: the checkpoint, for the message.
+    """
+    expected = head.record.get("backbone")
+    if expected is None:
+        return
+    differing = [f"{key} {found.get(key)!r} instead of {value!r}" for key, value in expected.items()]
+    differing = [text for text, key in zip(differing, expected, strict=True) if found.get(key) != expected[key]]
+    if differing:
+        raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")
+
+
+def import_published(source: str | Path, target: str | Path, heads: int) -> None:
+    """Write a published AlignSeg `.pth` as a head of ours (reference decoder and pairing, tokens not centred).
+
+    Args:
+        source: the `.pth`.
+        target: the `.safetensors` to write.
+        heads: attention heads of its decoder (3 for VOC and COCO, 4 for MOVi); no shape tells them.
+    """
+    weights = read_reference(source)
+    shapes = shape_settings(weights)
+    dim = shapes.pop("dim")
+    modes = {"decoder": "reference", "pairing": "reference", "centre": "none"}
+    settings = AlignSegSettings.from_mapping({**shapes, **modes, "heads": heads})
+    model = QueryDecoder(dim, settings)
+    check_keys(source, weights, model.state_dict())
+    model.load_state_dict(weights)
+    save_head(target, model, settings, Centring(), {"imported_from": Path(source).name})
+
+
+def export_published(source: str | Path, target: str | Path) -> None:
+    """Write a head of ours as a published-style `.pth`; its centring has no place there and must be ``none``."""
+    head = load_head(source)
+    if head.settings.centre != "none":
+        raise UserError(f"{source} centres its tokens ({head.settings.centre}); the published format cannot say that.")
+    if head.settings.layers > 1 and head.settings.decoder != "reference":
+        raise UserError(
+            f"{source} stacks its {head.settings.layers} layers; the published code would use the last only."
+        )
+    write_reference(target, head.model.state_dict(), epoch=head.settings.epochs)

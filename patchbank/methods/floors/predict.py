@@ -1,0 +1,60 @@
+"""Segments of the floors, image by image; a decision is seeded by (floor, q, seed, image)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.bank.reader import open_bank
+from patchbank.bank.statistics import Statistics
+from patchbank.clustering.kmeans import image_segments
+from patchbank.clustering.projection import ProjectionSettings, fit_projection
+from patchbank.methods.floors.settings import FloorSettings
+from patchbank.predictions import PredictionRecord, PredictionWriter
+from patchbank.progress import track
+from patchbank.seeds import generator
+
+
+def predict(
+    *,
+    banks: Mapping[str, Path],
+    statistics: Path,
+    checkpoint: Path | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    dataset: str,
+    split: str,
+    method: str,
+    out: Path,
+    threads: int | None = None,
+) -> None:
+    """Write the floor's segments of one split."""
+    options = FloorSettings.parse(settings)
+    bank = open_bank(banks["whole"])
+    moments = Statistics.load(statistics)
+    centring = fit_projection(np.zeros((1, bank.dim)), ProjectionSettings(options.centre, normalise=True), moments)
+    record = PredictionRecord(dataset, split, method, "segments", seed, "nearest", bank.input_size, dict(settings))
+    with PredictionWriter(out, record, bank.images, {"segments": options.q}, bank.grid) as writer:
+        for row in track(range(len(bank)), f"predict {method}", "image"):
+            image = bank.images[row]
+            if options.floor == "voronoi":
+                labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, seed, image))
+            elif options.floor == "image-kmeans":
+                points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
+                labels = image_segments(points, options.q, seed, image, options.kmeans).reshape(bank.grid)
+            else:
+                labels = np.zeros(bank.grid, dtype=np.int64)
+            writer.write_labels("segments", row, labels[None])
+
+
+def voronoi(grid: tuple[int, int], q: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Labels (h, w) of random Voronoi cells: q points uniform in the unit square, nearest point wins, first on ties."""
+    points = rng.random((q, 2))
+    y, x = np.meshgrid((np.arange(grid[0]) + 0.5) / grid[0], (np.arange(grid[1]) + 0.5) / grid[1], indexing="ij")
+    distance = (y[..., None] - points[:, 0]) ** 2 + (x[..., None] - points[:, 1]) ** 2
+    nearest: NDArray[np.int64] = distance.argmin(-1)
+    return nearest

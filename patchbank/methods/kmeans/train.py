@@ -1,0 +1,76 @@
+"""Training of `kmeans`: sample train tokens, fit the projection, fit every (K, seed)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patchbank import threads as cpu_threads
+from patchbank.bank.reader import open_bank
+from patchbank.bank.sample import sample_tokens
+from patchbank.bank.statistics import Statistics
+from patchbank.checkpoints.store import save_checkpoint
+from patchbank.clustering.kmeans import cap, fit_kmeans
+from patchbank.clustering.projection import fit_projection
+from patchbank.files import write_text
+from patchbank.methods.kmeans.settings import TokenKMeansSettings
+from patchbank.progress import track
+from patchbank.seeds import derive
+
+LOG = logging.getLogger(__name__)
+
+
+def train(
+    *,
+    banks: Mapping[str, Path],
+    statistics: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    checkpoint: Path,
+    steps_csv: Path,
+    epochs_csv: Path,
+    state_root: Path,
+    threads: int | None = None,
+) -> None:
+    """Fit and store centroids.
+
+    Args:
+        banks: the fit split's bank under ``whole``.
+        statistics: of the train tokens.
+        settings: see `TokenKMeansSettings`.
+        seed: of the token sample and of every fit.
+        checkpoint: safetensors with the projection (`shift`, `matrix`, `normalise`) and ``k<asked>-s<seed>`` centroids.
+        steps_csv: one row per iteration: `k`, `seed`, `iteration`, `objective`.
+        epochs_csv: one row per fit, with the last objective.
+        state_root: part of every method's shape; a fit is short and has no state to resume.
+        threads: CPU threads, for the record (faiss reads the number when it is imported).
+    """
+    options = TokenKMeansSettings.parse(settings)
+    bank = open_bank(banks["whole"])
+    tokens = sample_tokens(bank, options.sample, seed)
+    projection = fit_projection(tokens, options.projection, Statistics.load(statistics))
+    points = projection(tokens)
+    tensors = {name: torch.from_numpy(value) for name, value in projection.arrays().items()}
+    steps, epochs = ["k,seed,iteration,objective"], ["k,seed,objective"]
+    fits = [(k, s) for k in options.k for s in options.kmeans_seeds]
+    LOG.info("k-means on %d of %d tokens", len(points), len(bank) * bank.tokens_per_view)
+    for k, s in track(fits, "token k-means", "fit"):
+        fit = fit_kmeans(points, cap(k, len(points)), derive("token-kmeans", seed, k, s), options.kmeans)
+        tensors[f"k{k}-s{s}"] = torch.from_numpy(fit.centroids)
+        steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
+        epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
+        LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
+    record = {
+        "method": "kmeans",
+        "settings": dict(settings),
+        "seed": seed,
+        "bank": bank.record["manifest"],
+        "threads": cpu_threads.limit(threads),
+    }
+    save_checkpoint(checkpoint, tensors, record)
+    write_text(steps_csv, "\n".join(steps) + "\n")
+    write_text(epochs_csv, "\n".join(epochs) + "\n")

@@ -1,0 +1,136 @@
+"""Training of `linear-probe`: labelled train tokens, then multinomial logistic regression by L-BFGS.
+
+The loss is convex and L-BFGS starts at zero on all tokens at once: the result depends on the sample of tokens alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from patchbank import threads as cpu_threads
+from patchbank.bank.reader import Bank, open_bank
+from patchbank.bank.statistics import Statistics
+from patchbank.checkpoints.store import save_checkpoint
+from patchbank.clustering.projection import EPSILON
+from patchbank.datasets import Manifest
+from patchbank.datasets.patches import NONE, image_patches
+from patchbank.errors import UserError
+from patchbank.files import write_text
+from patchbank.methods.linear_probe.settings import ProbeSettings
+from patchbank.progress import track
+from patchbank.seeds import generator
+
+LOG = logging.getLogger(__name__)
+
+
+def train(
+    *,
+    banks: Mapping[str, Path],
+    statistics: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    checkpoint: Path,
+    steps_csv: Path,
+    epochs_csv: Path,
+    state_root: Path,
+    manifest: Path,
+    threads: int | None = None,
+) -> None:
+    """Fit and store the layer.
+
+    Args:
+        banks: the train split's bank under ``whole``.
+        statistics: of the train tokens, which standardise them.
+        settings: fields of `ProbeSettings`.
+        seed: of the sample of images and tokens.
+        checkpoint: safetensors with `weight` (C, D), `bias` (C,), and what standardises tokens: `mean`, `std` (D,).
+        steps_csv: one row per evaluation of the loss: `step`, `loss`.
+        epochs_csv: the last row of it.
+        state_root: part of every method's shape; a fit is short and has no state to resume.
+        manifest: of the set, whose train masks are the labels.
+        threads: CPU threads.
+
+    Raises:
+        UserError: no patch of the train split is labelled.
+    """
+    used = cpu_threads.limit(threads)
+    options = ProbeSettings(**{name: settings[name] for name in ProbeSettings.__dataclass_fields__})
+    bank, known, moments = open_bank(banks["whole"]), Manifest.load(manifest), Statistics.load(statistics)
+    tokens, labels = labelled_tokens(bank, known, options, seed)
+    mean, std = torch.from_numpy(moments.mean).float(), torch.from_numpy(moments.std).float().clamp_min(EPSILON)
+    points = (torch.from_numpy(tokens) - mean) / std
+    weight, bias, losses = fit(points, torch.from_numpy(labels), len(known.classes), options)
+    LOG.info("linear probe on %d tokens of %d classes: loss %.4f", len(labels), len(np.unique(labels)), losses[-1])
+    record = {
+        "method": "linear-probe",
+        "settings": dict(settings),
+        "seed": seed,
+        "bank": bank.record["manifest"],
+        "threads": used,
+    }
+    save_checkpoint(checkpoint, {"weight": weight, "bias": bias, "mean": mean, "std": std}, record)
+    write_text(steps_csv, "\n".join(["step,loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(losses))]) + "\n")
+    write_text(epochs_csv, f"step,loss\n{len(losses) - 1},{losses[-1]:.9g}\n")
+
+
+def labelled_tokens(
+    bank: Bank, manifest: Manifest, options: ProbeSettings, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Tokens (m, D) of the train split whose patch has a class, and their classes (m,)."""
+    entries = {entry.id: entry for entry in manifest.entries(manifest.train_split)}
+    rows = np.sort(generator("probe-images", seed).permutation(len(bank))[: options.images])
+    share = -(-options.sample // max(1, len(rows)))
+    tokens, labels = [], []
+    for row in track(rows.tolist(), "labelled tokens", "image"):
+        image = bank.images[row]
+        found = image_patches(manifest, entries[image], bank.grid)
+        places = np.empty(0, np.int64) if found is None else np.flatnonzero(found.ravel() != NONE)
+        if found is None or not len(places):
+            continue
+        chosen = np.sort(generator("probe-tokens", seed, image).permutation(places)[:share])
+        tokens.append(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)[chosen].astype(np.float32))
+        labels.append(found.ravel()[chosen])
+    if not labels:
+        raise UserError(
+            f"{manifest.dataset}: no image of split {manifest.train_split!r} has labels, and linear-probe learns from "
+            "them; take it out of `ceilings`."
+        )
+    return np.concatenate(tokens), np.concatenate(labels)
+
+
+def fit(points: Tensor, labels: Tensor, classes: int, options: ProbeSettings) -> tuple[Tensor, Tensor, list[float]]:
+    """Multinomial logistic regression.
+
+    Args:
+        points: (m, D) float32.
+        labels: (m,) int64.
+        classes: C.
+        options: weight decay and iterations.
+
+    Returns:
+        weight (C, D), bias (C,), and the loss of every evaluation.
+    """
+    weight = torch.zeros(classes, points.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=options.iterations, line_search_fn="strong_wolfe")
+    losses: list[float] = []
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(points @ weight.T + bias, labels)
+        loss = loss + 0.5 * options.weight_decay * weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.item())
+        return losses[-1]
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach(), bias.detach(), losses

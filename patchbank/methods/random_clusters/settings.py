@@ -1,0 +1,15 @@
+"""Settings of the floor `random-clusters`: the numbers of clusters and the seeds of the table's k-means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from patchbank.methods.contract import Traits
+
+TRAITS = Traits(kind="classes", trained=False, floor=True)
+
+
+def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """`k` and `kmeans_seeds`, as for every k-means of the set."""
+    return {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])}

@@ -1,0 +1,170 @@
+"""A trained segmenter on disk: the decoder, its settings, its centroids, and what its tokens are centred with.
+
+A checkpoint (`patchbank.checkpoints.store`) holds the decoder's parameters as ``decoder/<name>``, the centroids of the
+pseudo labels as ``centroids`` (K, d) (not for an imported decoder), for ``token_similarity`` their projection as
+``projection/<name>``, and for a ``centre`` other than ``none`` ``centre/shift`` and ``centre/scale`` (D,) float32.
+
+The published system's checkpoints are plain state dicts with the decoder's own names; `import_published` and
+`export_published` read and write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from patchbank.checkpoints.reference import load_torch
+from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
+from patchbank.errors import UserError
+from patchbank.files import atomic_path
+from patchbank.methods.transfgu.model import MaskDecoder
+from patchbank.methods.transfgu.settings import TransFGUSettings
+
+if TYPE_CHECKING:
+    from patchbank.bank.statistics import Statistics
+
+METHOD = "transfgu"
+_DECODER = "decoder/"
+_WRAPPERS = ("module.", "decoder.")
+
+
+@dataclass(frozen=True)
+class Centring:
+    """What is done to every token before the decoder: (token - shift) * scale.
+
+    Attributes:
+        shift, scale: (D,) float32, or None for nothing.
+    """
+
+    shift: Tensor | None = None
+    scale: Tensor | None = None
+
+    @classmethod
+    def of(cls, statistics: Statistics, centre: str) -> Centring:
+        """The part of `statistics` that ``centre`` (none | mean | standardise) asks for."""
+        if centre == "none":
+            return cls()
+        shift, std = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.std)
+        if centre == "mean":
+            std = torch.ones_like(std)
+        return cls(shift.float(), torch.where(std > 0, std, 1.0).reciprocal().float())
+
+    def to(self, device: torch.device) -> Centring:
+        """The same on another device."""
+        if self.shift is None or self.scale is None:
+            return self
+        return Centring(self.shift.to(device), self.scale.to(device))
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Centre tokens (..., D)."""
+        if self.shift is None or self.scale is None:
+            return tokens
+        return (tokens - self.shift) * self.scale
+
+
+@dataclass(frozen=True)
+class Head:
+    """What `load_head` returns; `extra` holds the centroids and their projection."""
+
+    model: MaskDecoder
+    settings: TransFGUSettings
+    centring: Centring
+    extra: Mapping[str, Tensor]
+    record: Mapping[str, Any]
+
+
+def build_decoder(dim: int, settings: TransFGUSettings, seed: int = 0) -> MaskDecoder:
+    """The decoder of these settings."""
+    return MaskDecoder(dim, settings.classes, settings.heads, settings.layers, seed)
+
+
+def save_head(path: str | Path, head: Head) -> None:
+    """Write a head; its record adds where it comes from (seed, backbone, banks, ...)."""
+    tensors = {_DECODER + name: value for name, value in head.model.state_dict().items()}
+    if head.centring.shift is not None and head.centring.scale is not None:
+        tensors |= {"centre/shift": head.centring.shift, "centre/scale": head.centring.scale}
+    record = {**head.record, "method": METHOD, "dim": head.model.dim, "settings": asdict(head.settings)}
+    save_checkpoint(path, {**tensors, **head.extra}, record)
+
+
+def load_head(path: str | Path) -> Head:
+    """Read a head.
+
+    Raises:
+        UserError: no checkpoint of TransFGU, or one with missing, foreign or misshapen keys.
+    """
+    tensors, record = load_checkpoint(path)
+    if record.get("method") != METHOD:
+        raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {METHOD!r}.")
+    settings = TransFGUSettings.from_mapping(record["settings"])
+    if settings.stage != "segmenter":
+        raise UserError(f"{path} holds the centroids of pseudo labels and no segmenter (stage: {settings.stage}).")
+    model = build_decoder(int(record["dim"]), settings)
+    extra = {name: value for name, value in tensors.items() if name == "centroids" or name.startswith("projection/")}
+    expected = {_DECODER + name: value for name, value in model.state_dict().items()}
+    if settings.centre != "none":
+        expected |= {f"centre/{name}": torch.empty(model.dim) for name in ("shift", "scale")}
+    check_keys(path, {name: value for name, value in tensors.items() if name not in extra}, expected)
+    model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
+    centring = Centring(tensors.get("centre/shift"), tensors.get("centre/scale"))
+    return Head(model.eval(), settings, centring, extra, record)
+
+
+def check_backbone(record: Mapping[str, Any], found: Mapping[str, Any], path: str | Path) -> None:
+    """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
+
+    Args:
+        record: of the head; one imported from elsewhere knows no backbone and passes.
+        found: `backbone` of the bank's record.
+        path: the checkpoint, for the message.
+    """
+    expected = record.get("backbone") or {}
+    differing = [f"{k} {found.get(k)!r} instead of {v!r}" for k, v in expected.items() if found.get(k) != v]
+    if differing:
+        raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")
+
+
+def import_published(source: str | Path, target: str | Path, settings: TransFGUSettings) -> None:
+    """Write a decoder state dict of the published code as a head of ours.
+
+    Args:
+        source: the torch file: a state dict, or a dictionary with one under `state_dict`.
+        target: the `.safetensors` to write.
+        settings: classes, heads and layers; tokens are not centred.
+
+    Raises:
+        UserError: no such file, or keys or shapes that do not fit the settings.
+    """
+    content = load_torch(source)
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    state = state if isinstance(state, dict) else {}
+    weights = {_plain(str(key)): value for key, value in state.items() if not _plain(str(key)).startswith("encoder")}
+    if "cls_emb" not in weights:
+        raise UserError(
+            f"{source} holds no decoder of TransFGU (no cls_emb, with or without {' or '.join(_WRAPPERS)})."
+        )
+    settings = replace(settings, centre="none")
+    model = build_decoder(int(weights["cls_emb"].shape[-1]), settings)
+    check_keys(source, weights, model.state_dict())
+    model.load_state_dict(weights)
+    save_head(target, Head(model, settings, Centring(), {}, {"imported_from": Path(source).name}))
+
+
+def export_published(source: str | Path, target: str | Path) -> None:
+    """Write the decoder of a head of ours as a plain state dict; its centring has no place there and must be none."""
+    head = load_head(source)
+    if head.settings.centre != "none":
+        raise UserError(f"{source} centres its tokens ({head.settings.centre}); the published format cannot say that.")
+    with atomic_path(target) as temporary:
+        torch.save(head.model.state_dict(), temporary)
+
+
+def _plain(key: str) -> str:
+    for wrapper in _WRAPPERS:
+        key = key.removeprefix(wrapper)
+    return key

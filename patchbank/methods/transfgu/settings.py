@@ -1,0 +1,230 @@
+"""Settings of TransFGU, checked once.
+
+The defaults are the published constants wherever they are the same for all sets; what differs (classes, losses, batch,
+epochs, teacher) stands in `workflow/settings/transfgu_*.yaml`. Views are recipes of the bank (`windows`, `lastblock`,
+`augmented`), so their sizes stand under `recipes:`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from patchbank.errors import UserError
+from patchbank.methods.contract import Traits
+
+TRAITS = Traits(
+    kind="classes",
+    trained=True,
+    recipes=("windows", "lastblock", "augmented"),
+    curves=True,
+    pictures=("windows", "lastblock"),
+)
+
+_CHOICES = {
+    "stage": ("segmenter", "pseudo_labels"),
+    "window_feature": ("class_token", "pooled"),
+    "pseudo_label": ("attention_gradient", "token_similarity"),
+    "centre": ("none", "mean", "standardise"),
+    "pooled_select": ("all", "foreground", "foreground+background"),
+}
+_AT_LEAST = {
+    "things": 1,
+    "stuff": 0,
+    "gradient_batch": 1,
+    "pca": 0,
+    "sample": 1,
+    "segments": 0,
+    "niter": 1,
+    "nredo": 1,
+    "heads": 1,
+    "layers": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "repeat": 0,
+    "teacher_start": 0,
+    "checkpoint_every": 1,
+}
+_FLAGS = ("background", "whiten", "restart_at_end")
+
+
+@dataclass(frozen=True)
+class TransFGUSettings:
+    """What shapes a trained segmenter, apart from its banks, its statistics and its seed.
+
+    Args:
+        stage: ``segmenter``, or ``pseudo_labels``: no segmenter is trained, the maps' own argmax is the prediction, so
+            that one sees where quality is lost.
+        things: classes whose centroids come from foreground (or all) windows.
+        stuff: classes whose centroids come from background windows.
+        background: one more class, put first, for what no thing claims; needs ``stuff: 0``.
+        window_feature: ``class_token`` of every window, or ``pooled``: mean token of the whole image inside it.
+        pooled_scales, pooled_select: windows of ``pooled`` (those of ``class_token`` are the recipe's own).
+        pseudo_label: ``attention_gradient``, or ``token_similarity`` to k-means centroids of train tokens.
+        gradient_batch: constant that gradients are divided by (the published code's batch).
+        pca, whiten, sample: of ``token_similarity``: components, unit variance of each, train tokens clustered.
+        segments: of ``token_similarity``: k-means segments of each image, whose means stand for its tokens; 0: none.
+        niter, nredo: of every k-means (at most `similarity.SEGMENT_RESTARTS` restarts inside an image).
+        heads, layers: of the decoder.
+        centre: what the train tokens' statistics do to the decoder's input.
+        lr: constant learning rate of Adam.
+        weight_decay: L2 term, except for biases and 1-d parameters.
+        epochs: passes over the list of images.
+        batch_size: images of a step.
+        repeat: how often the list is concatenated before it is shuffled; 0 is once.
+        teacher_start: first epoch at which the student may become the teacher.
+        teacher_interval: epochs between restarts, one number or one for every ten epochs.
+        restart_at_end: also restart when fewer epochs than an interval remain, as published.
+        checkpoint_every: epochs between two resumable states.
+    """
+
+    things: int
+    stuff: int = 0
+    background: bool = False
+    window_feature: str = "class_token"
+    pooled_scales: Sequence[float] = (0.6, 0.5, 0.4, 0.3)
+    pooled_select: str = "all"
+    pseudo_label: str = "attention_gradient"
+    gradient_batch: int = 8
+    pca: int = 64
+    whiten: bool = True
+    sample: int = 50_000
+    segments: int = 0
+    niter: int = 100
+    nredo: int = 1
+    heads: int = 6
+    layers: int = 2
+    centre: str = "none"
+    lr: float = 1e-4
+    weight_decay: float = 5e-4
+    epochs: int = 100
+    batch_size: int = 256
+    repeat: int = 0
+    teacher_start: int = 2
+    teacher_interval: Sequence[int] = (2,)
+    restart_at_end: bool = False
+    checkpoint_every: int = 5
+    stage: str = "segmenter"
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values, all of them in one sentence."""
+        problems = [p for field in fields(self) if (p := _problem(field.name, getattr(self, field.name)))]
+        if not problems:
+            if self.background and self.stuff:
+                problems.append(f"background is true with stuff {self.stuff}; stuff classes leave no background")
+            if self.things + self.stuff < 2:
+                problems.append("things + stuff must be at least 2")
+            if self.whiten and not self.pca:
+                problems.append("whiten needs pca above 0")
+        if problems:
+            raise UserError("TransFGU settings: " + "; ".join(problems) + ".")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TransFGUSettings:
+        """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise UserError(f"TransFGU settings: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
+        if "things" not in values:
+            raise UserError("TransFGU settings: things must be given.")
+        plain: dict[str, Any] = dict(values)
+        if isinstance(plain.get("teacher_interval"), int):
+            plain["teacher_interval"] = (plain["teacher_interval"],)
+        for name in ("teacher_interval", "pooled_scales"):
+            if isinstance(plain.get(name), list):
+                plain[name] = tuple(plain[name])
+        return cls(**plain)
+
+    @property
+    def maps(self) -> int:
+        """Centroids, one map each."""
+        return self.things + self.stuff
+
+    @property
+    def classes(self) -> int:
+        """K, background included."""
+        return self.maps + int(self.background)
+
+
+def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete, checked settings from the method's entry in the configuration.
+
+    Without `things` they are what the set's number of classes leaves after stuff and background; with it, the sum has
+    to be that number, because the protocol compares as many clusters as classes.
+    """
+    k = int(shared["k"][0])
+    stuff = own.get("stuff", 0)
+    rest = k - (stuff if isinstance(stuff, int) else 0) - int(bool(own.get("background")))
+    settings = TransFGUSettings.from_mapping({"things": rest, **own})
+    if settings.classes != k:
+        raise UserError(
+            f"TransFGU settings: things {settings.things} + stuff {settings.stuff} + background "
+            f"{int(settings.background)} are {settings.classes} classes, the set has {k} (clustering.k or its table)."
+        )
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+
+
+def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Banks that training reads."""
+    similar = settings["pseudo_label"] == "token_similarity"
+    features = "whole" if similar or settings["window_feature"] == "pooled" else "windows"
+    if settings["stage"] == "pseudo_labels":
+        return (features,)
+    return (features, "augmented") if similar else (features, "lastblock", "augmented")
+
+
+def traits(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Traits that depend on the settings: maps have no training curves, and some read the block instead of tokens."""
+    similar = settings["pseudo_label"] == "token_similarity"
+    if settings["stage"] == "segmenter":
+        pooled = settings["window_feature"] == "pooled"
+        return {"pictures": ("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures}
+    return {"curves": False, "pictures": (), "reads": ("whole",) if similar else ("lastblock",)}
+
+
+def check_width(settings: Mapping[str, Any], width: int) -> None:
+    """Raise `UserError` when tokens of that width cannot be split into the decoder's heads."""
+    heads = settings["heads"]
+    if width % heads:
+        fitting = ", ".join(str(h) for h in range(1, 17) if width % h == 0)
+        raise UserError(
+            f"TransFGU settings: heads is {heads}, which does not divide the tokens' width {width};"
+            f" up to 16 these do: {fitting}."
+        )
+
+
+def _problem(name: str, value: Any) -> str | None:
+    if name in _CHOICES:
+        options = _CHOICES[name]
+        return None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"
+    if name in _FLAGS:
+        return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"
+    if name in _AT_LEAST:
+        return _whole_number(name, value, _AT_LEAST[name])
+    if name == "teacher_interval":
+        if not isinstance(value, Sequence) or not value:
+            return f"{name} is {value!r}, it must be a whole number or a list of them"
+        return next((found for item in value if (found := _whole_number(name, item, 1))), None)
+    if name == "pooled_scales":
+        fine = isinstance(value, Sequence) and len(value) > 0 and all(_is_number(s) and 0 < s <= 1 for s in value)
+        return None if fine else f"{name} is {value!r}, it must be a list of shares in (0, 1]"
+    if not _is_number(value):
+        return f"{name} is {value!r}, it must be a finite number (in YAML write 1.0e-4, as 1e-4 is a string)"
+    if name == "lr" and value <= 0:
+        return f"lr is {value}, it must be above 0"
+    if name == "weight_decay" and value < 0:
+        return f"weight_decay is {value}, it must not be negative"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+
+
+def _whole_number(name: str, value: Any, least: int) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"{name} is {value!r}, it must be a whole number"
+    return None if value >= least else f"{name} is {value}, it must be at least {least}"
