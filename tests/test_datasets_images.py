@@ -17,9 +17,10 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from patchbank.datasets import load_image, load_instances, load_labels
-from patchbank.datasets.images import Unusable, decode_image, decode_indices
+from patchbank.datasets.images import decode_image, decode_indices
 from patchbank.datasets.labels import build_lut
 from patchbank.datasets.probe import probe
+from patchbank.datasets.unusable import Unusable
 from patchbank.errors import UserError
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6

@@ -13,9 +13,10 @@ from PIL import Image
 from scipy.io import savemat
 
 from patchbank.datasets import DatasetSpec, make_spec
-from patchbank.datasets.images import Unusable, decode_image, decode_indices
+from patchbank.datasets.images import decode_image, decode_indices
 from patchbank.datasets.manifest import find, tree_fingerprint
 from patchbank.datasets.scan import scan
+from patchbank.datasets.unusable import Unusable
 from patchbank.errors import UserError
 
 Names = dict[str, list[list[str | None]]]

@@ -16,9 +16,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,25 +27,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-import patchbank.datasets.matlab  # noqa: F401 - Pillow reads MATLAB files from here on
 from patchbank.datasets.labels import apply_lut
+from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
+from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError
-
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow's decoders raise on broken files; there is no common base class."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".mat")
 """File names' ends that a list may carry or leave out."""
@@ -55,25 +38,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 MAX_BYTES = 1 << 30
 """Largest file that is read: no picture comes near, and a sparse or wrong file must not fill the memory."""
 
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_PLAIN = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
-_TRANSPARENT = {"RGBA", "LA", "PA", "RGBa", "La"}
-_GREY16 = {"I;16", "I;16B", "I;16L", "I;16N"}
+_WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
+"""What a conversion of a plain mode is called."""
 _STRETCH = {2: 85, 4: 17}
 _LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
-
-
-class Unusable(Exception):
-    """A file that cannot be used; the text is the reason, without the file's name."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +137,7 @@ def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
                 width, height = image.tag_v2[256], image.tag_v2[257]
             # asking a PNG for an EXIF block that is not there yet decodes all of it
             told = image.format != "PNG" or "exif" in image.info
-            return (height, width) if told and _orientation(image) in (5, 6, 7, 8) else (width, height)
+            return (height, width) if told and orientation(image) in (5, 6, 7, 8) else (width, height)
     except (OSError, ValueError) as error:
         raise Unusable(why_not_read(path, error)) from None
 
@@ -182,13 +150,23 @@ def decode_image(data: bytes) -> Decoded:
         done: list[str] = []
         if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
             done.append("16-bit colour")
-        turned, orientation = _upright(image)
-        if orientation:
-            done.append(orientation)
+        turned, turn = upright(image)
+        if turn is None:
+            done.append("unreadable EXIF left out")
+        elif turn in TURNS:
+            done.append("EXIF orientation")
         try:
-            return Decoded(_to_rgb(turned, image.format, done), tuple(done))
+            rgb, conversion = to_rgb(turned, image.format)
         except DECODE_ERRORS as error:
             raise Unusable(f"cannot be converted from {image.mode} to RGB ({_reason(error)})") from None
+    match conversion:
+        case Conversion.OVER_WHITE:
+            done.append("transparency over white")
+        case Conversion.GREY16:
+            done.append("16-bit greyscale")
+        case Conversion.PLAIN:
+            done.append(_WORDS[turned.mode])
+    return Decoded(rgb, tuple(done))
 
 
 def decode_indices(data: bytes) -> NDArray[Any]:
@@ -197,7 +175,7 @@ def decode_indices(data: bytes) -> NDArray[Any]:
         warnings.simplefilter("ignore")
         image = _load(data)
         _check_indexed(image)
-        values = np.asarray(_upright(image)[0])
+        values = np.asarray(upright(image)[0])
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     depth, colour_type = _png_header(data)
@@ -238,46 +216,8 @@ def _check_indexed(image: Image.Image) -> None:
     """`Unusable` for a mask of a format or mode that does not hold indices."""
     if image.format in _LOSSY:
         raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
-    if image.mode not in ("1", "L", "P", "I") and image.mode not in _GREY16:
+    if image.mode not in ("1", "L", "P", "I") and image.mode not in GREY16:
         raise Unusable(f"is not an indexed mask (colour mode {image.mode}); save class ids as palette or grey PNG")
-
-
-def _orientation(image: Image.Image) -> int | None:
-    """The EXIF orientation, 1 where nothing is said or nonsense; None where the block cannot be read."""
-    try:
-        found = image.getexif().get(_ORIENTATION, 1)
-    except DECODE_ERRORS:
-        return None
-    return found if isinstance(found, int) else 1
-
-
-def _upright(image: Image.Image) -> tuple[Image.Image, str]:
-    """The image turned as its EXIF orientation says, and what was done ("" = nothing)."""
-    orientation = _orientation(image)
-    if orientation is None:
-        return image, "unreadable EXIF left out"
-    turn = _TURNS.get(orientation)
-    return (image, "") if turn is None else (image.transpose(turn), "EXIF orientation")
-
-
-def _to_rgb(image: Image.Image, file_format: str | None, done: list[str]) -> Image.Image:
-    """`image` in RGB; appends the conversion's name to `done`."""
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image
-    if mode in _TRANSPARENT or "transparency" in image.info:
-        done.append("transparency over white")
-        above = image.convert("RGBA")
-        below = Image.new("RGBA", above.size, (255, 255, 255, 255))
-        return Image.alpha_composite(below, above).convert("RGB")
-    if mode in _GREY16 or (mode == "I" and file_format == "PNG"):
-        done.append("16-bit greyscale")
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-    if mode not in _PLAIN:
-        raise Unusable(f"has colour mode {mode}, which has no safe conversion to 8-bit RGB; save it as 8-bit RGB")
-    done.append(_PLAIN[mode])
-    return image.convert("RGB")
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

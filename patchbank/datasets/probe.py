@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.datasets.images import Unusable, decode_image, decode_indices, read_bytes, read_size
+from patchbank.datasets.images import decode_image, decode_indices, read_bytes, read_size
 from patchbank.datasets.pngdata import data_problem
+from patchbank.datasets.unusable import Unusable
 
 Kind = Literal["image", "mask", "instances"]
 
