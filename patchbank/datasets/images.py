@@ -28,12 +28,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from patchbank.datasets.labels import apply_lut
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".jp2", ".mat")
-"""File names' ends that a list may carry or leave out."""
 
 MAX_BYTES = 1 << 30
 """Largest file that is read: no picture comes near, and a sparse or wrong file must not fill the memory."""
@@ -147,6 +145,8 @@ def decode_image(data: bytes) -> Decoded:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _load(data)
+        if image.info.get("Software", image.info.get("comment")) in (SOFTWARE, SOFTWARE.encode()):
+            raise Unusable("is a picture that patchbank drew, which is no input; name or keep it elsewhere")
         done: list[str] = []
         if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
             done.append("16-bit colour")

@@ -16,6 +16,7 @@ from typing import Any
 
 from patchbank.datasets.labels import Colour, LabelRule
 from patchbank.datasets.layouts import Listing, layout
+from patchbank.datasets.listing import state_of
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
 from patchbank.files import digest, read_json, write_json
@@ -146,8 +147,9 @@ def find(spec: DatasetSpec) -> Listing:
 def tree_fingerprint(spec: DatasetSpec) -> str:
     """Hash of what the manifest of `spec` is made from, without opening an image.
 
-    Covers which files the lists and folders name, in which split, and each file's size and modification time (one
-    `stat` a file). Adding, removing or replacing an image, a mask or a line of a list changes it.
+    Covers which files the lists and folders name, in which split, and each file's state (`state_of`, one `stat` a
+    file), which is what the scan's memory compares too. Adding, removing or replacing an image, a mask or a line of a
+    list changes it.
 
     Returns:
         16 hexadecimal digits.
@@ -162,10 +164,5 @@ def tree_fingerprint(spec: DatasetSpec) -> str:
     return digest(parts, length=16)
 
 
-def _state(root: Path, path: Path) -> list[Any]:
-    name = os.fsencode(os.path.relpath(path, root)).hex()
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return [name, None, None]
-    return [name, status.st_size, status.st_mtime_ns]
+def _state(root: Path, path: Path) -> list[str]:
+    return [os.fsencode(os.path.relpath(path, root)).hex(), state_of(path)]

@@ -1,8 +1,8 @@
 """What earlier scans found, one small file for each dataset folder: a file that did not change is not decoded again.
 
 A text file; the first line is JSON: format, hash of the code that decodes (and Pillow's version), SHA-256 of the rest.
-Every further line is one usable file: kind and name (JSON), its state (size, modification and change time in
-nanoseconds), and its `Probe` (JSON), separated by tabs. Files with a problem are not remembered. Anything unexpected
+Every further line is one usable file: kind and name (JSON), its state (`patchbank.datasets.listing.state_of`), and its
+`Probe` (JSON), separated by tabs. Files with a problem are not remembered. Anything unexpected
 in the file makes it worthless as a whole: it is left out with a note and written anew, never half trusted. Times are
 compared for being equal, not for being older, so that a restored older copy is seen too.
 """
@@ -19,19 +19,10 @@ from patchbank.datasets.probe import Kind, Probe
 from patchbank.files import digest, write_text
 from patchbank.fingerprint import code_fingerprint
 
-FORMAT = "patchbank-scan-1"
+FORMAT = "patchbank-scan-2"
 CODE_OF = "patchbank.datasets.probe"
 MANY = 1024
 """Masks with more different values than any label map are not remembered, so that memory stays bounded."""
-
-
-def state_of(path: Path) -> str:
-    """Size, modification and change time of the file at `path` (of a link's target); "" where there is none."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
 class Remembered:

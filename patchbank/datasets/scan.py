@@ -22,9 +22,10 @@ import numpy as np
 
 from patchbank.datasets.labels import describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing
+from patchbank.datasets.listing import state_of
 from patchbank.datasets.manifest import Entry, Manifest, find
 from patchbank.datasets.probe import Kind, Probe, probe
-from patchbank.datasets.remembered import Remembered, state_of
+from patchbank.datasets.remembered import Remembered
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.summary import Summary, Tally, count_warnings
 from patchbank.datasets.workers import in_order

@@ -1,7 +1,8 @@
 """Lay pictures out as a grid with titles, captions, numbers on regions and a legend, and write one PNG.
 
 Everything is placed at whole pixels and pictures are never resampled, so what a cell holds is what the file shows.
-Text is matplotlib's own font. The file carries no date and no version.
+Text is matplotlib's own font. The file says that patchbank drew it, and carries no date and no
+version.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, number_places, swatch
 from patchbank.files import atomic_path
 
@@ -83,7 +85,7 @@ def draw_grid(grid: Grid, out: Path) -> None:
         top += row_height + CAPTION
     _draw_legend(page, legend, grid, top + GAP)
     with atomic_path(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
 
 
 def legend_entries(grid: Grid) -> list[tuple[int, str]]:

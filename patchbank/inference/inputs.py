@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.images import SUFFIXES
+from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told, without_suffix
 from patchbank.errors import UserError, raise_problems
 
 
@@ -25,43 +26,57 @@ class Input:
     name: str
 
 
-def find_inputs(paths: Sequence[str | Path], out: str | Path) -> list[Input]:
-    """Every picture that `paths` name: files as they are, folders with all image files below them, sorted.
+def find_inputs(
+    paths: Sequence[str | Path], out: str | Path, report: Callable[[str], None] = lambda sentence: None
+) -> list[Input]:
+    """Every picture that `paths` name: files as they are, folders with all pictures below them, sorted.
 
-    Hidden files and everything below `out` are left out, so that outputs never become inputs. A file that is named
-    twice is one input.
+    What is a picture is the rule of `patchbank.datasets.listing`, the same as for datasets. Everything below `out` is
+    left out, so that outputs never become inputs. A file that is named twice is one input.
 
     Args:
         paths: files and folders.
         out: folder of the outputs.
+        report: called with one text for all that is left out of a folder.
 
     Raises:
         UserError: a path that does not exist, a folder without pictures, or pictures whose outputs would have the
             same name; all of them in one message.
     """
     problems: list[str] = []
-    found: dict[str, dict[Path, Path]] = {}
+    found: dict[str, dict[Path, Input]] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = list(_pictures(path, Path(out).resolve()))
+            search = Search()
+            try:
+                inside = _pictures(search, path, Path(out))
+            except OSError as error:
+                problems.append(f"{path} cannot be read ({error.strerror})")
+                continue
+            left_out = "; ".join(told(search.left_out, path))
             if not inside:
-                problems.append(f"{path} holds no picture ({', '.join(SUFFIXES)})")
-            for file in inside:
-                name = file.relative_to(path).with_suffix("").as_posix()
-                found.setdefault(name, {}).setdefault(file.resolve(), file)
-        elif path.exists():
-            found.setdefault(path.stem, {}).setdefault(path.resolve(), path)
+                problems.append(f"{path} holds no picture" + (f"; left out: {left_out}" if left_out else ""))
+            elif left_out:
+                report(f"below {printable(str(path))}: {left_out}")
+            inputs = [Input(file, _output_name(file.relative_to(path))) for file in inside]
+        elif os.path.lexists(path):
+            inputs = [Input(path, _output_name(Path(path.name)))]
         else:
             problems.append(f"{path} does not exist")
+            continue
+        for one in inputs:
+            # a system may store the outputs of two Unicode forms of a name as one file
+            found.setdefault(unicodedata.normalize("NFC", one.name), {}).setdefault(_real(one.path), one)
     for name, files in sorted(found.items()):
         if len(files) > 1:
-            problems.append(f"{' and '.join(map(str, files.values()))} would both be written as {name}.png")
+            both = " and ".join(printable(str(one.path)) for one in files.values())
+            problems.append(f"{both} would both be written as {printable(name)}.png")
     raise_problems(
         "The input cannot be used",
         problems,
         "Name existing pictures or folders; pictures of one name need runs of their own, or a common folder above.",
     )
-    return [Input(next(iter(files.values())), name) for name, files in sorted(found.items())]
+    return [next(iter(files.values())) for _, files in sorted(found.items())]
 
 
 def make_folder(out: str | Path) -> Path:
@@ -80,9 +95,21 @@ def make_folder(out: str | Path) -> Path:
     return folder
 
 
-def _pictures(folder: Path, out: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        here = Path(place)
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != out)
-        if here.resolve() != out:
-            yield from (here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES)
+def _pictures(search: Search, folder: Path, out: Path) -> list[Path]:
+    """The pictures below `folder`; in the folder of the outputs itself, all but what is written there."""
+    if is_output(folder):
+        search.leave(folder, "outputs of patchbank segment")
+        return []
+    inside = [out / name for name in OUTPUTS] if out.resolve() == folder.resolve() else [out]
+    return search.below(folder, dict.fromkeys(inside, "folders of the outputs"))
+
+
+def _output_name(path: Path) -> str:
+    return path.with_name(without_suffix(path.name)).as_posix()
+
+
+def _real(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a link to itself; reading it will name it
+        return path.absolute()

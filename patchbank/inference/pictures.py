@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.preprocessing import frame
 from patchbank.files import atomic_path, write_json, write_npz
@@ -91,10 +93,11 @@ class PictureWriter:
         picture = Image.fromarray(labels)
         picture.putpalette(self._palette())
         with atomic_path(self.folder / "labels" / f"{name}.png") as temporary:
-            picture.save(temporary)
+            picture.save(temporary, pnginfo=_drawn_by_us())
         drawn = draw_overlay(np.asarray(image), labels, self.naming.colours)
         with atomic_path(self.folder / "overlays" / f"{name}.png") as temporary:
-            Image.fromarray(drawn).save(temporary, compress_level=1)  # photographs gain little from more
+            # photographs gain little from more compression
+            Image.fromarray(drawn).save(temporary, compress_level=1, pnginfo=_drawn_by_us())
         if self.soft:
             size = np.array([image.height, image.width])
             arrays: dict[str, NDArray[Any]] = {
@@ -123,6 +126,13 @@ class PictureWriter:
         table[: len(self.naming.colours)] = self.naming.colours
         table[NO_ID] = GREY
         return table.tobytes()
+
+
+def _drawn_by_us() -> PngInfo:
+    """The mark by which an output that is copied elsewhere is known, so that it never becomes an input."""
+    info = PngInfo()
+    info.add_text("Software", SOFTWARE)
+    return info
 
 
 def draw_overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

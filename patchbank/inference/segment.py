@@ -133,7 +133,7 @@ def segment(
         backbone: for a checkpoint that does not name its encoder.
         clusters: segment clusters; by default `clusters.npz` beside the checkpoint, where there is one.
         own_ids: keep ids inside each picture even where there are clusters.
-        report: called with one sentence for every file that is left out, when that happens.
+        report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
 
     Returns:
         How many pictures were written, the sentences about the others, and what ids mean.
@@ -141,7 +141,7 @@ def segment(
     Raises:
         UserError: nothing can be segmented; found before anything is computed.
     """
-    inputs = find_inputs(paths, out)
+    inputs = find_inputs(paths, out, report)
     model = load_model(checkpoint)
     beside = Path(checkpoint).with_name("clusters.npz")
     chosen = clusters or (beside if beside.is_file() else None)

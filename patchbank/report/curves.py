@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 
@@ -64,7 +65,7 @@ def draw_curves(steps: Mapping[int, Path], out: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 8), frameon=False)
     with atomic_path(out) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
 
 
 def read_steps(path: Path) -> Curves:

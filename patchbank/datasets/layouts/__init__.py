@@ -14,11 +14,11 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from patchbank.datasets.images import SUFFIXES
+from patchbank.datasets.listing import by_stem as by_stem
+from patchbank.datasets.listing import without_suffix as without_suffix
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,22 +81,6 @@ def list_files(folder: Path) -> list[Path]:
         names = [entry.name for entry in entries]
     kept = (name for name in names if not name.startswith(".") and not name.lower().endswith(SIDE_FILES))
     return [folder / name for name in sorted(kept)]
-
-
-def without_suffix(name: str) -> str:
-    """`name` without an image suffix; other dots belong to the name."""
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def by_stem(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Paths by their name without the image suffix."""
-    stems: dict[str, list[Path]] = {}
-    for path in paths:
-        stems.setdefault(without_suffix(path.name), []).append(path)
-    return stems
 
 
 def parse_list(data: bytes) -> list[str]:

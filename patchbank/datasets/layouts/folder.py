@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.images import SUFFIXES
 from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
+from patchbank.datasets.listing import SUFFIXES, alike
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -69,8 +69,7 @@ def _check_pairs(spec: DatasetSpec, images: dict[str, list[Path]], masks: dict[s
     """Refuse pictures that would share a mask, masks that would share a picture, and masks without a picture."""
     for paths in [*images.values(), *masks.values()]:
         if len(paths) > 1:
-            names = " and ".join(path.name for path in paths)
-            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {names} have the same stem; keep one.")
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {alike(paths)}; keep one.")
     place = next(iter(images.values()))[0].parent
     for stem, paths in masks.items():
         if stem not in images:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
+from patchbank.datasets.listing import alike
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -36,8 +37,7 @@ def _items(spec: DatasetSpec, split: str) -> list[Item]:
     masks, pictures = by_stem(_files(spec, "masks")), by_stem(images)
     for stem, paths in [*masks.items(), *pictures.items()]:
         if len(paths) > 1:
-            names = " and ".join(path.name for path in paths)
-            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {names} have the same stem; keep one.")
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {alike(paths)}; keep one.")
         if stem not in pictures:
             raise missing_tree(spec, EXPECTED_TREE, f"{paths[0]} has no picture {stem}.* in images.")
     missing = spec.root / "masks"

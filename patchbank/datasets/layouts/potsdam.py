@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+from patchbank.datasets.listing import alike
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -47,6 +48,5 @@ def _one(spec: DatasetSpec, folder: Path, stem: str, found: dict[str, list[Path]
     """The file of this name; where there is none, the path that was expected (the scan names it)."""
     paths = found.get(stem, [folder / f"{stem}.mat"])
     if len(paths) > 1:
-        names = " and ".join(path.name for path in paths)
-        raise missing_tree(spec, EXPECTED_TREE, f"{folder}: {names} have the same name; keep one.")
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder}: {alike(paths)}; keep one.")
     return paths[0]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from patchbank.datasets.images import load_image
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import Labels, class_colours, nearest, number_places, overlay, palette
 from patchbank.drawing.pictures import choose, fit
@@ -168,5 +169,5 @@ def picture(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8
 
 def write_jpeg(path: Path, pixels: NDArray[np.uint8]) -> str:
     """Write a picture into a folder that nobody sees yet; return the file's name."""
-    Image.fromarray(pixels).save(path, "JPEG", quality=QUALITY, subsampling=0, optimize=True)
+    Image.fromarray(pixels).save(path, "JPEG", quality=QUALITY, subsampling=0, optimize=True, comment=SOFTWARE)
     return path.name
