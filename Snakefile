@@ -1,10 +1,13 @@
 # PatchBank: a bank of frozen patch features, and what is built on it. See README.md and docs/architecture.md.
 from snakemake.utils import min_version
 
+from patchbank.config.folders import config_file
+
 min_version("9.27")
 
 
-configfile: "config.yaml"
+# The working folder's, else the one beside this file.
+configfile: config_file(workflow.basedir)
 
 
 include: "workflow/rules/common.smk"

@@ -19,8 +19,8 @@ from patchbank.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         return int(options.run(options))
     except UserError as error:
         print(f"patchbank: {error}", file=sys.stderr)

@@ -12,4 +12,4 @@ with stage(snakemake):
 
     from patchbank.fetch import fetch, load_fetch_table
 
-    fetch(load_fetch_table(snakemake.params.name), Path(snakemake.params.data_root).expanduser())
+    fetch(load_fetch_table(snakemake.params.name), Path(snakemake.params.data_root))

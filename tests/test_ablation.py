@@ -15,7 +15,8 @@ from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
-from patchbank.config.config import PROJECT, Config, as_plain
+from patchbank.config.config import Config, as_plain
+from patchbank.config.folders import PROJECT
 from patchbank.config.load import read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError

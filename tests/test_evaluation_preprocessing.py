@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from patchbank.config.config import SCHEMA
+from patchbank.config.folders import SCHEMA
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import SOFT, VARIANTS, frame, pil_nearest, torch_nearest
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import PROJECT, SCHEMA, Config, as_plain
+from patchbank.config.config import Config, as_plain
+from patchbank.config.folders import PROJECT, SCHEMA
 from patchbank.config.load import default_config, read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import PROJECT, Config
+from patchbank.config.config import Config
+from patchbank.config.folders import PROJECT
 from patchbank.config.schema import merge
 from patchbank.evaluation import protocols
 from patchbank.evaluation.preprocessing import SOFT, VARIANTS

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import PROJECT, SCHEMA, Config
+from patchbank.config.config import Config
+from patchbank.config.folders import PROJECT, SCHEMA
 from patchbank.config.schema import merge
 from patchbank.methods.transfgu.settings import TransFGUSettings
 

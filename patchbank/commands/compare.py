@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+
+from patchbank.paths import expand_path
 
 HELP = "say what changed between two runs of one dataset: scores, classes, images"
 WHERE = "folder of a finished run, e.g. results/demo"
@@ -12,8 +13,8 @@ WHERE = "folder of a finished run, e.g. results/demo"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The two runs, and the form of the answer."""
-    parser.add_argument("a", metavar="A", type=Path, help=WHERE)
-    parser.add_argument("b", metavar="B", type=Path, help="the same of the run that is compared with it")
+    parser.add_argument("a", metavar="A", type=expand_path, help=WHERE)
+    parser.add_argument("b", metavar="B", type=expand_path, help="the same of the run that is compared with it")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 

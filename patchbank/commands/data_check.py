@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchbank.paths import expand_path
+
 if TYPE_CHECKING:
     from patchbank.datasets import DatasetSpec
 
@@ -20,16 +22,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("dataset", metavar="DATASET", nargs="?", help="name of a set in config.yaml")
     which.add_argument(
-        "--folder", type=Path, metavar="DIR", help="a set of your own: images/ and, with classes, masks/"
+        "--folder", type=expand_path, metavar="DIR", help="a set of your own: images/ and, with classes, masks/"
     )
     parser.add_argument("--classes", metavar="A,B,...", help="class names of --folder; without them it has no labels")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: config.yaml here)")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", help="replaces data_root of the configuration")
+    parser.add_argument(
+        "--config",
+        type=expand_path,
+        metavar="FILE",
+        help="configuration (default: config.yaml here, else the shipped one)",
+    )
+    parser.add_argument("--data-root", type=expand_path, metavar="DIR", help="replaces data_root of the configuration")
     parser.add_argument("--quick", action="store_true", help="read headers only: no class histogram, no sheet")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: all CPUs)")
-    parser.add_argument("--memory", type=Path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})")
     parser.add_argument(
-        "--sheet", type=Path, metavar="PNG", help="where the sheet goes (default: results/<set>/sheet.png)"
+        "--memory", type=expand_path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})"
+    )
+    parser.add_argument(
+        "--sheet", type=expand_path, metavar="PNG", help="where the sheet goes (default: results/<set>/sheet.png)"
     )
 
 
@@ -58,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
 
 def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     """The set that the command line names; `UserError` lists the configured ones when there is none of that name."""
-    import yaml
-
     from patchbank.config.config import Config
+    from patchbank.config.folders import config_file
+    from patchbank.config.load import read_values
     from patchbank.datasets import make_spec
     from patchbank.errors import UserError
 
@@ -69,13 +78,8 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
         return make_spec(options.folder.resolve().name, "folder", options.folder, classes=classes)
     if options.classes is not None:
         raise UserError("--classes goes with --folder; the classes of a configured set stand in the configuration.")
-    path = options.config or Path("config.yaml")
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; run in the project's folder, or give --config FILE.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}).") from None
+    path = options.config or config_file()
+    values = read_values(path)
     if options.data_root is not None:
         values = {**values, "data_root": str(options.data_root)}
     config = Config(values)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from patchbank.paths import expand_path
+
 HELP = "download a set, or say where it can be had"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The set, and where it goes."""
     parser.add_argument("name", metavar="SET", help="voc, coco, cityscapes or lip; see docs/downloads.md")
-    parser.add_argument("--data-root", type=Path, metavar="DIR", default=Path("data"), help="default: data")
+    parser.add_argument("--data-root", type=expand_path, metavar="DIR", default=Path("data"), help="default: data")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+from patchbank.paths import expand
+
 HELP = "write an AlignSeg checkpoint in the shape of a published .pth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The checkpoint and the output."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="the .safetensors of a head")
-    parser.add_argument("--out", required=True, help="the .pth to write (without backbone and optimiser state)")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", type=expand, help="the .safetensors of a head")
+    parser.add_argument(
+        "--out", required=True, type=expand, help="the .pth to write (without backbone and optimiser state)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

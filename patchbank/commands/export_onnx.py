@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 
 from patchbank.commands.segment import add_encoder_arguments
+from patchbank.paths import expand
 
 HELP = "write encoder and head as one ONNX model, checked against torch"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Models, input, output."""
-    parser.add_argument("--checkpoint", required=True, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors")
-    parser.add_argument("--out", required=True, help="the .onnx to write")
+    parser.add_argument(
+        "--checkpoint", required=True, type=expand, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors"
+    )
+    parser.add_argument("--out", required=True, type=expand, help="the .onnx to write")
     add_encoder_arguments(parser)
     parser.add_argument("--size", type=int, default=448, help="side of the input in pixels (default 448)")
     parser.add_argument(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 
+from patchbank.paths import expand
+
 HELP = "make a checkpoint of a published AlignSeg .pth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, what its shapes do not tell, the output."""
-    parser.add_argument("file", metavar="FILE.pth", help="the published checkpoint")
+    parser.add_argument("file", metavar="FILE.pth", type=expand, help="the published checkpoint")
     parser.add_argument("--heads", type=int, required=True, help="attention heads: 3 for VOC and COCO, 4 for MOVi")
-    parser.add_argument("--out", required=True, help="the .safetensors to write; its record is written beside it")
+    parser.add_argument(
+        "--out", required=True, type=expand, help="the .safetensors to write; its record is written beside it"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from patchbank.commands.verify import WHERE
+from patchbank.paths import expand
 
 HELP = "say what a bank holds"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bank."""
-    parser.add_argument("path", metavar="PATH", help=WHERE)
+    parser.add_argument("path", metavar="PATH", type=expand, help=WHERE)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 
+from patchbank.paths import expand
+
 HELP = "divide pictures into segments or classes with a trained checkpoint"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Pictures, models, outputs."""
     parser.add_argument(
-        "paths", metavar="PATH", nargs="+", help="picture, or folder of pictures (with its sub-folders)"
+        "paths", metavar="PATH", nargs="+", type=expand, help="picture, or folder of pictures (with its sub-folders)"
     )
-    parser.add_argument("--checkpoint", required=True, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors")
-    parser.add_argument("--out", required=True, help="folder to write to")
+    parser.add_argument(
+        "--checkpoint", required=True, type=expand, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors"
+    )
+    parser.add_argument("--out", required=True, type=expand, help="folder to write to")
     add_encoder_arguments(parser)
-    parser.add_argument("--clusters", help="segment clusters of a run; default: clusters.npz beside the checkpoint")
+    parser.add_argument(
+        "--clusters", type=expand, help="segment clusters of a run; default: clusters.npz beside the checkpoint"
+    )
     parser.add_argument("--own-ids", action="store_true", help="ids of each picture's own, even where clusters are")
     parser.add_argument("--size", type=int, help="side in pixels to which a picture is squashed (default 448)")
     parser.add_argument(
@@ -37,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """What names the encoder, for every command that runs it."""
     parser.add_argument(
-        "--weights", help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors"
+        "--weights", type=expand, help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors"
     )
     parser.add_argument("--backbone", help="a backbone of config.yaml, for a checkpoint that does not name its own")
 

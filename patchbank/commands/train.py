@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.errors import UserError
+from patchbank.paths import expand, expand_path
 
 HELP = "train a method from an existing bank, without the pipeline"
 
@@ -26,13 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, on what, and where results go."""
     parser.add_argument("method", metavar="METHOD", help="a name under `methods` of the configuration, e.g. alignseg")
     parser.add_argument("--dataset", metavar="SET", help="set whose settings and banks are used; default: the bank's")
-    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for checkpoint and logs")
+    parser.add_argument("--out", metavar="DIR", required=True, type=expand_path, help="folder for checkpoint and logs")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default 0)")
-    parser.add_argument("--config", metavar="FILE", action="append", default=[], help="changes of config.yaml")
+    parser.add_argument(
+        "--config", metavar="FILE", type=expand, action="append", default=[], help="changes of config.yaml"
+    )
     parser.add_argument("--set", metavar="KEY=VALUE", dest="changes", action="append", default=[], help="one setting")
-    parser.add_argument("--results", metavar="DIR", default="results", help="the pipeline's folder (default results)")
-    parser.add_argument("--bank", metavar="PATH", dest="banks", action="append", default=[], help="a bank, as in info")
-    parser.add_argument("--statistics", metavar="FILE", type=Path, help="statistics.npz of the train bank")
+    parser.add_argument(
+        "--results", metavar="DIR", type=expand, default="results", help="the pipeline's folder (default results)"
+    )
+    parser.add_argument(
+        "--bank", metavar="PATH", dest="banks", type=expand, action="append", default=[], help="a bank, as in info"
+    )
+    parser.add_argument("--statistics", metavar="FILE", type=expand_path, help="statistics.npz of the train bank")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
@@ -57,6 +64,7 @@ def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     Raises:
         UserError: for a set, method, setting, bank or file that does not exist.
     """
+    from patchbank.config.folders import how_to_make
     from patchbank.config.load import read_config
 
     named = _by_recipe(options.banks)
@@ -81,7 +89,7 @@ def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     statistics = options.statistics or Path(options.results, dataset, "statistics.npz")
     missing = [str(path) for path in (*banks.values(), statistics) if not path.exists()]
     if missing:
-        raise UserError(f"{', '.join(missing)}: no such file; `snakemake {missing[0]}` makes it, or name another.")
+        raise UserError(f"{', '.join(missing)}: no such file; {how_to_make(missing[0])}, or name another.")
     return method.folder, {
         "banks": banks,
         "statistics": statistics,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from patchbank.paths import expand
+
 HELP = "read every row of a bank and compare its checksum"
 WHERE = "a bank's folder, its bank.json, or the pipeline's pointer, e.g. results/demo/bank/train-whole.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bank."""
-    parser.add_argument("path", metavar="PATH", help=WHERE)
+    parser.add_argument("path", metavar="PATH", type=expand, help=WHERE)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,18 +13,16 @@ from typing import Any
 
 import yaml
 
+from patchbank.config.folders import SCHEMA, read_shipped, schema_for_reading
 from patchbank.config.own_folder import with_own_folder
 from patchbank.config.problems import problems
-from patchbank.config.schema import complete, merge
+from patchbank.config.schema import complete, expand_paths, merge
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import raise_problems
 from patchbank.files import digest
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.weights.spec import BackboneSpec
-
-PROJECT = Path(__file__).parent.parent.parent
-SCHEMA = PROJECT / "workflow" / "schemas" / "config.schema.yaml"
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ class Config:
     """
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
-        self._schema = schema if schema is not None else yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        self.values = with_own_folder(complete(values, self._schema))
+        self._schema = schema if schema is not None else yaml.safe_load(read_shipped(SCHEMA))
+        self.values = with_own_folder(expand_paths(complete(values, self._schema), self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
-        raise_problems("config", list(problems(self)), "See workflow/schemas/config.schema.yaml for every key.")
+        raise_problems("config", list(problems(self)), f"See {schema_for_reading()} for every key.")
 
     @property
     def datasets(self) -> list[str]:
@@ -77,7 +75,7 @@ class Config:
     @property
     def bank_root(self) -> str:
         """Folder for banks."""
-        return str(Path(self.values["bank_root"]).expanduser())
+        return str(Path(self.values["bank_root"]))
 
     def of(self, dataset: str) -> dict[str, Any]:
         """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
@@ -102,7 +100,7 @@ class Config:
         entry = self.values["datasets"][dataset]
         root = Path("results", dataset, "data")
         if self.generated(dataset) is None:
-            root = Path(self.values["data_root"]).expanduser() / entry.get("root", dataset)
+            root = Path(self.values["data_root"]) / entry.get("root", dataset)
         known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore", "images")
         return make_spec(dataset, entry["layout"], root, **{key: entry[key] for key in known if key in entry})
 

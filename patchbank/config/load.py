@@ -1,4 +1,4 @@
-"""The configuration from files: the one that ships with the project, changed by others and by single values."""
+"""The configuration from files: the working folder's or the shipped one, changed by others and by single values."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ from typing import Any
 
 import yaml
 
-from patchbank.config.config import PROJECT, Config
+from patchbank.config.config import Config
+from patchbank.config.folders import config_file, read_shipped
 from patchbank.config.schema import merge
 from patchbank.errors import UserError
 
 
 def default_config() -> Config:
-    """The configuration that ships with the project."""
+    """The configuration of the working folder; the shipped one where it has none."""
     return read_config()
 
 
 def read_config(files: Sequence[str | Path] = (), changes: Mapping[str, Any] | None = None) -> Config:
-    """The configuration that ships with the project, changed by `files` (YAML) and then by `changes`.
+    """The configuration of `default_config`, changed by `files` (YAML) and then by `changes`.
 
     Raises:
         UserError: for a file that is missing or not a YAML mapping, and for every wrong value.
     """
-    values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    base = config_file()
+    values = read_values(base) if base.is_file() else yaml.safe_load(read_shipped(base))
     for file in files:
-        values = merge(values, _read_yaml(Path(file)))
+        values = merge(values, read_values(Path(file)))
     return Config(merge(values, changes or {}))
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_values(file: Path) -> dict[str, Any]:
+    """Values of one YAML file as they stand.
+
+    Raises:
+        UserError: a file that is missing or not a YAML mapping.
+    """
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

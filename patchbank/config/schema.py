@@ -7,7 +7,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from patchbank.errors import raise_problems
+from patchbank.config.folders import PROJECT, schema_for_reading
+from patchbank.errors import UserError, raise_problems
+from patchbank.paths import expand
 
 
 def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,9 +26,38 @@ def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
     raise_problems(
         "config",
         [problem for error in found for problem in _sentences(error)],
-        "See workflow/schemas/config.schema.yaml for every key.",
+        f"See {schema_for_reading()} for every key.",
     )
     return filled
+
+
+def expand_paths(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with ``~`` and ``$NAME`` replaced in every key that the schema gives ``format: path``.
+
+    It is called once for a configuration: a home folder's own name may hold a ``$``.
+
+    Raises:
+        UserError: with every path that cannot be expanded.
+    """
+    wrong: list[str] = []
+    expanded: dict[str, Any] = _expand(values, schema, (), wrong)
+    raise_problems("config", wrong)
+    return expanded
+
+
+def _expand(value: Any, schema: Mapping[str, Any], keys: tuple[str, ...], wrong: list[str]) -> Any:
+    if isinstance(value, str) and schema.get("format") == "path":
+        try:
+            return expand(value)
+        except UserError as error:
+            wrong.append(f"{'.'.join(keys)}: {error}")
+    if isinstance(value, Mapping):
+        known, other = schema.get("properties", {}), schema.get("additionalProperties")
+        parts = {key: known.get(key, other if isinstance(other, Mapping) else {}) for key in value}
+        return {key: _expand(entry, parts[key], (*keys, str(key)), wrong) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_expand(entry, schema.get("items", {}), (*keys, str(i)), wrong) for i, entry in enumerate(value)]
+    return value
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,6 +94,12 @@ def _sentences(error: Any) -> Iterator[str]:
             yield f"{place + '.' if place else ''}{key}: unknown key; {hint}"
     elif error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        yield f"{place or 'config'}: {', '.join(missing)} must be given"
+        if place:
+            yield f"{place}: {', '.join(missing)} must be given"
+        else:
+            yield (
+                f"{', '.join(missing)} must be given: a config.yaml in the working folder replaces the whole shipped "
+                f"one ({PROJECT / 'config.yaml'}), so start from a copy of it"
+            )
     else:
         yield f"{place}: {error.message}"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.config.folders import how_to_make
 from patchbank.config.load import default_config
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
@@ -94,7 +95,7 @@ def load_encoder(
     spec, sha256 = _describe(model.record.get("backbone"), backbone, checkpoint)
     path = Path(weights or WEIGHTS.format(name=spec.name))
     if not path.is_file():
-        advice = "" if weights else f", or make it with `snakemake {path}`"
+        advice = "" if weights else f"; {how_to_make(path)}"
         raise UserError(f"{path} does not exist; name the weights of {spec.name} with --weights{advice}.")
     found = sha256_file(path)
     if sha256 not in (None, found):

@@ -21,7 +21,7 @@ def load(source: Mapping[str, Any], model: str) -> tuple[dict[str, torch.Tensor]
     Returns:
         (state dict in timm's names, provenance record).
     """
-    path = Path(str(source["path"])).expanduser()
+    path = Path(str(source["path"]))
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     try:

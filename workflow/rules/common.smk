@@ -16,6 +16,7 @@ from patchbank.files import read_json
 from patchbank.fingerprint import code_fingerprint, tree_hash
 from patchbank.report.page.render import templates_digest
 from patchbank.config.config import Config, as_plain
+from patchbank.config.jobs import start_jobs_alike
 
 
 def checked(function, *arguments):
@@ -26,6 +27,7 @@ def checked(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+start_jobs_alike()
 C = checked(Config, config)
 GPU = int(cuda_present())
 # A job with this many threads gets all cores that Snakemake may use, so that heavy jobs do not run beside each other.
@@ -136,7 +138,7 @@ def tree_of(wildcards):
 def local_file_state(wildcards):
     """Size and time of a local weights file, so that replacing it is noticed."""
     file = C.values["backbones"][wildcards.backbone].get("file")
-    path = Path(file).expanduser() if file else None
+    path = Path(file) if file else None
     return (
         [path.stat().st_size, path.stat().st_mtime_ns]
         if path and path.is_file()
