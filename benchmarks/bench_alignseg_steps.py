@@ -14,6 +14,7 @@ import argparse
 import csv
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.alignseg.settings import AlignSegSettings
 from patchbank.methods.alignseg.train import FETCH_EVERY, train_head
+from patchbank.methods.jobs import TrainingFiles, TrainJob
 
 VIEWS, TOKENS, DIM, HEADS, SIDE = 3, 256, 384, 6, 16
 
@@ -75,13 +77,13 @@ def main() -> None:
         statistics = Statistics(np.zeros(bank.dim), np.ones(bank.dim), 1)
         epochs = -(-arguments.steps // max(1, len(bank.images) // 32))
         settings = AlignSegSettings(epochs=epochs, queries=arguments.queries, checkpoint_every=epochs)
+        how: dict[str, Any] = {"device": arguments.device, "threads": arguments.threads}
+        files = TrainingFiles.below(folder)
+        job = TrainJob("alignseg", {}, folder / "unread.npz", {}, 0, files, folder / "state", **how)
         speeds, walls = [], []
         for repetition in range(arguments.repetitions):
             started = time.perf_counter()
-            train_head(
-                bank, statistics, settings, repetition, folder / "head.safetensors", folder / "steps.csv",
-                folder / "epochs.csv", folder / "state", arguments.device, threads=arguments.threads,
-            )  # fmt: skip
+            train_head(bank, statistics, settings, replace(job, seed=repetition))
             walls.append(time.perf_counter() - started)
             with (folder / "steps.csv").open() as file:
                 rows = list(csv.DictReader(file))[start_up:]

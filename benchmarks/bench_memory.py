@@ -65,7 +65,6 @@ def run_stage(name: str, folder: Path) -> None:
     from patchbank.config.load import default_config
 
     shared = {**default_config().shared("msrc"), "k": [9, 100], "kmeans_seeds": [0]}
-    common = {"statistics": folder / "statistics.npz", "seed": 0}
     kmeans = {
         "k": [9, 100],
         "kmeans_seeds": [0],
@@ -89,34 +88,35 @@ def run_stage(name: str, folder: Path) -> None:
             finish([part], folder / "manifest.json", folder / f"{split}-{recipe}.json")
         compute_statistics(folder / "train-whole.json", folder / "statistics.npz")
     elif name.startswith("train"):
-        import importlib
+        from patchbank.methods.contract import run_train
+        from patchbank.methods.jobs import TrainingFiles, TrainJob
 
         method = name.split()[1]
         recipe = "multicrop" if method == "alignseg" else "whole"
         settings = default_config().method("msrc", method).settings
-        importlib.import_module(f"patchbank.methods.{method}.train").train(
-            banks={recipe: folder / f"train-{recipe}.json"},
-            settings={**settings, "epochs": 2} if method == "alignseg" else kmeans,
-            checkpoint=folder / f"{method}.safetensors",
-            steps_csv=folder / "steps.csv",
-            epochs_csv=folder / "epochs.csv",
-            state_root=folder / "state",
-            **common,
-        )
+        files = TrainingFiles(folder / f"{method}.safetensors", folder / "steps.csv", folder / "epochs.csv")
+        given = {**settings, "epochs": 2} if method == "alignseg" else kmeans
+        banks = {recipe: folder / f"train-{recipe}.json"}
+        run_train(TrainJob(method, banks, folder / "statistics.npz", given, 0, files, folder / "state"))
     elif name.startswith("predict"):
-        import importlib
+        from patchbank.methods.contract import run_predict
+        from patchbank.methods.jobs import PredictJob
 
         method = name.split()[1]
         for split in ("train", "val"):
-            importlib.import_module(f"patchbank.methods.{method}.predict").predict(
-                banks={"whole": folder / f"{split}-whole.json"},
-                checkpoint=folder / f"{method}.safetensors",
-                settings=kmeans if method == "kmeans" else {},
-                dataset="random",
-                split=split,
-                method=method,
-                out=folder / f"{method}-{split}.h5",
-                **common,
+            run_predict(
+                PredictJob(
+                    folder=method,
+                    row=method,
+                    banks={"whole": folder / f"{split}-whole.json"},
+                    statistics=folder / "statistics.npz",
+                    settings=kmeans if method == "kmeans" else {},
+                    seed=0,
+                    dataset="random",
+                    split=split,
+                    out=folder / f"{method}-{split}.h5",
+                    checkpoint=folder / f"{method}.safetensors",
+                )
             )
     elif name == "segment clusters":
         from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments

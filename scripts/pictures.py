@@ -8,14 +8,18 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
-    import importlib
     from pathlib import Path
 
-    method = importlib.import_module(f"patchbank.methods.{snakemake.params.folder}.pictures")
-    method.draw(
-        manifest=Path(snakemake.input.manifest),
-        banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
-        checkpoint=Path(snakemake.input.checkpoint),
-        settings=snakemake.params.settings,
-        out=Path(snakemake.output[0]),
+    from patchbank.methods.contract import run_pictures
+    from patchbank.methods.jobs import PictureJob
+
+    run_pictures(
+        PictureJob(
+            folder=snakemake.params.folder,
+            manifest=Path(snakemake.input.manifest),
+            banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
+            checkpoint=Path(snakemake.input.checkpoint),
+            settings=snakemake.params.settings,
+            out=Path(snakemake.output[0]),
+        )
     )

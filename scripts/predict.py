@@ -8,21 +8,25 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
-    import importlib
     from pathlib import Path
 
-    method = importlib.import_module(f"patchbank.methods.{snakemake.params.folder}.predict")
-    checkpoint = snakemake.input.get("checkpoint")
-    method.predict(
-        banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
-        statistics=Path(snakemake.input.statistics),
-        checkpoint=Path(checkpoint) if checkpoint else None,
-        settings=snakemake.params.settings,
-        seed=int(snakemake.wildcards.seed),
-        dataset=snakemake.wildcards.dataset,
-        split=snakemake.wildcards.split,
-        method=snakemake.wildcards.method,
-        out=Path(snakemake.output[0]),
-        threads=snakemake.threads,
-        **({"manifest": Path(snakemake.input.labels)} if snakemake.input.get("labels") else {}),
+    from patchbank.methods.contract import run_predict
+    from patchbank.methods.jobs import PredictJob
+
+    checkpoint, labels = snakemake.input.get("checkpoint"), snakemake.input.get("labels")
+    run_predict(
+        PredictJob(
+            folder=snakemake.params.folder,
+            row=snakemake.wildcards.method,
+            banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
+            statistics=Path(snakemake.input.statistics),
+            settings=snakemake.params.settings,
+            seed=int(snakemake.wildcards.seed),
+            dataset=snakemake.wildcards.dataset,
+            split=snakemake.wildcards.split,
+            out=Path(snakemake.output[0]),
+            checkpoint=Path(checkpoint) if checkpoint else None,
+            manifest=Path(labels) if labels else None,
+            threads=snakemake.threads,
+        )
     )

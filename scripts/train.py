@@ -8,19 +8,22 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
-    import importlib
     from pathlib import Path
 
-    method = importlib.import_module(f"patchbank.methods.{snakemake.params.folder}.train")
-    method.train(
-        banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
-        statistics=Path(snakemake.input.statistics),
-        settings=snakemake.params.settings,
-        seed=int(snakemake.wildcards.seed),
-        checkpoint=Path(snakemake.output.checkpoint),
-        steps_csv=Path(snakemake.output.steps),
-        epochs_csv=Path(snakemake.output.epochs),
-        state_root=Path(snakemake.params.state_root),
-        threads=snakemake.threads,
-        **({"manifest": Path(snakemake.input.labels)} if snakemake.input.get("labels") else {}),
+    from patchbank.methods.contract import run_train
+    from patchbank.methods.jobs import TrainingFiles, TrainJob
+
+    labels, out = snakemake.input.get("labels"), snakemake.output
+    run_train(
+        TrainJob(
+            folder=snakemake.params.folder,
+            banks={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
+            statistics=Path(snakemake.input.statistics),
+            settings=snakemake.params.settings,
+            seed=int(snakemake.wildcards.seed),
+            files=TrainingFiles(Path(out.checkpoint), Path(out.steps), Path(out.epochs)),
+            state_root=Path(snakemake.params.state_root),
+            manifest=Path(labels) if labels else None,
+            threads=snakemake.threads,
+        )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import torch
@@ -65,22 +64,3 @@ def extract_all(folder: Path, settings: ExtractSettings, split: str = "train", p
     pointer = folder / (f"{settings.recipe}.json" if split == "train" else f"{split}-{settings.recipe}.json")
     finish(jobs, folder / "manifest.json", pointer)
     return pointer
-
-
-class TrainingFiles(TypedDict):
-    """What every method's `train` is told to write."""
-
-    checkpoint: Path
-    steps_csv: Path
-    epochs_csv: Path
-    state_root: Path
-
-
-def training_files(folder: Path) -> TrainingFiles:
-    """The files of one training below `folder`."""
-    return {
-        "checkpoint": folder / "checkpoint.safetensors",
-        "steps_csv": folder / "steps.csv",
-        "epochs_csv": folder / "epochs.csv",
-        "state_root": folder / "state",
-    }

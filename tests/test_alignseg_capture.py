@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from jobs import train_job
 from test_alignseg_train import FakeBank, run, small, table
 from torch import Tensor
 
@@ -88,10 +89,10 @@ def test_a_step_that_cannot_be_recorded_runs_as_it_is(
 def on_gpu(folder: Path, **more: Any) -> dict[str, Path]:
     bank = FakeBank(images=20)
     folder.mkdir()
-    out = {"head": folder / "head.safetensors", "steps": folder / "steps.csv", "epochs": folder / "epochs.csv"}
+    job = train_job("alignseg", folder, device="cuda", threads=None)
     settings = small(epochs=6, decoder="reference", layers=2, pairing="reference", **more)
-    training.train_head(bank, bank.statistics(), settings, 0, *out.values(), folder / "state", "cuda")
-    return out
+    training.train_head(bank, bank.statistics(), settings, job)
+    return {"head": job.files.checkpoint, "steps": job.files.steps_csv, "epochs": job.files.epochs_csv}
 
 
 def assert_equal_runs(one: dict[str, Path], other: dict[str, Path]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images, training_files
+from bank_factory import extract_all, make_images
+from jobs import train_job
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import Bank, open_bank
@@ -116,14 +117,8 @@ def test_training_reads_tokens_and_foreground_of_the_same_crops(whole: Bank) -> 
 
 def train_in(world: Path, name: str, seed: int = 0, **banks: Path) -> dict[str, Any]:
     folder = world / name
-    train(
-        banks=banks or {"whole": world / "whole.json"},
-        statistics=world / "statistics.npz",
-        settings=asdict(SETTINGS),
-        seed=seed,
-        **training_files(folder),
-        threads=1,
-    )
+    given = {"statistics": world / "statistics.npz", "settings": asdict(SETTINGS), "seed": seed}
+    train(train_job("alignseg", folder, banks=banks or {"whole": world / "whole.json"}, **given))
     return {"bytes": (folder / "checkpoint.safetensors").read_bytes(), "folder": folder}
 
 
@@ -144,12 +139,12 @@ def test_a_head_is_trained_from_the_whole_bank_alone(world: Path, whole: Bank) -
         if step == 1:
             raise Killed
 
-    out = [world / "d" / name for name in ("h.safetensors", "s.csv", "e.csv", "state")]
-    arguments = (FeatureCrops(whole, SETTINGS, 0), Statistics.load(world / "statistics.npz"), SETTINGS, 0, *out, "cpu")
+    job = train_job("alignseg", world / "d", device="cpu")
+    arguments = (FeatureCrops(whole, SETTINGS, 0), Statistics.load(world / "statistics.npz"), SETTINGS, job)
     with pytest.raises(Killed):
-        train_head(*arguments, threads=1, on_step=stop)
-    train_head(*arguments, threads=1)
-    assert out[0].read_bytes() == first["bytes"]
+        train_head(*arguments, on_step=stop)
+    train_head(*arguments)
+    assert job.files.checkpoint.read_bytes() == first["bytes"]
 
 
 def test_a_bank_of_crops_is_refused(world: Path) -> None:

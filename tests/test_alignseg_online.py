@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from bank_factory import TINY, extract_all, make_images
+from jobs import train_job
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
@@ -57,10 +58,9 @@ def settings(**changes: Any) -> AlignSegSettings:
 
 def banked_losses(world: Path, dtype: str, options: AlignSegSettings) -> np.ndarray:
     """Losses (steps, 3) of training from a bank."""
-    out = [world / f"{dtype}-{name}" for name in ("head.safetensors", "steps.csv", "epochs.csv", "state")]
-    statistics = Statistics.load(world / "statistics.npz")
-    train_head(open_bank(world / f"{dtype}.json"), statistics, options, 7, *out, "cpu", threads=1)
-    with out[1].open() as file:
+    job = train_job("alignseg", world / dtype, seed=7, device="cpu")
+    train_head(open_bank(world / f"{dtype}.json"), Statistics.load(world / "statistics.npz"), options, job)
+    with job.files.steps_csv.open() as file:
         return np.array([[float(row[name]) for name in COLUMNS] for row in csv.DictReader(file)])
 
 

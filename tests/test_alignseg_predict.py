@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jobs import predict_job
 from test_alignseg_train import FakeBank, run, small
 
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
@@ -12,6 +13,7 @@ from patchbank.errors import UserError
 from patchbank.methods.alignseg import head as heads
 from patchbank.methods.alignseg import predict as predicting
 from patchbank.methods.alignseg.model import assignment_logits
+from patchbank.methods.contract import run_predict
 from patchbank.predictions import PredictionReader, PredictionRecord
 
 RECORD = PredictionRecord("fake", "val", "alignseg", "segments", 0, "nearest", (56, 70))
@@ -57,10 +59,7 @@ def test_another_width_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="name its checkpoint"):
-        predicting.predict(
-            banks={}, statistics=tmp_path, checkpoint=None, settings={}, seed=0, dataset="d", split="val",
-            method="alignseg", out=tmp_path / "p.h5",
-        )  # fmt: skip
+        run_predict(predict_job("alignseg", tmp_path / "p.h5"))
 
 
 def test_missing_and_foreign_keys_are_named(tmp_path: Path) -> None:

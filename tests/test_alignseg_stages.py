@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images, training_files
+from bank_factory import extract_all, make_images
+from jobs import predict_job, train_job
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import read_record
@@ -21,9 +22,8 @@ from patchbank.bank.verify import verify_bank
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.batches import plan_epoch
-from patchbank.methods.alignseg.predict import predict
 from patchbank.methods.alignseg.settings import resolve
-from patchbank.methods.alignseg.train import train
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.predictions import PredictionReader
 
 SETTINGS = resolve({"queries": 3, "heads": 2, "hidden": 16, "epochs": 3, "batch_size": 4}, {})
@@ -49,31 +49,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def train_in(world: dict[str, Path], name: str, **changes: Any) -> Path:
     folder = world["folder"] / name
-    train(
-        banks={"multicrop": world["multicrop"]},
-        statistics=world["statistics"],
-        settings={**SETTINGS, **changes},
-        seed=0,
-        **training_files(folder),
-        threads=1,
-    )
+    given = {"banks": {"multicrop": world["multicrop"]}, "statistics": world["statistics"]}
+    run_train(train_job("alignseg", folder, settings={**SETTINGS, **changes}, **given))
     return folder / "checkpoint.safetensors"
 
 
 def predict_in(world: dict[str, Path], checkpoint: Path, bank: str = "val") -> Path:
     out = checkpoint.parent / f"{bank}.h5"
-    predict(
-        banks={"whole": world[bank]},
-        statistics=world["statistics"],
-        checkpoint=checkpoint,
-        settings=SETTINGS,
-        seed=0,
-        dataset="toy",
-        split="val",
-        method="mine",
-        out=out,
-        threads=1,
-    )
+    run_predict(predict_job("alignseg", out, banks={"whole": world[bank]}, checkpoint=checkpoint, settings=SETTINGS))
     return out
 
 

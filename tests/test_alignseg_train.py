@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jobs import train_job
 
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import load_checkpoint
@@ -60,10 +61,10 @@ def small(**changes: Any) -> AlignSegSettings:
 def run(folder: Path, settings: AlignSegSettings, bank: Any = None, seed: int = 0, **more: Any) -> dict[str, Path]:
     bank = bank or FakeBank()
     folder.mkdir(parents=True, exist_ok=True)
-    out = {"head": folder / "head.safetensors", "steps": folder / "steps.csv", "epochs": folder / "epochs.csv"}
-    state = folder / "state"
-    training.train_head(bank, bank.statistics(), settings, seed, *out.values(), state, "cpu", threads=1, **more)
-    return {**out, "state": state}
+    job = train_job("alignseg", folder, seed=seed, device="cpu")
+    training.train_head(bank, bank.statistics(), settings, job, **more)
+    files = job.files
+    return {"head": files.checkpoint, "steps": files.steps_csv, "epochs": files.epochs_csv, "state": job.state_root}
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -223,16 +224,13 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_keeps_the_state(tmp_path: P
     bank = FakeBank(draws=5, dtype="float32")
     bank.data["tokens"][4::5] = np.nan  # the last epoch's draw
     with pytest.raises(UserError, match=r"the loss is nan at step 8, epoch 4, batch 0 \(images 0000") as caught:
-        training.train_head(
-            bank, FakeBank().statistics(), small(), 0, *(tmp_path / n for n in ("h.safetensors", "s", "e", "state")),
-            threads=1, device="cpu",
-        )  # fmt: skip
+        training.train_head(bank, FakeBank().statistics(), small(), train_job("alignseg", tmp_path, device="cpu"))
     (kept,) = (tmp_path / "state").iterdir()
     assert str(kept) in str(caught.value)
     tensors, record = load_checkpoint(kept / "state.safetensors")
     assert record["epoch"] == 4
     assert all(torch.isfinite(value).all() for value in tensors.values())
-    assert not (tmp_path / "h.safetensors").exists()
+    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_a_bank_without_local_crops_is_refused(tmp_path: Path) -> None:
@@ -242,8 +240,8 @@ def test_a_bank_without_local_crops_is_refused(tmp_path: Path) -> None:
 
 def test_statistics_have_to_fit(tmp_path: Path) -> None:
     wrong = Statistics(np.zeros(3), np.ones(3), 1)
-    paths = [tmp_path / name for name in ("h.safetensors", "s", "e", "state")]
+    job = train_job("alignseg", tmp_path)
     for statistics, said in ((wrong, "have width 3"), (None, "needs the statistics")):
         with pytest.raises(UserError, match=said):
-            training.train_head(FakeBank(), statistics, small(), 0, *paths, threads=1)
-    training.train_head(FakeBank(), None, small(centre="none", epochs=1), 0, *paths, threads=1)
+            training.train_head(FakeBank(), statistics, small(), job)
+    training.train_head(FakeBank(), None, small(centre="none", epochs=1), job)

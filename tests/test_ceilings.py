@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from bank_factory import extract_all, make_images, training_files
+from bank_factory import extract_all, make_images
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import predict_job, train_job
 from sklearn.linear_model import LogisticRegression
 
 from patchbank.bank.extract import ExtractSettings
@@ -21,9 +21,10 @@ from patchbank.datasets import Manifest
 from patchbank.datasets.patches import image_patches, patch_majority
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.methods.grid_majority.settings import resolve as grid_majority_settings
 from patchbank.methods.linear_probe.settings import ProbeSettings, resolve
-from patchbank.methods.linear_probe.train import fit, train
+from patchbank.methods.linear_probe.train import fit
 from patchbank.predictions import PredictionReader
 
 SHARED = {"k": [3, 70], "kmeans_seeds": [4, 5]}
@@ -71,18 +72,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predicted(world: Path, out: Path, folder: str, settings: dict[str, Any], **more: Any) -> dict[str, np.ndarray]:
-    arguments: dict[str, Any] = {
-        "banks": {"whole": world / "val-whole.json"},
-        "statistics": world / "statistics.npz",
-        "checkpoint": None,
-        "settings": settings,
-        "seed": 0,
-        "dataset": "toy",
-        "split": "val",
-        "method": folder,
-        "out": out,
-    }
-    importlib.import_module(f"patchbank.methods.{folder}.predict").predict(**(arguments | more))
+    given: dict[str, Any] = {"banks": {"whole": world / "val-whole.json"}, "statistics": world / "statistics.npz"}
+    run_predict(predict_job(folder, out, settings=settings, **(given | more)))
     with PredictionReader(out) as reader:
         return {name: reader.labels(name, 0, len(reader.images)) for name in reader.variants}
 
@@ -112,15 +103,8 @@ def test_random_clusters_are_random_and_repeat(world: Path, tmp_path: Path) -> N
 
 def trained(world: Path, folder: Path, manifest: Path, **own: Any) -> dict[str, Any]:
     settings = resolve(own, SHARED)
-    train(
-        banks={"whole": world / "whole.json"},
-        statistics=world / "statistics.npz",
-        settings=settings,
-        seed=0,
-        **training_files(folder),
-        manifest=manifest,
-        threads=1,
-    )
+    given = {"banks": {"whole": world / "whole.json"}, "statistics": world / "statistics.npz", "manifest": manifest}
+    run_train(train_job("linear_probe", folder, settings=settings, **given))
     return settings
 
 

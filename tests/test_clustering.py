@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_factory import extract_all, make_images, training_files
+from bank_factory import extract_all, make_images
 from hypothesis import given
 from hypothesis import strategies as st
+from jobs import predict_job, train_job
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.decomposition import PCA
 
@@ -20,7 +21,7 @@ from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans,
 from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
 from patchbank.config.load import default_config
 from patchbank.errors import UserError
-from patchbank.methods.contract import traits
+from patchbank.methods.contract import run_predict, run_train, traits
 from patchbank.methods.floors.predict import voronoi
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import generator
@@ -124,9 +125,6 @@ def test_token_sample_is_bounded_even_and_without_repeats(world: Path) -> None:
 
 
 def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path, tmp_path: Path) -> None:
-    from patchbank.methods.kmeans.predict import predict
-    from patchbank.methods.kmeans.train import train
-
     settings = {
         "k": [3, 70],
         "kmeans_seeds": [0, 1],
@@ -134,25 +132,12 @@ def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path,
         "projection": {"centre": "mean", "pca": 8, "whiten": False, "normalise": False},
         "kmeans": {"niter": 5, "nredo": 1},
     }
-    train(
-        banks={"whole": world / "whole.json"},
-        statistics=world / "statistics.npz",
-        settings=settings,
-        seed=0,
-        **training_files(tmp_path),
-    )
+    common = {"statistics": world / "statistics.npz", "settings": settings}
+    run_train(train_job("kmeans", tmp_path, banks={"whole": world / "whole.json"}, **common))
     assert (tmp_path / "epochs.csv").read_text().count("\n") == 5
-    predict(
-        banks={"whole": world / "val-whole.json"},
-        statistics=world / "statistics.npz",
-        checkpoint=tmp_path / "checkpoint.safetensors",
-        settings=settings,
-        seed=0,
-        dataset="toy",
-        split="val",
-        method="kmeans",
-        out=tmp_path / "val.h5",
-    )
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    banks = {"whole": world / "val-whole.json"}
+    run_predict(predict_job("kmeans", tmp_path / "val.h5", banks=banks, checkpoint=checkpoint, **common))
     with PredictionReader(tmp_path / "val.h5") as reader:
         assert reader.variants == {"k3-s0": 3, "k3-s1": 3, "k70-s0": 36, "k70-s1": 36}
         labels = reader.labels("k3-s0", 0, 9)
@@ -162,22 +147,11 @@ def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path,
 
 @pytest.mark.parametrize(("name", "used"), [("single", 1), ("voronoi-3", 3), ("image-kmeans-3", 3)])
 def test_floors_give_segments_that_repeat(world: Path, tmp_path: Path, name: str, used: int) -> None:
-    from patchbank.methods.floors.predict import predict
-
     method = default_config().floor("msrc", name)
     found = []
     for seed in (0, 0, 1):
-        predict(
-            banks={"whole": world / "whole.json"},
-            statistics=world / "statistics.npz",
-            checkpoint=None,
-            settings=method.settings,
-            seed=seed,
-            dataset="toy",
-            split="train",
-            method=name,
-            out=tmp_path / "p.h5",
-        )
+        given = {"banks": {"whole": world / "whole.json"}, "statistics": world / "statistics.npz", "seed": seed}
+        run_predict(predict_job("floors", tmp_path / "p.h5", settings=method.settings, split="train", **given))
         with PredictionReader(tmp_path / "p.h5") as reader:
             found.append(reader.labels("segments", 0, 9))
     np.testing.assert_array_equal(found[0], found[1])

@@ -11,6 +11,7 @@ from bank_factory import extract_all, make_images
 from patchbank import cli
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
+from patchbank.checkpoints.store import load_checkpoint
 from patchbank.methods.alignseg.head import load_head
 
 CONFIG = """
@@ -80,6 +81,22 @@ def test_what_a_user_is_told(
     assert call(results, tmp_path / "out", *(part.format(results=results) for part in given)) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_learns_from_labels_gets_them(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", "linear-probe", "--config", str(results / "toy.yaml"), "--results", str(results)]
+    given += ["--dataset", "toy", "--threads", "1"]
+    assert cli.main([*given, "--out", str(tmp_path / "none")]) == 1
+    assert f"{results}/toy/manifest.json: no such file" in capsys.readouterr().err
+    for name in ("a", "b"):
+        assert cli.main([*given, "--out", str(tmp_path / name), "--manifest", str(results / "manifest.json")]) == 0
+    tensors, record = load_checkpoint(tmp_path / "a" / "checkpoint.safetensors")
+    assert tensors["weight"].shape == (3, 192)
+    assert record["seed"] == 0
+    same = load_checkpoint(tmp_path / "b" / "checkpoint.safetensors")[0]
+    assert all(tensor.equal(same[key]) for key, tensor in tensors.items())
 
 
 def test_a_floor_is_not_trained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from bank_factory import TINY, extract_all, make_images, training_files
+from bank_factory import TINY, extract_all, make_images
+from jobs import predict_job, train_job
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,13 +21,10 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.cli import main
-from patchbank.methods.alignseg import predict as alignseg_predict
 from patchbank.methods.alignseg import settings as alignseg_settings
-from patchbank.methods.alignseg import train as alignseg_train
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.methods.transfgu import model as transfgu_model
-from patchbank.methods.transfgu import predict as transfgu_predict
 from patchbank.methods.transfgu import settings as transfgu_settings
-from patchbank.methods.transfgu import train as transfgu_train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,15 +39,13 @@ BANKS = {
     "lastblock": ExtractSettings("lastblock", {"size": 64}, dtype="float32"),
     "augmented": ExtractSettings("augmented", {"size": 64, "draws": 2}, dtype="float32"),
 }
-ALIGNSEG = (alignseg_settings, alignseg_train, alignseg_predict)
-TRANSFGU = (transfgu_settings, transfgu_train, transfgu_predict)
 SHORT = {"heads": 3, "epochs": 4, "batch_size": 4, "lr": 1e-3, "teacher_start": 1, "niter": 5}
 TOKENS = {**SHORT, "pseudo_label": "token_similarity", "pca": 8, "segments": 4}
-CASES: dict[str, tuple[tuple[Any, Any, Any], dict[str, Any]]] = {
-    "alignseg": (ALIGNSEG, {"queries": 3, "heads": 2, "hidden": 16, "epochs": 4, "batch_size": 4}),
-    "transfgu": (TRANSFGU, SHORT),
-    "tokens": (TRANSFGU, TOKENS),
-    "maps": (TRANSFGU, {"niter": 5, "stage": "pseudo_labels"}),
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "alignseg": (alignseg_settings, {"queries": 3, "heads": 2, "hidden": 16, "epochs": 4, "batch_size": 4}),
+    "transfgu": (transfgu_settings, SHORT),
+    "tokens": (transfgu_settings, TOKENS),
+    "maps": (transfgu_settings, {"niter": 5, "stage": "pseudo_labels"}),
 }
 
 
@@ -115,22 +111,21 @@ def test_half_precision_is_near_float32(worlds: dict[str, dict[str, Path]], prec
 
 def run(banks: dict[str, Path], case: str, out: Path) -> tuple[list[float], dict[str, torch.Tensor], dict[str, Any]]:
     """Train and predict; losses of every step, tensors of the checkpoint, arrays of the prediction."""
-    (settings, train, predict), own = CASES[case]
-    resolved = settings.resolve(own, {"k": [3]})
+    settings, own = CASES[case]
+    folder, resolved = settings.__name__.split(".")[-2], settings.resolve(own, {"k": [3]})
     recipes = settings.recipes(resolved)
     reads = ("lastblock",) if case == "maps" else ("whole",)
-    shared = {"statistics": banks["statistics"], "settings": resolved, "seed": 0, "threads": 1}
-    files = training_files(out)
-    train.train(banks={name: banks[name] for name in recipes}, **files, **shared)
+    shared = {"statistics": banks["statistics"], "settings": resolved}
+    job = train_job(folder, out, banks={name: banks[name] for name in recipes}, **shared)
+    run_train(job)
     val = {name: banks["val" if name == "whole" else f"val-{name}"] for name in reads}
-    names = {"dataset": "toy", "split": "val", "method": "mine"}
-    predict.predict(banks=val, checkpoint=files["checkpoint"], out=out / "val.h5", **names, **shared)
-    with files["steps_csv"].open() as file:
+    run_predict(predict_job(folder, out / "val.h5", banks=val, checkpoint=job.files.checkpoint, **shared))
+    with job.files.steps_csv.open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     arrays: dict[str, Any] = {}
     with h5py.File(out / "val.h5") as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
-    return losses, load_checkpoint(files["checkpoint"])[0], arrays
+    return losses, load_checkpoint(job.files.checkpoint)[0], arrays
 
 
 @pytest.mark.parametrize("case", CASES)

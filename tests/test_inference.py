@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from bank_factory import extract_all, make_images
+from jobs import predict_job, train_job
 from PIL import Image
 
 from patchbank.bank.extract import ExtractSettings
@@ -20,9 +21,8 @@ from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.files import read_npz, write_json, write_npz
 from patchbank.inference.pictures import NO_ID
-from patchbank.methods.alignseg.predict import predict
 from patchbank.methods.alignseg.settings import resolve
-from patchbank.methods.alignseg.train import train
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.predictions import PredictionReader
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 
@@ -40,15 +40,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = ExtractSettings("whole", {"size": 64}, images_per_shard=8)
     banks = {split: extract_all(folder, whole, split) for split in ("train", "val")}
     compute_statistics(banks["train"], folder / "statistics.npz")
-    common: dict[str, Any] = {"statistics": folder / "statistics.npz", "settings": SETTINGS, "seed": 0, "threads": 1}
-    logs = {"steps_csv": seed / "steps.csv", "epochs_csv": seed / "epochs.csv", "state_root": seed / "state"}
-    checkpoint = seed / "checkpoint.safetensors"
-    train(banks={"multicrop": extract_all(folder, crops)}, checkpoint=checkpoint, **logs, **common)
-    names = {"dataset": "toy", "method": "mine"}
+    common: dict[str, Any] = {"statistics": folder / "statistics.npz", "settings": SETTINGS}
+    job = train_job("alignseg", seed, banks={"multicrop": extract_all(folder, crops)}, **common)
+    run_train(job)
     for split, bank in banks.items():
-        predict(
-            banks={"whole": bank}, checkpoint=checkpoint, split=split, out=seed / f"{split}.h5", **names, **common
-        )  # fmt: skip
+        given = {"banks": {"whole": bank}, "checkpoint": job.files.checkpoint, "split": split}
+        run_predict(predict_job("alignseg", seed / f"{split}.h5", **given, **common))
     clustering = SegmentClusterSettings(k=(3, 4), kmeans_seeds=(0,))
     splits = [banks["train"], seed / "train.h5", banks["val"], seed / "val.h5"]
     cluster_segments(*splits, folder / "statistics.npz", clustering, 0, seed / "clusters.npz")

@@ -10,6 +10,7 @@ from PIL import Image
 from transfgu_world import EXACT, SOURCES, make_world, train_in
 
 from patchbank.drawing.layout import GAP, MARGIN
+from patchbank.methods.jobs import PictureJob
 from patchbank.methods.transfgu import pictures
 from patchbank.methods.transfgu.pictures import WIDTH, draw
 from patchbank.methods.transfgu.settings import TRAITS, traits
@@ -28,7 +29,8 @@ def test_pictures_of_the_way(world: dict[str, Path], source: str, columns: int, 
     banks = {recipe: world[recipe] for recipe in wanted}
     drawn = []
     for name in ("first.png", "again.png"):
-        draw(world["folder"] / "manifest.json", banks, checkpoint, SOURCES[source], tmp_path / name)
+        manifest = world["folder"] / "manifest.json"
+        draw(PictureJob("transfgu", manifest, banks, checkpoint, SOURCES[source], tmp_path / name))
         drawn.append((tmp_path / name).read_bytes())
     assert drawn[0] == drawn[1]
     with Image.open(tmp_path / "first.png") as picture:
@@ -44,7 +46,8 @@ def test_outlines_have_the_colours_of_their_centroids_maps(
     marks = np.array([(255, i, 255 - i) for i in range(1, 41)], np.uint8)
     monkeypatch.setattr(pictures, "palette", lambda count: marks)
     banks = {recipe: world[recipe] for recipe in TRAITS.pictures}
-    draw(world["folder"] / "manifest.json", banks, checkpoint, EXACT, tmp_path / "out.png")
+    manifest = world["folder"] / "manifest.json"
+    draw(PictureJob("transfgu", manifest, banks, checkpoint, EXACT, tmp_path / "out.png"))
     column = np.asarray(Image.open(tmp_path / "out.png").convert("RGB"))[
         :, MARGIN + WIDTH + GAP : MARGIN + 2 * WIDTH + GAP
     ]

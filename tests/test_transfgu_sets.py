@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import trees
 import yaml
-from bank_factory import training_files
+from jobs import predict_job, train_job
 
 from patchbank.bank.extract import ExtractSettings, extract
 from patchbank.bank.finish import finish
@@ -29,8 +29,7 @@ from patchbank.datasets.scan import scan
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.score import ScoreContext, score_method
 from patchbank.files import write_json
-from patchbank.methods.transfgu.predict import predict
-from patchbank.methods.transfgu.train import train
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.weights.spec import BackboneSpec
 
 pytestmark = pytest.mark.slow
@@ -111,13 +110,9 @@ def test_every_settings_file_runs_end_to_end(case: Case, request: Any, saliency_
     }
     compute_statistics(banks["whole"], tmp_path / "statistics.npz")
     checkpoint = tmp_path / "checkpoint.safetensors"
-    train(
-        banks={recipe: banks[recipe] for recipe in method.traits.recipes},
-        statistics=tmp_path / "statistics.npz",
-        settings=method.settings,
-        seed=0,
-        **training_files(tmp_path),
-    )
+    common = {"statistics": tmp_path / "statistics.npz", "settings": method.settings, "threads": None}
+    given = {recipe: banks[recipe] for recipe in method.traits.recipes}
+    run_train(train_job("transfgu", tmp_path, banks=given, **common))
     steps = [line.split(",") for line in (tmp_path / "steps.csv").read_text().splitlines()]
     assert len(steps) > 2
     assert np.isfinite(np.array(steps[1:], dtype=float)).all()
@@ -129,11 +124,8 @@ def test_every_settings_file_runs_end_to_end(case: Case, request: Any, saliency_
     whole = banks["whole"] if same else bank_of(
         config, case, "whole", manifest.eval_split, saliency_weights, tmp_path
     )  # fmt: skip
-    predict(
-        banks={"whole": whole}, statistics=tmp_path / "statistics.npz", checkpoint=checkpoint,
-        settings=method.settings, seed=0, dataset=case.dataset, split=manifest.eval_split, method="transfgu",
-        out=tmp_path / "p.h5",
-    )  # fmt: skip
+    names = {"dataset": case.dataset, "split": manifest.eval_split, "checkpoint": checkpoint}
+    run_predict(predict_job("transfgu", tmp_path / "p.h5", banks={"whole": whole}, **names, **common))
     preprocessing = config.of(case.dataset)["preprocessing"]
     assert preprocessing == "squash_320"
     count_predictions(tmp_path / "p.h5", manifest, tmp_path / "counts.npz", preprocessing, workers=1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jobs import predict_job, train_job
 from transfgu_world import EXACT, SOURCES, make_world, predict_in, table, train_in
 
 from patchbank.backbones.tail import load_tail
@@ -16,12 +17,12 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
+from patchbank.methods.contract import run_predict
 from patchbank.methods.transfgu import predict as prediction
 from patchbank.methods.transfgu import pseudo_labels
 from patchbank.methods.transfgu.batches import plan_epoch
 from patchbank.methods.transfgu.centroids import make_centroids, mean_of_members, pool_windows
 from patchbank.methods.transfgu.head import export_published, import_published, load_head
-from patchbank.methods.transfgu.predict import predict
 from patchbank.methods.transfgu.pseudo_labels import gradient_rows
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
 from patchbank.methods.transfgu.train import train_segmenter
@@ -71,9 +72,9 @@ def segmenter(world: dict[str, Path], folder: Path, **more: Any) -> Path:
     folder.mkdir(exist_ok=True)
     options = TransFGUSettings.from_mapping({**EXACT, "checkpoint_every": 2})
     banks = {name: open_bank(world[name]) for name in recipes(EXACT)}
-    paths = [folder / name for name in ("head.safetensors", "steps.csv", "epochs.csv", "state")]
-    train_segmenter(banks, Statistics.load(world["statistics"]), options, 0, *paths, device="cpu", threads=1, **more)
-    return paths[0]
+    job = train_job("transfgu", folder, device="cpu")
+    train_segmenter(banks, Statistics.load(world["statistics"]), options, job, **more)
+    return job.files.checkpoint
 
 
 @pytest.mark.parametrize("at", [0, 4, 9])
@@ -243,7 +244,4 @@ def test_a_head_that_does_not_fit(world: dict[str, Path]) -> None:
     with pytest.raises(UserError, match="heads is 5, which does not divide the tokens' width 192"):
         train_in(world, "heads", {**EXACT, "heads": 5})
     with pytest.raises(UserError, match="name its checkpoint"):
-        predict(
-            banks={}, statistics=Path(), checkpoint=None, settings={}, seed=0, dataset="d", split="s", method="m",
-            out=Path(), threads=1,
-        )  # fmt: skip
+        run_predict(predict_job("transfgu", Path()))

@@ -6,13 +6,13 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from bank_factory import extract_all, make_images, training_files
+from bank_factory import extract_all, make_images
+from jobs import predict_job, train_job
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
-from patchbank.methods.transfgu.predict import predict
+from patchbank.methods.contract import run_predict, run_train
 from patchbank.methods.transfgu.settings import recipes, resolve
-from patchbank.methods.transfgu.train import train
 
 OWN = {"heads": 3, "epochs": 5, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 1, "teacher_start": 1, "niter": 5}
 EXACT = resolve({**OWN, "background": True}, {"k": [3]})
@@ -46,31 +46,14 @@ def make_world(folder: Path) -> dict[str, Path]:
 
 def train_in(world: dict[str, Path], name: str, settings: dict[str, Any] = EXACT, seed: int = 0) -> Path:
     folder = world["folder"] / name
-    train(
-        banks={recipe: world[recipe] for recipe in recipes(settings)},
-        statistics=world["statistics"],
-        settings=settings,
-        seed=seed,
-        **training_files(folder),
-        threads=1,
-    )
+    given = {"banks": {recipe: world[recipe] for recipe in recipes(settings)}, "statistics": world["statistics"]}
+    run_train(train_job("transfgu", folder, settings=settings, seed=seed, **given))
     return folder / "checkpoint.safetensors"
 
 
 def predict_in(world: dict[str, Path], checkpoint: Path, bank: str = "val") -> Path:
     out = checkpoint.parent / "val.h5"
-    predict(
-        banks={"whole": world[bank]},
-        statistics=world["statistics"],
-        checkpoint=checkpoint,
-        settings={},
-        seed=0,
-        dataset="toy",
-        split="val",
-        method="mine",
-        out=out,
-        threads=1,
-    )
+    run_predict(predict_job("transfgu", out, banks={"whole": world[bank]}, checkpoint=checkpoint))
     return out
 
 

@@ -22,7 +22,6 @@ Overview, https://arxiv.org/abs/1007.1075).
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import time
 from collections.abc import Mapping
@@ -40,6 +39,8 @@ from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import context_of, score_method
 from patchbank.files import read_npz, write_json
+from patchbank.methods.contract import run_predict, run_train
+from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.progress import track
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 
@@ -131,36 +132,38 @@ def _run_seed(
     """All stages of one seed; returns the seconds of its training, if there is one."""
     place, work = folder / f"seed{seed}", folder / f"seed{seed}" / "work"
     work.mkdir(parents=True, exist_ok=True)
-    package, settings = f"patchbank.methods.{method['folder']}", method["settings"]
     checkpoint, seconds = None, []
     if method["traits"]["trained"]:
         checkpoint, started = work / "checkpoint.safetensors", time.perf_counter()
-        importlib.import_module(f"{package}.train").train(
-            banks=inputs.training,
-            statistics=inputs.statistics,
-            settings=settings,
-            seed=seed,
-            checkpoint=checkpoint,
-            steps_csv=place / "steps.csv",
-            epochs_csv=place / "epochs.csv",
-            state_root=work / "state",
-            threads=threads,
+        run_train(
+            TrainJob(
+                folder=method["folder"],
+                banks=inputs.training,
+                statistics=inputs.statistics,
+                settings=method["settings"],
+                seed=seed,
+                files=TrainingFiles(checkpoint, place / "steps.csv", place / "epochs.csv"),
+                state_root=work / "state",
+                threads=threads,
+            )
         )
         seconds.append(time.perf_counter() - started)
-    predict = importlib.import_module(f"{package}.predict").predict
     predictions = [work / f"{role}.h5" for role in ("fit", "eval")]
     for bank, split, out in zip((inputs.fit, inputs.evaluation), inputs.splits, predictions, strict=True):
-        predict(
-            banks={"whole": bank},
-            statistics=inputs.statistics,
-            checkpoint=checkpoint,
-            settings=settings,
-            seed=seed,
-            dataset=manifest.dataset,
-            split=split,
-            method=method["name"],
-            out=out,
-            threads=threads,
+        run_predict(
+            PredictJob(
+                folder=method["folder"],
+                row=method["name"],
+                banks={"whole": bank},
+                statistics=inputs.statistics,
+                settings=method["settings"],
+                seed=seed,
+                dataset=manifest.dataset,
+                split=split,
+                out=out,
+                checkpoint=checkpoint,
+                threads=threads,
+            )
         )
     cluster_segments(
         inputs.fit,

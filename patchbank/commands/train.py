@@ -6,8 +6,9 @@
 
 Settings are those of `config.yaml` for the set, changed by every `--config FILE` (as ``snakemake --configfile``) and
 then by every `--set KEY=VALUE` (a key of the method, a value in YAML). Banks and statistics are those of the pipeline
-below `--results`, unless they are named. DIR gets `checkpoint.safetensors`, `checkpoint.json`, `steps.csv`,
-`epochs.csv`, and below `.training` the state from which the same command goes on after a kill.
+below `--results`, unless they are named, and so is the manifest, which only a method that learns from labels is given.
+DIR gets `checkpoint.safetensors`, `checkpoint.json`, `steps.csv`, `epochs.csv`, and below `.training` the state from
+which the same command goes on after a kill.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import UserError
 from patchbank.paths import expand, expand_path
+
+if TYPE_CHECKING:
+    from patchbank.methods.jobs import TrainJob
 
 HELP = "train a method from an existing bank, without the pipeline"
 
@@ -40,32 +44,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bank", metavar="PATH", dest="banks", type=expand, action="append", default=[], help="a bank, as in info"
     )
     parser.add_argument("--statistics", metavar="FILE", type=expand_path, help="statistics.npz of the train bank")
+    parser.add_argument("--manifest", metavar="FILE", type=expand_path, help="manifest.json of the set, for its labels")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Train and say where the results are."""
-    import importlib
     import logging
 
     from patchbank import threads
 
     threads.limit(options.threads)  # before torch is imported
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder, arguments = prepare(options)
-    importlib.import_module(f"patchbank.methods.{folder}.train").train(**arguments)
-    print(f"{arguments['checkpoint']}, {arguments['steps_csv']}, {arguments['epochs_csv']}")
+    from patchbank.methods.contract import run_train
+
+    job = prepare(options)
+    run_train(job)
+    print(f"{job.files.checkpoint}, {job.files.steps_csv}, {job.files.epochs_csv}")
     return 0
 
 
-def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The method's folder, and what its stage `train` is called with.
+def prepare(options: argparse.Namespace) -> TrainJob:
+    """The training that the command line asks for.
 
     Raises:
         UserError: for a set, method, setting, bank or file that does not exist.
     """
     from patchbank.config.folders import how_to_make
     from patchbank.config.load import read_config
+    from patchbank.methods.jobs import TrainingFiles, TrainJob
 
     named = _by_recipe(options.banks)
     dataset = options.dataset or next((record["dataset"] for _, record in named.values()), None)
@@ -87,20 +94,22 @@ def prepare(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if unused:
         raise UserError(f"{method.name} reads banks of {', '.join(banks)}, not {', '.join(unused)}.")
     statistics = options.statistics or Path(options.results, dataset, "statistics.npz")
-    missing = [str(path) for path in (*banks.values(), statistics) if not path.exists()]
+    manifest = options.manifest or Path(options.results, dataset, "manifest.json")
+    labels = [manifest] if method.traits.oracle else []
+    missing = [str(path) for path in (*banks.values(), statistics, *labels) if not path.exists()]
     if missing:
         raise UserError(f"{', '.join(missing)}: no such file; {how_to_make(missing[0])}, or name another.")
-    return method.folder, {
-        "banks": banks,
-        "statistics": statistics,
-        "settings": method.settings,
-        "seed": options.seed,
-        "checkpoint": options.out / "checkpoint.safetensors",
-        "steps_csv": options.out / "steps.csv",
-        "epochs_csv": options.out / "epochs.csv",
-        "state_root": options.out / ".training",
-        "threads": options.threads,
-    }
+    return TrainJob(
+        folder=method.folder,
+        banks=banks,
+        statistics=statistics,
+        settings=method.settings,
+        seed=options.seed,
+        files=TrainingFiles.below(options.out),
+        state_root=options.out / ".training",
+        manifest=manifest if labels else None,
+        threads=options.threads,
+    )
 
 
 def _by_recipe(paths: Sequence[str]) -> dict[str, tuple[Path, Mapping[str, Any]]]:

@@ -4,6 +4,6 @@
 `naming` gives segments dataset-wide ids, `pictures` writes, `segment` is the whole way; `onnx_model` writes encoder
 and head as one model for other runtimes.
 
-What a method must offer: a module `patchbank/<method>/infer.py` with `load(checkpoint)`, which returns a torch module
-as `encoder.TokenModel` describes it. Nothing here names a method, and no earlier room knows this one.
+What a method must offer: a module `infer.py` in its folder with `load(checkpoint)`, which returns a torch module as
+`patchbank.methods.contract.TokenModel` describes it. Nothing here names a method, and no earlier room knows this one.
 """

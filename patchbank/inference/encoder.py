@@ -6,15 +6,12 @@ of the weights. Weights are looked for where the pipeline puts them, and another
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.checkpoints.store import load_checkpoint
@@ -23,36 +20,11 @@ from patchbank.config.load import default_config
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
 from patchbank.methods import contract
+from patchbank.methods.contract import TokenModel
 from patchbank.weights.spec import BackboneSpec
 
 WEIGHTS = "results/weights/{name}/weights.safetensors"
 """Where the pipeline puts an encoder's weights."""
-
-
-class TokenModel(Protocol):
-    """What a method's `infer.load` returns: a torch module from an image's tokens to scores of its segments.
-
-    Attributes:
-        record: the checkpoint's record; `backbone` describes the encoder.
-        dim: width D of the tokens.
-        segments: number Q of segments.
-    """
-
-    record: Mapping[str, Any]
-    dim: int
-    segments: int
-
-    def scores(self, tokens: Tensor) -> Tensor:
-        """Scores (B, Q, N) float32 of tokens (B, N, D) float16 or float32, exactly as stage `predict` computes them."""
-        ...
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """The same from float32 tokens, in plain operations that can be written as ONNX."""
-        ...
-
-    def to(self, device: torch.device) -> Any:
-        """Move the module."""
-        ...
 
 
 def load_model(checkpoint: str | Path) -> TokenModel:
@@ -64,11 +36,10 @@ def load_model(checkpoint: str | Path) -> TokenModel:
     if Path(checkpoint).suffix in (".pth", ".pt"):
         raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: `patchbank import alignseg`.")
     method = load_checkpoint(checkpoint)[1].get("method")
-    able = [name for name in contract.method_folders() if find_spec(f"patchbank.methods.{name}.infer")]
+    able = [name for name in contract.method_folders() if contract.offers(name, "infer")]
     if method not in able:
         raise UserError(f"{checkpoint} is a checkpoint of {method!r}; pictures can be segmented by {', '.join(able)}.")
-    module = importlib.import_module(f"patchbank.methods.{method}.infer")
-    return cast(TokenModel, module.load(checkpoint))
+    return contract.load_model(str(method), checkpoint)
 
 
 def load_encoder(

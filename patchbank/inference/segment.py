@@ -26,11 +26,12 @@ from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.datasets.images import load_image
 from patchbank.errors import UserError, raise_problems
-from patchbank.inference.encoder import TokenModel, load_encoder, load_model
+from patchbank.inference.encoder import load_encoder, load_model
 from patchbank.inference.inputs import Input, find_inputs, make_folder
 from patchbank.inference.naming import Naming, dataset_ids, own_segments
 from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
 from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
+from patchbank.methods.contract import TokenModel
 from patchbank.progress import track
 from patchbank.threads import available
 

@@ -1,9 +1,19 @@
-"""What the pipeline has to know of a method before it runs: a few traits, declared in the method's own folder.
+"""A method as a type: its traits, and what each of its modules must offer.
 
-A method is a folder of `patchbank/methods` with `settings.py`, `predict.py` and, where it learns something, `train.py`.
-`settings.py` declares ``TRAITS`` and ``resolve(own, shared)``, and where it needs them ``recipes(settings)`` (the banks
-that are read depend on the settings), ``traits(settings)`` (other traits do) and ``check_width(settings, width)`` (not
-every width of the tokens will do). A third method is added by copying that shape; nothing here lists them.
+A method is a folder of `patchbank/methods`. Its modules, each with the protocol that it fits:
+
+| module | protocol | there |
+|---|---|---|
+| `settings.py` | `Configured` | always |
+| `predict.py` | `Predictor` | always |
+| `train.py` | `Trainable` | where it learns something |
+| `infer.py` | `Inferable` | where it works on pictures outside a bank too |
+| `pictures.py` | `Pictured` | where it shows what it makes on its way to a prediction |
+
+`settings.py` declares, where it needs them, also ``recipes(settings)`` (the banks that are read depend on the
+settings), ``traits(settings)`` (other traits do) and ``check_width(settings, width)`` (not every width of the tokens
+will do). Scripts, commands, ablations and tests run a stage by `run_train`, `run_predict` and `run_pictures`, on what
+`patchbank.methods.jobs` describes. Nothing here lists the methods: they are found.
 """
 
 from __future__ import annotations
@@ -11,10 +21,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from patchbank.errors import UserError
+from patchbank.methods.jobs import PictureJob, PredictJob, TrainJob
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -77,11 +94,106 @@ class Method:
     oracle: str | None = None
 
 
-def traits(folder: str) -> Traits:
-    """Traits of the method in folder `folder`; `UserError` names the folders that hold a method."""
-    if folder not in method_folders():
-        raise UserError(f"There is no method {folder!r}; methods are {', '.join(method_folders())}.")
-    return cast(Traits, importlib.import_module(f"patchbank.methods.{folder}.settings").TRAITS)
+class TokenModel(Protocol):
+    """What `Inferable.load` returns: a torch module from an image's tokens to scores of its segments or classes.
+
+    Attributes:
+        record: the checkpoint's record; `backbone` describes the encoder (None where it is not known).
+        dim: width D of the tokens.
+        segments: number Q of segments.
+    """
+
+    record: Mapping[str, Any]
+    dim: int
+    segments: int
+
+    def scores(self, tokens: Tensor) -> Tensor:
+        """Scores (B, Q, N) float32 of tokens (B, N, D) float16 or float32, exactly as stage `predict` computes them."""
+        ...
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """The same from float32 tokens, in plain operations that can be written as ONNX."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move the module."""
+        ...
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """`settings.py`: what the configuration has to know; it imports nothing that is slow to import."""
+
+    TRAITS: Traits
+
+    def resolve(self, own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete, checked settings from the method's entry; `UserError` for values that it does not accept."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """`train.py`: from banks to a checkpoint whose record holds at least `method`, `seed` and `settings`."""
+
+    def train(self, job: TrainJob) -> None:
+        """Train and write `job.files`; equal jobs give equal tensors."""
+        ...
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """`predict.py`: from a bank, and a checkpoint where something was trained, to predictions on the patch grid."""
+
+    def predict(self, job: PredictJob) -> None:
+        """Predict every image of the split and write `job.out`."""
+        ...
+
+
+@runtime_checkable
+class Inferable(Protocol):
+    """`infer.py`: the method on tokens that come from no bank."""
+
+    def load(self, path: str | Path) -> TokenModel:
+        """The model of a checkpoint; `UserError` where it is none of this method."""
+        ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """`pictures.py`: what the method makes on its way to a prediction."""
+
+    def draw(self, job: PictureJob) -> None:
+        """Draw some training images and write `job.out`."""
+        ...
+
+
+def run_train(job: TrainJob) -> None:
+    """Train; `UserError` where nothing of the method is learned."""
+    module = _module(job.folder, "train")
+    assert isinstance(module, Trainable), f"{module.__name__} does not fit Trainable"
+    module.train(job)
+
+
+def run_predict(job: PredictJob) -> None:
+    """Predict one split."""
+    module = _module(job.folder, "predict")
+    assert isinstance(module, Predictor), f"{module.__name__} does not fit Predictor"
+    module.predict(job)
+
+
+def run_pictures(job: PictureJob) -> None:
+    """Draw what the method makes on its way to a prediction."""
+    module = _module(job.folder, "pictures")
+    assert isinstance(module, Pictured), f"{module.__name__} does not fit Pictured"
+    module.draw(job)
+
+
+def load_model(folder: str, checkpoint: str | Path) -> TokenModel:
+    """A checkpoint of a method for tokens that come from no bank."""
+    module = _module(folder, "infer")
+    assert isinstance(module, Inferable), f"{module.__name__} does not fit Inferable"
+    model: TokenModel = module.load(checkpoint)
+    return model
 
 
 def method_folders() -> list[str]:
@@ -89,9 +201,19 @@ def method_folders() -> list[str]:
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py"))
 
 
+def offers(folder: str, module: str) -> bool:
+    """Whether the method has a module of that name, such as ``infer``."""
+    return folder in method_folders() and find_spec(f"patchbank.methods.{folder}.{module}") is not None
+
+
+def traits(folder: str) -> Traits:
+    """Traits of the method in folder `folder`; `UserError` names the folders that hold a method."""
+    return _settings(folder).TRAITS
+
+
 def check_width(folder: str, settings: Mapping[str, Any], width: int) -> None:
     """Raise `UserError` when the method in `folder` cannot work with tokens of that width."""
-    module = importlib.import_module(f"patchbank.methods.{folder}.settings")
+    module: Any = _settings(folder)
     if hasattr(module, "check_width"):
         module.check_width(settings, width)
 
@@ -115,11 +237,26 @@ def resolve(
     Raises:
         UserError: for a folder without a method, or values that the method does not accept.
     """
-    found = traits(folder)
-    module = importlib.import_module(f"patchbank.methods.{folder}.settings")
-    settings = module.resolve(own, shared)
+    module: Any = _settings(folder)
+    found, settings = traits(folder), module.resolve(own, shared)
     if hasattr(module, "recipes"):
         found = replace(found, recipes=tuple(module.recipes(settings)))
     if hasattr(module, "traits"):
         found = replace(found, **module.traits(settings))
     return Method(name=name, folder=folder, settings=settings, seeds=tuple(seeds), traits=found)
+
+
+def _module(folder: str, name: str) -> ModuleType:
+    """A module of a method; `UserError` where there is no such method, or it has no such module."""
+    if folder not in method_folders():
+        raise UserError(f"There is no method {folder!r}; methods are {', '.join(method_folders())}.")
+    if not offers(folder, name):
+        able = [other for other in method_folders() if offers(other, name)]
+        raise UserError(f"The method {folder!r} has no `{name}`; {', '.join(able)} have.")
+    return importlib.import_module(f"patchbank.methods.{folder}.{name}")
+
+
+def _settings(folder: str) -> Configured:
+    module = _module(folder, "settings")
+    assert isinstance(module, Configured), f"{module.__name__} does not fit Configured"
+    return module

@@ -7,10 +7,9 @@ the largest cosine; it goes to pixels by nearest neighbour. Segment ids mean som
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.methods.alignseg.head import Head, check_backbone, load_head
 from patchbank.methods.alignseg.pooling import prepare_tokens
+from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 
@@ -31,44 +31,23 @@ _BLOCK_VALUES = 1 << 21
 """Token values of one block of images (8 MB in float32)."""
 
 
-def predict(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    seed: int,
-    dataset: str,
-    split: str,
-    method: str,
-    out: Path,
-    threads: int | None = None,
-) -> None:
+def predict(job: PredictJob) -> None:
     """The stage, from files to a file.
 
-    Args:
-        banks: recipe -> bank of the split; `whole` is read.
-        statistics: not read: a head carries the statistics that it was trained with.
-        checkpoint: the head.
-        settings: not read either: the head's own count.
-        seed: of the training, for the record.
-        dataset, split, method: names for the record.
-        out: `.h5` to write (`patchbank.predictions`).
-        threads: CPU threads, default all.
+    A head carries its own settings, and the statistics that it was trained with: neither is read from the job.
 
     Raises:
         UserError: no checkpoint, or one that was trained on another backbone.
     """
-    if checkpoint is None:
-        raise UserError(f"{method}: AlignSeg predicts with a trained head; name its checkpoint.")
-    cpu_threads.limit(threads)
-    bank = open_bank(banks["whole"])
+    cpu_threads.limit(job.threads)
+    checkpoint, bank = job.trained(), open_bank(job.banks["whole"])
     head = load_head(checkpoint)
     check_backbone(head, bank.record.get("backbone", {}), checkpoint)
+    settings = asdict(head.settings)
     record = PredictionRecord(
-        dataset, split, method, "segments", seed, "nearest", bank.input_size, asdict(head.settings)
+        job.dataset, job.split, job.row, "segments", job.seed, "nearest", bank.input_size, settings
     )
-    predict_segments(bank, head, record, out)
+    predict_segments(bank, head, record, job.out, job.device)
 
 
 def predict_segments(bank: Bank, head: Head, record: PredictionRecord, out: str | Path, device: str = "auto") -> None:

@@ -21,9 +21,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,6 +48,7 @@ from patchbank.methods.alignseg.pooling import prepare_tokens
 from patchbank.methods.alignseg.settings import AlignSegSettings
 from patchbank.methods.alignseg.state import TrainingState
 from patchbank.methods.alignseg.step import Crops, batch_losses
+from patchbank.methods.jobs import TrainJob
 from patchbank.progress import track
 
 if TYPE_CHECKING:
@@ -59,55 +59,17 @@ FETCH_EVERY = 50
 """Steps whose losses are fetched from a GPU together."""
 
 
-def train(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    checkpoint: Path,
-    steps_csv: Path,
-    epochs_csv: Path,
-    state_root: Path,
-    threads: int | None = None,
-) -> None:
-    """The stage, from files to files.
-
-    Args:
-        banks: recipe -> bank; `multicrop` is read, or `whole` with ``tokens_from="whole"``.
-        statistics: `.npz` of the statistics stage.
-        settings: fields of `AlignSegSettings`.
-        seed: covers initial values and order.
-        checkpoint: `.safetensors` to write.
-        steps_csv, epochs_csv: logs to write.
-        state_root: folder for resumable states.
-        threads: CPU threads, default all.
-    """
-    options = AlignSegSettings.from_mapping(settings)
-    train_head(
-        _training_bank(banks, options, seed),
-        Statistics.load(statistics),
-        options,
-        seed,
-        checkpoint,
-        steps_csv,
-        epochs_csv,
-        state_root,
-        threads=threads,
-    )
+def train(job: TrainJob) -> None:
+    """The stage, from files to files; the bank is `multicrop`, or `whole` with ``tokens_from="whole"``."""
+    options = AlignSegSettings.from_mapping(job.settings)
+    train_head(_training_bank(job, options), Statistics.load(job.statistics), options, job)
 
 
 def train_head(
     bank: Bank,
     statistics: Statistics | None,
     settings: AlignSegSettings,
-    seed: int,
-    checkpoint: str | Path,
-    steps_csv: str | Path,
-    epochs_csv: str | Path,
-    state_root: str | Path,
-    device: str = "auto",
-    threads: int | None = None,
+    job: TrainJob,
     on_step: Callable[[int], None] | None = None,
 ) -> None:
     """Train a head, or go on where an equal run was killed, and write checkpoint and logs.
@@ -116,11 +78,8 @@ def train_head(
         bank: open `multicrop` bank.
         statistics: needed unless ``centre`` is ``none``.
         settings: of the head.
-        seed: covers initial values and order.
-        checkpoint, steps_csv, epochs_csv: files to write.
-        state_root: folder for resumable states.
-        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
-        threads: CPU threads, default all.
+        job: whose seed, device, threads, files and folder for states are used; the seed covers initial values and
+            order.
         on_step: called with the number of every finished step.
 
     Raises:
@@ -129,27 +88,26 @@ def train_head(
     """
     if bank.views < 2:
         raise UserError(f"AlignSeg needs a bank with a global and local crops; this one has {bank.views} view.")
-    place = torch.device(
-        "cuda" if device == "auto" and torch.cuda.is_available() else "cpu" if device == "auto" else device
-    )
-    count = cpu_threads.limit(threads)
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(automatic if job.device == "auto" else job.device)
+    count = cpu_threads.limit(job.threads)
     centring = Centring.of(statistics, settings.centre, bank.dim)
-    origin = _origin(bank, settings, seed, centring, count, place)
-    run = _Run(bank, settings, seed, centring, TrainingState(state_root, origin), place)
+    origin = _origin(bank, settings, job.seed, centring, count, place)
+    run = _Run(bank, settings, job.seed, centring, TrainingState(job.state_root, origin), place)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"}
     record |= {"backbone": bank.record.get("backbone"), "images": len(bank.images), "steps": len(rows)}
-    write_logs(rows, steps_csv, epochs_csv)
-    save_head(checkpoint, run.model, settings, centring, record, run.metric())
+    write_logs(rows, job.files.steps_csv, job.files.epochs_csv)
+    save_head(job.files.checkpoint, run.model, settings, centring, record, run.metric())
     run.state.remove()
 
 
-def _training_bank(banks: Mapping[str, Path], settings: AlignSegSettings, seed: int) -> Bank:
+def _training_bank(job: TrainJob, settings: AlignSegSettings) -> Bank:
     if settings.tokens_from == "crops":
-        return open_bank(banks["multicrop"], draws=settings.draws or None)
+        return open_bank(job.banks["multicrop"], draws=settings.draws or None)
     from patchbank.methods.alignseg.feature_crops import FeatureCrops  # torchvision takes a second to import
 
-    return FeatureCrops(open_bank(banks["whole"]), settings, seed)
+    return FeatureCrops(open_bank(job.banks["whole"]), settings, job.seed)
 
 
 def _origin(

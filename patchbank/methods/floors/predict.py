@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,38 +10,29 @@ from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import image_segments
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
 from patchbank.methods.floors.settings import FloorSettings
+from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 from patchbank.seeds import generator
 
 
-def predict(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    seed: int,
-    dataset: str,
-    split: str,
-    method: str,
-    out: Path,
-    threads: int | None = None,
-) -> None:
+def predict(job: PredictJob) -> None:
     """Write the floor's segments of one split."""
-    options = FloorSettings.parse(settings)
-    bank = open_bank(banks["whole"])
-    moments = Statistics.load(statistics)
+    options = FloorSettings.parse(job.settings)
+    bank = open_bank(job.banks["whole"])
+    moments = Statistics.load(job.statistics)
     centring = fit_projection(np.zeros((1, bank.dim)), ProjectionSettings(options.centre, normalise=True), moments)
-    record = PredictionRecord(dataset, split, method, "segments", seed, "nearest", bank.input_size, dict(settings))
-    with PredictionWriter(out, record, bank.images, {"segments": options.q}, bank.grid) as writer:
-        for row in track(range(len(bank)), f"predict {method}", "image"):
+    record = PredictionRecord(
+        job.dataset, job.split, job.row, "segments", job.seed, "nearest", bank.input_size, dict(job.settings)
+    )
+    with PredictionWriter(job.out, record, bank.images, {"segments": options.q}, bank.grid) as writer:
+        for row in track(range(len(bank)), f"predict {job.row}", "image"):
             image = bank.images[row]
             if options.floor == "voronoi":
-                labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, seed, image))
+                labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, job.seed, image))
             elif options.floor == "image-kmeans":
                 points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
-                labels = image_segments(points, options.q, seed, image, options.kmeans).reshape(bank.grid)
+                labels = image_segments(points, options.q, job.seed, image, options.kmeans).reshape(bank.grid)
             else:
                 labels = np.zeros(bank.grid, dtype=np.int64)
             writer.write_labels("segments", row, labels[None])

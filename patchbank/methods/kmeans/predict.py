@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
+from patchbank.methods.jobs import PredictJob
 from patchbank.methods.kmeans.settings import TokenKMeansSettings
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
@@ -18,31 +16,20 @@ from patchbank.progress import track
 VARIANT = re.compile(r"k\d+-s\d+")
 
 
-def predict(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    seed: int,
-    dataset: str,
-    split: str,
-    method: str,
-    out: Path,
-    threads: int | None = None,
-) -> None:
+def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image."""
-    assert checkpoint is not None
-    options = TokenKMeansSettings.parse(settings)
-    bank = open_bank(banks["whole"])
-    tensors, _ = load_checkpoint(checkpoint)
+    options = TokenKMeansSettings.parse(job.settings)
+    bank = open_bank(job.banks["whole"])
+    tensors, _ = load_checkpoint(job.trained())
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     projection = Projection.from_arrays(arrays)
     centroids = {name: array for name, array in arrays.items() if VARIANT.fullmatch(name)}
-    record = PredictionRecord(dataset, split, method, "classes", seed, "nearest", bank.input_size, dict(settings))
+    record = PredictionRecord(
+        job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)
+    )
     variants = {name: len(array) for name, array in centroids.items()}
-    with PredictionWriter(out, record, bank.images, variants, bank.grid) as writer:
-        for row in track(range(len(bank)), f"predict {method}", "image"):
+    with PredictionWriter(job.out, record, bank.images, variants, bank.grid) as writer:
+        for row in track(range(len(bank)), f"predict {job.row}", "image"):
             points = projection(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
             for name, centres in centroids.items():
                 value = scores(points, centres, options.kmeans.spherical)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +14,7 @@ from patchbank.checkpoints.store import save_checkpoint
 from patchbank.clustering.kmeans import cap, fit_kmeans
 from patchbank.clustering.projection import fit_projection
 from patchbank.files import write_text
+from patchbank.methods.jobs import TrainJob
 from patchbank.methods.kmeans.settings import TokenKMeansSettings
 from patchbank.progress import track
 from patchbank.seeds import derive
@@ -24,35 +22,17 @@ from patchbank.seeds import derive
 LOG = logging.getLogger(__name__)
 
 
-def train(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    checkpoint: Path,
-    steps_csv: Path,
-    epochs_csv: Path,
-    state_root: Path,
-    threads: int | None = None,
-) -> None:
-    """Fit and store centroids.
+def train(job: TrainJob) -> None:
+    """Fit and store centroids of the fit split's bank `whole`.
 
-    Args:
-        banks: the fit split's bank under ``whole``.
-        statistics: of the train tokens.
-        settings: see `TokenKMeansSettings`.
-        seed: of the token sample and of every fit.
-        checkpoint: safetensors with the projection (`shift`, `matrix`, `normalise`) and ``k<asked>-s<seed>`` centroids.
-        steps_csv: one row per iteration: `k`, `seed`, `iteration`, `objective`.
-        epochs_csv: one row per fit, with the last objective.
-        state_root: part of every method's shape; a fit is short and has no state to resume.
-        threads: CPU threads, for the record (faiss reads the number when it is imported).
+    The checkpoint holds the projection (`shift`, `matrix`, `normalise`) and ``k<asked>-s<seed>`` centroids. The log of
+    steps has one row per iteration: `k`, `seed`, `iteration`, `objective`; that of epochs one row per fit, with the
+    last objective. A fit is short and has no state to resume.
     """
-    options = TokenKMeansSettings.parse(settings)
-    bank = open_bank(banks["whole"])
+    options, seed = TokenKMeansSettings.parse(job.settings), job.seed
+    bank = open_bank(job.banks["whole"])
     tokens = sample_tokens(bank, options.sample, seed)
-    projection = fit_projection(tokens, options.projection, Statistics.load(statistics))
+    projection = fit_projection(tokens, options.projection, Statistics.load(job.statistics))
     points = projection(tokens)
     tensors = {name: torch.from_numpy(value) for name, value in projection.arrays().items()}
     steps, epochs = ["k,seed,iteration,objective"], ["k,seed,objective"]
@@ -66,11 +46,11 @@ def train(
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
     record = {
         "method": "kmeans",
-        "settings": dict(settings),
+        "settings": dict(job.settings),
         "seed": seed,
         "bank": bank.record["manifest"],
-        "threads": cpu_threads.limit(threads),
+        "threads": cpu_threads.limit(job.threads),
     }
-    save_checkpoint(checkpoint, tensors, record)
-    write_text(steps_csv, "\n".join(steps) + "\n")
-    write_text(epochs_csv, "\n".join(epochs) + "\n")
+    save_checkpoint(job.files.checkpoint, tensors, record)
+    write_text(job.files.steps_csv, "\n".join(steps) + "\n")
+    write_text(job.files.epochs_csv, "\n".join(epochs) + "\n")

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track
 
 
-def predict(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    seed: int,
-    dataset: str,
-    split: str,
-    method: str,
-    out: Path,
-    manifest: Path,
-    threads: int | None = None,
-) -> None:
+def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image; no label is read here."""
-    assert checkpoint is not None
-    bank = open_bank(banks["whole"])
-    tensors, _ = load_checkpoint(checkpoint)
+    bank = open_bank(job.banks["whole"])
+    tensors, _ = load_checkpoint(job.trained())
     weight, bias, mean, std = (tensors[name].numpy() for name in ("weight", "bias", "mean", "std"))
-    record = PredictionRecord(dataset, split, method, "classes", seed, "nearest", bank.input_size, dict(settings))
-    variants = class_variants(settings["k"], settings["kmeans_seeds"][0], len(bias))
-    with PredictionWriter(out, record, bank.images, variants, bank.grid) as writer:
-        for row in track(range(len(bank)), f"predict {method}", "image"):
+    record = PredictionRecord(
+        job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)
+    )
+    variants = class_variants(job.settings["k"], job.settings["kmeans_seeds"][0], len(bias))
+    with PredictionWriter(job.out, record, bank.images, variants, bank.grid) as writer:
+        for row in track(range(len(bank)), f"predict {job.row}", "image"):
             tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim).astype(np.float32)
             scores = ((tokens - mean) / std @ weight.T + bias).T.reshape(1, len(bias), *bank.grid)
             for name, k in variants.items():

@@ -6,9 +6,6 @@ The loss is convex and L-BFGS starts at zero on all tokens at once: the result d
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +22,7 @@ from patchbank.datasets import Manifest
 from patchbank.datasets.patches import NONE, image_patches
 from patchbank.errors import UserError
 from patchbank.files import write_text
+from patchbank.methods.jobs import TrainJob
 from patchbank.methods.linear_probe.settings import ProbeSettings
 from patchbank.progress import track
 from patchbank.seeds import generator
@@ -32,54 +30,37 @@ from patchbank.seeds import generator
 LOG = logging.getLogger(__name__)
 
 
-def train(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    checkpoint: Path,
-    steps_csv: Path,
-    epochs_csv: Path,
-    state_root: Path,
-    manifest: Path,
-    threads: int | None = None,
-) -> None:
-    """Fit and store the layer.
+def train(job: TrainJob) -> None:
+    """Fit and store the layer, on the train split's bank `whole` and the masks that the manifest names.
 
-    Args:
-        banks: the train split's bank under ``whole``.
-        statistics: of the train tokens, which standardise them.
-        settings: fields of `ProbeSettings`.
-        seed: of the sample of images and tokens.
-        checkpoint: safetensors with `weight` (C, D), `bias` (C,), and what standardises tokens: `mean`, `std` (D,).
-        steps_csv: one row per evaluation of the loss: `step`, `loss`.
-        epochs_csv: the last row of it.
-        state_root: part of every method's shape; a fit is short and has no state to resume.
-        manifest: of the set, whose train masks are the labels.
-        threads: CPU threads.
+    The checkpoint holds `weight` (C, D), `bias` (C,), and what standardises tokens: `mean`, `std` (D,). The log of
+    steps has one row per evaluation of the loss: `step`, `loss`; that of epochs the last of them. A fit is short: it
+    has no state to resume.
 
     Raises:
         UserError: no patch of the train split is labelled.
     """
-    used = cpu_threads.limit(threads)
-    options = ProbeSettings(**{name: settings[name] for name in ProbeSettings.__dataclass_fields__})
-    bank, known, moments = open_bank(banks["whole"]), Manifest.load(manifest), Statistics.load(statistics)
-    tokens, labels = labelled_tokens(bank, known, options, seed)
+    used = cpu_threads.limit(job.threads)
+    options = ProbeSettings(**{name: job.settings[name] for name in ProbeSettings.__dataclass_fields__})
+    bank, known = open_bank(job.banks["whole"]), Manifest.load(job.labels())
+    moments = Statistics.load(job.statistics)
+    tokens, labels = labelled_tokens(bank, known, options, job.seed)
     mean, std = torch.from_numpy(moments.mean).float(), torch.from_numpy(moments.std).float().clamp_min(EPSILON)
     points = (torch.from_numpy(tokens) - mean) / std
     weight, bias, losses = fit(points, torch.from_numpy(labels), len(known.classes), options)
     LOG.info("linear probe on %d tokens of %d classes: loss %.4f", len(labels), len(np.unique(labels)), losses[-1])
     record = {
         "method": "linear-probe",
-        "settings": dict(settings),
-        "seed": seed,
+        "settings": dict(job.settings),
+        "seed": job.seed,
         "bank": bank.record["manifest"],
         "threads": used,
     }
-    save_checkpoint(checkpoint, {"weight": weight, "bias": bias, "mean": mean, "std": std}, record)
-    write_text(steps_csv, "\n".join(["step,loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(losses))]) + "\n")
-    write_text(epochs_csv, f"step,loss\n{len(losses) - 1},{losses[-1]:.9g}\n")
+    save_checkpoint(job.files.checkpoint, {"weight": weight, "bias": bias, "mean": mean, "std": std}, record)
+    write_text(
+        job.files.steps_csv, "\n".join(["step,loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(losses))]) + "\n"
+    )
+    write_text(job.files.epochs_csv, f"step,loss\n{len(losses) - 1},{losses[-1]:.9g}\n")
 
 
 def labelled_tokens(

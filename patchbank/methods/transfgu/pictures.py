@@ -14,7 +14,7 @@ Predictions on evaluation images stand in the gallery, and the pseudo labels' ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import nearest, overlay, palette
 from patchbank.drawing.pictures import choose, fit, shorten
+from patchbank.methods.jobs import PictureJob
 from patchbank.methods.transfgu.predict import map_scores
 from patchbank.views.windows import BACKGROUND, FOREGROUND
 
@@ -47,23 +48,15 @@ OUTLINES = 6
 COLOURS = 40
 
 
-def draw(manifest: Path, banks: Mapping[str, Path], checkpoint: Path, settings: Mapping[str, Any], out: Path) -> None:
-    """Draw the pictures of a trained segmenter and write them as PNG, atomically.
-
-    Args:
-        manifest: of the set.
-        banks: recipe -> bank of the train split: ``windows`` and ``lastblock``, or ``whole``.
-        checkpoint: of one seed.
-        settings: of the method.
-        out: the PNG to write.
-    """
-    listed = Manifest.load(manifest)
+def draw(job: PictureJob) -> None:
+    """Draw the pictures of a trained segmenter, from banks ``windows`` and ``lastblock``, or ``whole``."""
+    listed = Manifest.load(job.manifest)
     entries = choose(listed.entries(listed.train_split), ROWS)
-    opened = {name: open_bank(path) for name, path in banks.items()}
-    source = opened["whole" if settings["pseudo_label"] == "token_similarity" else "lastblock"]
+    opened = {name: open_bank(path) for name, path in job.banks.items()}
+    source = opened["whole" if job.settings["pseudo_label"] == "token_similarity" else "lastblock"]
     images = [source.images.index(entry.id) for entry in entries]
-    found, maps = map_scores(source, checkpoint, torch.device("cpu"), images)
-    centroids = load_checkpoint(checkpoint)[0]["centroids"].numpy()
+    found, maps = map_scores(source, job.checkpoint, torch.device("cpu"), images)
+    centroids = load_checkpoint(job.checkpoint)[0]["centroids"].numpy()
     colours, rows = palette(COLOURS), []
     for index, entry, scores in zip(images, entries, maps, strict=True):
         image = load_image(listed.root / entry.image)
@@ -78,7 +71,7 @@ def draw(manifest: Path, banks: Mapping[str, Path], checkpoint: Path, settings: 
     titles = ["image", *(["windows"] if "windows" in opened else []), "pseudo label"]
     titles += ["strongest map", *(f"{place} strongest map" for place in ("2nd", "3rd")[: MAPS - 1])]
     titles = titles[: max(map(len, rows))]
-    draw_grid(Grid(titles, rows, WIDTH, [], colours), out)
+    draw_grid(Grid(titles, rows, WIDTH, [], colours), job.out)
 
 
 def _windows(

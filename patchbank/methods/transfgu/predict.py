@@ -10,10 +10,10 @@ upsampled to the input size here, and the labels stored at that size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.errors import UserError
 from patchbank.memory import release
+from patchbank.methods.jobs import PredictJob
 from patchbank.methods.transfgu.centroids import Centroids
 from patchbank.methods.transfgu.head import Head, check_backbone, load_head
 from patchbank.methods.transfgu.losses import make_targets
@@ -44,49 +45,31 @@ _BLOCK_VALUES = 1 << 21
 """Token values of one block of images (8 MB in float32)."""
 
 
-def predict(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    checkpoint: Path | None,
-    settings: Mapping[str, Any],
-    seed: int,
-    dataset: str,
-    split: str,
-    method: str,
-    out: Path,
-    threads: int | None = None,
-) -> None:
-    """The stage, from files to a file.
+def predict(job: PredictJob) -> None:
+    """The stage, from files to a file; the one bank is that of the recipe which `Traits.reads` names.
 
-    Args:
-        banks: recipe -> bank of the split, the one that `Traits.reads` names.
-        statistics: not read: a head carries what it was trained with.
-        checkpoint: the segmenter.
-        settings: not read either: the head's own count.
-        seed: of the training, for the record and the variant's name.
-        dataset, split, method: names for the record.
-        out: `.h5` to write (`patchbank.predictions`).
-        threads: CPU threads, default all.
+    A segmenter carries its own settings, and what it centres tokens with: neither is read from the job.
 
     Raises:
         UserError: no checkpoint, or one that was trained on another backbone.
     """
-    if checkpoint is None:
-        raise UserError(f"{method}: TransFGU predicts with a trained segmenter; name its checkpoint.")
-    cpu_threads.limit(threads)
+    checkpoint = job.trained()
+    cpu_threads.limit(job.threads)
     _, found = load_checkpoint(checkpoint)
-    (bank,) = (open_bank(path) for path in banks.values())
+    (bank,) = (open_bank(path) for path in job.banks.values())
     check_backbone(found, bank.record.get("backbone", {}), checkpoint)
-    place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(automatic if job.device == "auto" else job.device)
     if found.get("settings", {}).get("stage") == "pseudo_labels":
         options, blocks = map_scores(bank, checkpoint, place)
     else:
         head = load_head(checkpoint)
         options, blocks = head.settings, segmenter_scores(bank, head, place)
     upsample: Literal["bilinear", "nearest"] = "bilinear" if options.classes <= MAX_SCORES else "nearest"
-    record = PredictionRecord(dataset, split, method, "classes", seed, upsample, bank.input_size, asdict(options))
-    write_classes(bank, options.classes, blocks, record, out)
+    record = PredictionRecord(
+        job.dataset, job.split, job.row, "classes", job.seed, upsample, bank.input_size, asdict(options)
+    )
+    write_classes(bank, options.classes, blocks, record, job.out)
 
 
 def segmenter_scores(bank: Bank, head: Head, device: torch.device) -> Iterator[Tensor]:

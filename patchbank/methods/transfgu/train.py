@@ -26,7 +26,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +38,7 @@ from patchbank.checkpoints.store import save_checkpoint
 from patchbank.errors import UserError
 from patchbank.files import digest
 from patchbank.fingerprint import code_fingerprint
+from patchbank.methods.jobs import TrainJob
 from patchbank.methods.transfgu.batches import Batch, Views, load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import Centroids
 from patchbank.methods.transfgu.head import METHOD, Centring, Head, build_decoder, save_head
@@ -57,47 +57,18 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-def train(
-    *,
-    banks: Mapping[str, Path],
-    statistics: Path,
-    settings: Mapping[str, Any],
-    seed: int,
-    checkpoint: Path,
-    steps_csv: Path,
-    epochs_csv: Path,
-    state_root: Path,
-    threads: int | None = None,
-) -> None:
-    """The stage, from files to files.
-
-    Args:
-        banks: recipe -> bank, those of `settings.recipes`.
-        statistics: `.npz` of the statistics stage.
-        settings: fields of `TransFGUSettings`.
-        seed: covers k-means, initial values, order, dropout and negative targets.
-        checkpoint: `.safetensors` to write.
-        steps_csv, epochs_csv: logs to write.
-        state_root: folder for resumable states.
-        threads: CPU threads, default all.
-    """
-    options = TransFGUSettings.from_mapping(settings)
-    opened = {name: open_bank(banks[name]) for name in recipes(settings)}
-    moments = Statistics.load(statistics)
-    train_segmenter(opened, moments, options, seed, checkpoint, steps_csv, epochs_csv, state_root, threads=threads)
+def train(job: TrainJob) -> None:
+    """The stage, from files to files; the banks are those of `settings.recipes`."""
+    options = TransFGUSettings.from_mapping(job.settings)
+    opened = {name: open_bank(job.banks[name]) for name in recipes(job.settings)}
+    train_segmenter(opened, Statistics.load(job.statistics), options, job)
 
 
 def train_segmenter(
     banks: Mapping[str, Bank],
     statistics: Statistics,
     settings: TransFGUSettings,
-    seed: int,
-    checkpoint: str | Path,
-    steps_csv: str | Path,
-    epochs_csv: str | Path,
-    state_root: str | Path,
-    device: str = "auto",
-    threads: int | None = None,
+    job: TrainJob,
     on_step: Callable[[int], None] | None = None,
 ) -> None:
     """Train a segmenter, or go on where an equal run was killed, and write checkpoint and logs.
@@ -106,11 +77,8 @@ def train_segmenter(
         banks: recipe -> open bank of the train split.
         statistics: of the train tokens.
         settings: of the segmenter.
-        seed: covers k-means, initial values, order, dropout and negative targets.
-        checkpoint, steps_csv, epochs_csv: files to write.
-        state_root: folder for resumable states.
-        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
-        threads: CPU threads, default all.
+        job: whose seed, device, threads, files and folder for states are used; the seed covers k-means, initial values,
+            order, dropout and negative targets.
         on_step: called with the number of every finished step.
 
     Raises:
@@ -119,8 +87,8 @@ def train_segmenter(
     """
     views = _check_banks(banks)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if device == "auto" else device)
-    count = cpu_threads.limit(threads)
+    place = torch.device(automatic if job.device == "auto" else job.device)
+    count, seed, files = cpu_threads.limit(job.threads), job.seed, job.files
     origin = {
         "settings": asdict(settings),
         "seed": seed,
@@ -134,12 +102,12 @@ def train_segmenter(
         "device": place.type,
         "torch": torch.__version__,
     }
-    state = TrainingState(state_root, origin)
+    state = TrainingState(job.state_root, origin)
     if settings.stage == "pseudo_labels":
         centroids, projection = find_centroids(banks, statistics, settings, seed, state)
-        write_logs([], steps_csv, epochs_csv)
+        write_logs([], files.steps_csv, files.epochs_csv)
         maps = {**origin, **_of_centroids(centroids, views), "method": METHOD}
-        save_checkpoint(checkpoint, classes_tensors(centroids, projection), maps)
+        save_checkpoint(files.checkpoint, classes_tensors(centroids, projection), maps)
         state.remove()
         return
     prepared = prepare(banks, statistics, settings, seed, state, place)
@@ -150,8 +118,8 @@ def train_segmenter(
         "steps": len(rows),
         "restarts": run.restarts,
     }
-    write_logs(rows, steps_csv, epochs_csv)
-    save_head(checkpoint, Head(run.student, settings, run.centring, prepared.tensors(), record))
+    write_logs(rows, files.steps_csv, files.epochs_csv)
+    save_head(files.checkpoint, Head(run.student, settings, run.centring, prepared.tensors(), record))
     state.remove()
 
 

@@ -1,0 +1,132 @@
+"""What a stage of a method is given: one value, made by scripts, commands, ablations and tests alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.errors import UserError
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training writes.
+
+    Attributes:
+        checkpoint: `.safetensors`, and its record as `.json` beside it (`patchbank.checkpoints.store`).
+        steps_csv: log with one row a step.
+        epochs_csv: log with one row an epoch.
+    """
+
+    checkpoint: Path
+    steps_csv: Path
+    epochs_csv: Path
+
+    @classmethod
+    def below(cls, folder: Path) -> TrainingFiles:
+        """The files under their usual names in `folder`."""
+        return cls(folder / "checkpoint.safetensors", folder / "steps.csv", folder / "epochs.csv")
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One training.
+
+    Attributes:
+        folder: of the method.
+        banks: recipe -> bank (folder, or pointer file) of the training split.
+        statistics: `.npz` of the statistics stage.
+        settings: the method's resolved settings.
+        seed: of everything random.
+        files: what is written.
+        state_root: folder for the states from which an interrupted training goes on.
+        manifest: of the set, for a method that declares that it uses labels; None for every other.
+        device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
+        threads: CPU threads; None for all.
+    """
+
+    folder: str
+    banks: Mapping[str, Path]
+    statistics: Path
+    settings: Mapping[str, Any]
+    seed: int
+    files: TrainingFiles
+    state_root: Path
+    manifest: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+    def labels(self) -> Path:
+        """The manifest, for a method that reads labels; `UserError` without one."""
+        return _labels(self.folder, self.manifest)
+
+
+@dataclass(frozen=True)
+class PredictJob:
+    """One prediction of one split.
+
+    Attributes:
+        folder: of the method.
+        row: how reports call it.
+        banks: recipe -> bank (folder, or pointer file) of the split.
+        statistics: `.npz` of the statistics stage.
+        settings: the method's resolved settings.
+        seed: of the training, or of the prediction itself where nothing is trained.
+        dataset, split: what is predicted.
+        out: prediction file to write (`patchbank.predictions`).
+        checkpoint: of the training; None where nothing is trained.
+        manifest, device, threads: as of `TrainJob`.
+    """
+
+    folder: str
+    row: str
+    banks: Mapping[str, Path]
+    statistics: Path
+    settings: Mapping[str, Any]
+    seed: int
+    dataset: str
+    split: str
+    out: Path
+    checkpoint: Path | None = None
+    manifest: Path | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+    def labels(self) -> Path:
+        """The manifest, for a method that reads labels; `UserError` without one."""
+        return _labels(self.folder, self.manifest)
+
+    def trained(self) -> Path:
+        """The checkpoint, for a method that learned something; `UserError` without one."""
+        if self.checkpoint is None:
+            raise UserError(f"{self.row} predicts with what it has learned; train it first, or name its checkpoint.")
+        return self.checkpoint
+
+
+@dataclass(frozen=True)
+class PictureJob:
+    """Pictures of what a method makes on its way to a prediction.
+
+    Attributes:
+        folder: of the method.
+        manifest: of the set, for its images.
+        banks: recipe -> bank of the train split, those of `Traits.pictures`.
+        checkpoint: of one training.
+        settings: the method's resolved settings.
+        out: PNG to write.
+    """
+
+    folder: str
+    manifest: Path
+    banks: Mapping[str, Path]
+    checkpoint: Path
+    settings: Mapping[str, Any]
+    out: Path
+
+
+def _labels(folder: str, manifest: Path | None) -> Path:
+    if manifest is None:
+        raise UserError(f"The method {folder!r} reads labels; name the manifest of the set.")
+    return manifest
