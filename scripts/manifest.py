@@ -18,5 +18,5 @@ with stage(snakemake):
     values = snakemake.params.spec
     spec = DatasetSpec(**{**values, "root": Path(values["root"])})
     found = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
-    write_json(snakemake.output.check, found.summary.to_json())
+    write_json(snakemake.output.check, found.check())
     found.manifest.save(snakemake.output.manifest)

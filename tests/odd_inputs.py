@@ -93,10 +93,10 @@ def mask(
     CASES[case] = Case(row or case, {"images/val/odd.png": picture, name: data}, labels=expected, name=name)
 
 
-def bad_mask(case: str, data: bytes | None, by: str, says: str, suffix: str = ".png") -> None:
+def bad_mask(case: str, data: bytes, by: str, says: str, suffix: str = ".png") -> None:
     """A mask of a 4x3 picture that is refused."""
     name = f"masks/val/odd{suffix}"
-    files = {"images/val/odd.png": png(PIXELS, 8, RGB)} | ({} if data is None else {name: data})
+    files = {"images/val/odd.png": png(PIXELS, 8, RGB), name: data}
     CASES[case] = Case(case, files, name=name, by=by, says=says)
 
 
@@ -238,7 +238,9 @@ bad_mask("mask, floating-point", tiff(np.ones((3, 4), np.float32), 1, kind=3), "
 bad_mask("mask, animated", apng([PIXELS, PIXELS]), "header", "holds 2 frames")
 bad_mask("mask of another size", png(LABELS[:2], 8, GREY), "header", "is 4x2, but its image is 4x3")
 bad_mask("mask, truncated", png(np.resize(LABELS, (3, 4)), 8, GREY)[:-25], "decode", "truncated or damaged")
-bad_mask("mask that is missing", None, "list", "does not exist")
+CASES["mask that is missing"] = Case(
+    "mask that is missing", {"images/val/odd.png": png(PIXELS, 8, RGB)}, image=PIXELS, name="images/val/odd.png"
+)
 CASES["mask of an image with EXIF orientation"] = Case(
     "mask that is not turned as its image",
     {

@@ -65,7 +65,7 @@ def test_voc_tree_of_alignseg(tmp_path: Path, base: str) -> None:
 
 @pytest.mark.parametrize("base", ["", "VOCdevkit/VOC2012/"])
 def test_voc_tree_of_transfgu_and_of_the_archive(tmp_path: Path, base: str) -> None:
-    touch(tmp_path, f"{base}JPEGImages/a.jpg", f"{base}JPEGImages/b.jpg", f"{base}SegmentationClass/a.png")
+    touch(tmp_path, f"{base}JPEGImages/a.jpg", f"{base}JPEGImages/b.jpg", f"{base}SegmentationClass/b.png")
     touch(tmp_path, f"{base}ImageSets/Segmentation/train.txt", text="a")
     touch(tmp_path, f"{base}ImageSets/Segmentation/val.txt", text="b")
     assert names(voc(tmp_path)) == {
@@ -95,12 +95,11 @@ def test_voc_without_anything_shows_the_tree_and_the_first_missing_path(tmp_path
     [
         ("ImageSets/Segmentation/val.txt", "train"),
         ("SegmentationClass", "train"),
-        ("SegmentationClassAug", "trainaug"),
         ("JPEGImages", "train"),
     ],
 )
 def test_incomplete_voc_names_exactly_the_missing_path(tmp_path: Path, missing: str, train: str) -> None:
-    for folder in ("JPEGImages", "SegmentationClass", "SegmentationClassAug"):
+    for folder in ("JPEGImages", "SegmentationClass"):
         if folder != missing:
             touch(tmp_path, f"{folder}/a.x")
     for split in {train, "val"}:
@@ -165,7 +164,7 @@ def test_folder_keeps_files_of_unknown_kind_so_that_the_scan_names_them(tmp_path
     [
         (["x"], "{root}/images does not exist"),
         (["images/train/a.jpg", "masks/train/a.png"], "{root}/images/val does not exist"),
-        (["images/train/a.jpg", "images/val/a.jpg"], "{root}/masks/train does not exist"),
+        (["images/train/a.jpg", "images/val/a.jpg"], "{root}/masks/val does not exist"),
         (["images/a.jpg", "images/train/a.jpg"], "holds folders and pictures"),
         (["images/train/.hidden", "masks/train/a.png"], "{root}/images/train holds no picture"),
         (["images/train/a.jpg", "images/train/a.png", "masks/train/a.png"], "a.jpg and a.png have the same stem"),

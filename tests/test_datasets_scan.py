@@ -65,16 +65,12 @@ def test_all_bad_files_are_named_at_once_in_order(tmp_path: Path) -> None:
     found = problems(spec)
     expected = [
         "images/train/a_cut.jpg: is truncated or damaged",
-        "masks/train/b_nomask.png: does not exist",
         "masks/train/c_size.png: is 3x3, but its image is 4x3",
         "masks/train/d_rgb.png: is not an indexed mask",
         "masks/val/e_value.png: values 7, 9 are not in the label map (known: 0-1, 255)",
-        "instances/val/e_value.png: does not exist",
         "images/val/f_empty.png: has zero bytes",
         "masks/val/f_empty.png: has zero bytes",
-        "instances/val/f_empty.png: does not exist",
         "masks/val/g_turned.png: is 4x3, but its image is 3x4; the image is turned",
-        "instances/val/g_turned.png: does not exist",
         "instances/val/ok.png: is 2x2, but its image is 4x3",
     ]
     assert len(found) == len(expected)
@@ -87,9 +83,9 @@ def test_many_problems_are_counted_and_all_are_in_the_details(tmp_path: Path) ->
     spec = build(tmp_path, {f"images/val/{name}.png": b"no" for name in names})
     with pytest.raises(UserError) as caught:
         scan(spec)
-    assert len(caught.value.details) == 60
-    assert "mine: 30 of 32 images cannot be used (60 problems)" in str(caught.value)
-    assert "and 40 more" in str(caught.value)
+    assert len(caught.value.details) == 30
+    assert "mine: 30 of 32 images cannot be used (30 problems)" in str(caught.value)
+    assert "and 10 more" in str(caught.value)
 
 
 def test_repeated_line_of_a_list_is_named(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_alignsegs_pixel_maps(tmp_path: Path) -> None:
         find(coco(tmp_path))
     spec = coco(tmp_path, "coco_stuff", "coco27_stuff")
     assert names(spec)["val"] == [["images/val2017/a.jpg", f"annotations/{stuff.format('val2017')}/a.png", None]]
-    with pytest.raises(UserError, match="semantic_segmentation_train2017 does not exist"):
+    with pytest.raises(UserError, match="semantic_segmentation_val2017 does not exist"):
         find(coco(tmp_path, "coco_thing", "coco27_things"))
     for split in ("train2017", "val2017"):
         touch(tmp_path, f"annotations/{thing.format(split)}/a.png")
@@ -135,7 +135,7 @@ def test_alignsegs_pixel_maps(tmp_path: Path) -> None:
     ("gone", "images", "says"),
     [
         ("images/val2017/a.jpg", "all", "images/val2017 does not exist"),
-        ("annotations/train2017/a.png", "all", "annotations/train2017 does not exist"),
+        ("annotations/val2017/a.png", "all", "annotations/val2017 does not exist"),
         ("annotations/instances_val2017.json", "annotated", "annotations/instances_val2017.json does not exist"),
         ("curated/train2017.txt", "curated", "curated/train2017.txt does not exist"),
     ],
@@ -163,7 +163,7 @@ def test_two_places_for_one_thing_are_ambiguous(tmp_path: Path) -> None:
 
 def test_a_replaced_instances_file_is_read_again(tmp_path: Path) -> None:
     for split in ("train2017", "val2017"):
-        touch(tmp_path, *(f"{kind}/{split}/{i:012d}.x" for kind in ("images", "annotations") for i in (1, 2)))
+        touch(tmp_path, *(f"{kind}/{split}/{i:012d}.png" for kind in ("images", "annotations") for i in (1, 2)))
         instances(tmp_path / f"annotations/instances_{split}.json", [1], [1, 2])
     before = tree_fingerprint(coco(tmp_path, images="annotated"))
     instances(tmp_path / "annotations/instances_val2017.json", [1, 2], [1, 2])

@@ -39,15 +39,18 @@ MAX_BYTES = 1 << 30
 _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
 """What a conversion of a plain mode is called."""
 _STRETCH = {2: 85, 4: 17}
+DEEP = ("16-bit greyscale", "16-bit colour")
+"""Names of the conversions from 16 bits to 8."""
 _LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image in RGB, and the names of the conversions that were needed."""
+    """An image in RGB, the names of the conversions that were needed, and what was its transparency (mode L)."""
 
     image: Image.Image
     conversions: tuple[str, ...]
+    alpha: Image.Image | None = None
 
 
 def load_image(path: str | Path) -> Image.Image:
@@ -149,7 +152,7 @@ def decode_image(data: bytes) -> Decoded:
             raise Unusable("is a picture that patchbank drew, which is no input; name or keep it elsewhere")
         done: list[str] = []
         if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
-            done.append("16-bit colour")
+            done.append(DEEP[1])
         turned, turn = upright(image)
         if turn is None:
             done.append("unreadable EXIF left out")
@@ -159,14 +162,16 @@ def decode_image(data: bytes) -> Decoded:
             rgb, conversion = to_rgb(turned, image.format)
         except DECODE_ERRORS as error:
             raise Unusable(f"cannot be converted from {image.mode} to RGB ({_reason(error)})") from None
+    alpha = None
     match conversion:
         case Conversion.OVER_WHITE:
             done.append("transparency over white")
+            alpha = turned.convert("RGBA").getchannel("A")
         case Conversion.GREY16:
-            done.append("16-bit greyscale")
+            done.append(DEEP[0])
         case Conversion.PLAIN:
             done.append(_WORDS[turned.mode])
-    return Decoded(rgb, tuple(done))
+    return Decoded(rgb, tuple(done), alpha)
 
 
 def decode_indices(data: bytes) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.datasets.labels import Colour, LabelRule
-from patchbank.datasets.layouts import Listing, layout
+from patchbank.datasets.layouts import Listing, is_absent, layout, missing_tree
 from patchbank.datasets.listing import state_of
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
@@ -31,8 +31,8 @@ class Entry:
     Attributes:
         id: content id, 16 hexadecimal digits.
         image: path of the picture.
-        mask: path of the class mask, or None.
-        instances: path of the instance map, or None.
+        mask: path of the class mask, None where there is none.
+        instances: path of the instance map, None where there is none.
         width: pixels, after EXIF orientation.
         height: pixels, after EXIF orientation.
         labels: 16 hexadecimal digits over the bytes of mask and instance map: a changed mask changes the manifest, and
@@ -88,9 +88,8 @@ class Manifest:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether every picture of the eval split has a mask, so that scores exist."""
-        entries = self.entries(self.eval_split)
-        return bool(self.classes) and bool(entries) and all(entry.mask is not None for entry in entries)
+        """Whether pictures of the eval split have masks, so that scores exist; those without one are not scored."""
+        return bool(self.classes) and any(entry.mask is not None for entry in self.entries(self.eval_split))
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, atomically and deterministically."""
@@ -135,13 +134,19 @@ def find(spec: DatasetSpec) -> Listing:
     """The files of each split of `spec`, as its layout finds them; nothing is opened but lists.
 
     Raises:
-        UserError: the set is missing, incomplete or ambiguous (the expected tree is shown), or a folder or list of it
-            cannot be read.
+        UserError: the set is missing, incomplete or ambiguous, or has classes and not one mask in the split that is
+            scored (the expected tree is shown), or a folder or list of it cannot be read.
     """
     try:
-        return layout(spec.layout).find(spec)
+        listing = layout(spec.layout).find(spec)
     except OSError as error:
         raise UserError(f"{spec.name}: {error.filename} cannot be read ({error.strerror or error}).") from None
+    masks = [mask for _, mask, _ in listing[spec.eval_split]]
+    if spec.classes and all(mask is None or is_absent(mask) for mask in masks):
+        expected = next((f" ({mask} is not there)" for mask in masks if mask is not None), "")
+        problem = f"no image of split {spec.eval_split!r}, which is scored, has a mask{expected}."
+        raise missing_tree(spec, layout(spec.layout).EXPECTED_TREE, problem)
+    return listing
 
 
 def tree_fingerprint(spec: DatasetSpec) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.datasets.contrast import NO_PROBLEM, Contrast, contrast
 from patchbank.datasets.images import decode_image, decode_indices, read_bytes, read_size
 from patchbank.datasets.pngdata import data_problem
 from patchbank.datasets.unusable import Unusable
@@ -33,6 +34,7 @@ class Probe:
             is its content id. "" where only the header was read.
         conversions: names of the conversions that an image needs.
         values: (raw value, pixels) of a mask, ascending.
+        contrast: of an image, whether its conversion leaves something to see.
     """
 
     problem: str = ""
@@ -41,18 +43,21 @@ class Probe:
     digest: str = ""
     conversions: tuple[str, ...] = ()
     values: tuple[tuple[int, int], ...] = ()
+    contrast: Contrast = NO_PROBLEM
 
     def to_json(self) -> str:
         """One line of compact JSON."""
         values = [number for pair in self.values for number in pair]
-        return json.dumps([self.width, self.height, self.digest, self.conversions, values], separators=(",", ":"))
+        seen = [self.contrast.problem, self.contrast.lowest, self.contrast.highest]
+        found = [self.width, self.height, self.digest, self.conversions, values, *(seen if seen[0] else ())]
+        return json.dumps(found, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Probe:
         """The probe that `to_json` wrote (of a usable file)."""
-        width, height, digest, conversions, values = json.loads(text)
+        width, height, digest, conversions, values, *seen = json.loads(text)
         pairs = tuple(zip(values[::2], values[1::2], strict=True))
-        return cls("", width, height, digest, tuple(conversions), pairs)
+        return cls("", width, height, digest, tuple(conversions), pairs, Contrast(*seen))
 
 
 def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
@@ -62,7 +67,7 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
         kind: what the file should be.
         path: the file.
         name: its printable path relative to the set's root; part of an image's content id.
-        quick: read the header only; digest, conversions and values stay empty.
+        quick: read the header only; digest, conversions, values and contrast stay empty.
     """
     try:
         if quick:
@@ -79,7 +84,7 @@ def _decoded(kind: Kind, name: str, data: bytes) -> Probe:
     if kind == "image":
         decoded = decode_image(data)
         content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
-        return Probe("", *decoded.image.size, content_id, decoded.conversions)
+        return Probe("", *decoded.image.size, content_id, decoded.conversions, (), contrast(decoded))
     raw = decode_indices(data)
     height, width = raw.shape
     return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())

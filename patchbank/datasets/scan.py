@@ -3,7 +3,9 @@
 Input: a `DatasetSpec`. Output: a `Manifest` with a `Summary`, or one `UserError` that lists all problems in the order
 of the listing: missing, empty, truncated, unknown or oversized files, frames of animations, colour or lossy masks,
 sizes that do not agree, raw values that the label map does not know, names given twice. Nothing is dropped silently;
-conversions that are safe (`patchbank.datasets.images`) are counted in the summary.
+conversions that are safe (`patchbank.datasets.images`) are counted in the summary. A mask or instance map that is not
+there is no problem but leaves its image unlabelled, which is counted and named; only the split that is scored must have
+one (`patchbank.datasets.layouts`).
 
 Decoding runs in worker processes; a line of text is kept of each file, never pixels. Usable files are remembered
 (`patchbank.datasets.remembered`), so that a second scan costs one `stat` a file.
@@ -17,19 +19,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from patchbank.datasets.labels import describe_unknown, unknown_values
-from patchbank.datasets.layouts import Item, Listing
+from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import state_of
 from patchbank.datasets.manifest import Entry, Manifest, find
+from patchbank.datasets.notes import notes, refusal
 from patchbank.datasets.probe import Kind, Probe, probe
 from patchbank.datasets.remembered import Remembered
 from patchbank.datasets.spec import DatasetSpec
-from patchbank.datasets.summary import Summary, Tally, count_warnings
+from patchbank.datasets.summary import Summary
+from patchbank.datasets.tally import Tally
 from patchbank.datasets.workers import in_order
-from patchbank.errors import raise_problems
+from patchbank.errors import UserError, raise_problems
 from patchbank.progress import track
 from patchbank.threads import available
 
@@ -45,6 +50,11 @@ class Scan:
 
     manifest: Manifest | None
     summary: Summary
+    notes: tuple[str, ...]
+
+    def check(self) -> dict[str, Any]:
+        """Plain values for `check.json`: the summary, and under `notes` what of it is worth a sentence."""
+        return {**self.summary.to_json(), "notes": list(self.notes)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +87,26 @@ def examine(
     Args:
         spec: the dataset.
         workers: processes that decode; default = CPUs of this process. The result does not depend on it.
-        log: takes one line a note (counts that differ from the published ones, conversions).
+        log: takes one line a note (numbers of images, conversions, `patchbank.datasets.notes`).
         memory: folder for what scans remember; None = nothing is remembered. The result does not depend on it.
         quick: of files that are not remembered read the header only; no manifest, no class histogram.
 
     Raises:
-        UserError: the tree is missing or incomplete, or any file cannot be used; all of them are listed.
+        UserError: the tree is missing or incomplete, any file cannot be used (all of them are listed), or 255 seems
+            to be a class.
     """
     listing = find(spec)
     lut = spec.lut()
     remembered = Remembered(memory, spec.root)
-    notes = [remembered.note] if remembered.note else []
+    if remembered.note:
+        _say(log, remembered.note)
     splits: dict[Item, list[str]] = {}
     for split, listed in listing.items():
         for item in dict.fromkeys(listed):
             splits.setdefault(item, []).append(split)
-    tally = Tally(spec, listing, histogram=not quick)
+    tally = Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
-    for note in [*notes, *count_warnings(spec, listing)]:
-        _say(log, note)
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
         found = _probes(files, remembered, quick, workers or available())
@@ -108,7 +118,8 @@ def examine(
             bad += bool(wrong)
             if wrong:
                 continue
-            tally.add(splits[item], probes)
+            expected = {kind for kind, path in zip(KINDS, item, strict=True) if path is not None}
+            tally.add(splits[item], _printable(names[0].name), probes, expected - probes.keys())
             for split in splits[item] if not quick else ():
                 entries[split].append(_entry(names, probes))
     finally:
@@ -119,16 +130,19 @@ def examine(
         f"Repair or remove these files below {spec.root}, then run again.",
     )
     summary = tally.summary()
-    for note in summary.notes():
-        _say(log, note)
-    return Scan(None if quick else _manifest(spec, lut, entries), summary)
+    if reason := refusal(spec, summary):
+        raise UserError(reason)
+    told = tuple(notes(spec, summary))
+    for note in [*summary.lines(), *told]:
+        _say(log, f"{spec.name}: {note}")
+    return Scan(None if quick else _manifest(spec, lut, entries), summary, told)
 
 
 def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
-    """The files of an item and whether they are remembered."""
+    """The files of an item and whether they are remembered; of masks and instance maps those that are there."""
     found = []
     for kind, path in zip(KINDS, item, strict=True):
-        if path is not None:
+        if path is not None and (kind == "image" or not is_absent(path)):
             name, state = _name(root, path), state_of(path)
             found.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from patchbank.datasets.classes import Table, load_table
-from patchbank.datasets.labels import Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
+from patchbank.datasets.labels import IGNORE, Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
 
 ImageList = Literal["all", "annotated", "curated"]
@@ -37,6 +37,7 @@ class DatasetSpec:
         label_rule: how the map is applied, see `patchbank.datasets.labels`.
         images: which images are used.
         published: split -> published number of images of this set with these `images`; empty where unknown.
+        states_255: whether the configuration, or a published table, says what 255 in a mask means.
         how_to_get: one or two sentences on where the set comes from, shown when it is missing.
     """
 
@@ -54,6 +55,7 @@ class DatasetSpec:
     images: ImageList = "all"
     published: Mapping[str, int] = field(default_factory=dict)
     how_to_get: str = ""
+    states_255: bool = False
 
     def __post_init__(self) -> None:
         if len(self.colours) != len(self.classes):
@@ -137,6 +139,7 @@ def make_spec(
         images=images,
         published=dict(published),
         how_to_get=known.how_to_get,
+        states_255=(table is not None and not classes) or IGNORE in (*ignored, *(mapping or ())),
     )
 
 

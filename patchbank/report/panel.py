@@ -185,9 +185,14 @@ def _k_and_seed(variant: str) -> list[int]:
 
 
 def truth_of(manifest: Manifest, entry: Entry) -> Labels | None:
-    """True classes (H, W) of an image at its own size, `IGNORED` where none is scored; None without labels."""
-    if not manifest.labelled or entry.mask is None:
+    """True classes (H, W) of an image at its own size, `IGNORED` where none is scored: without a mask, everywhere.
+
+    None in a set whose evaluation split has no masks.
+    """
+    if not manifest.labelled:
         return None
+    if entry.mask is None:
+        return np.full((entry.height, entry.width), IGNORED, np.int64)
     labels = load_labels(manifest.root / entry.mask, manifest.lut).astype(np.int64)
     return np.where(labels == IGNORE, IGNORED, labels)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from patchbank.datasets.images import load_image, load_labels
-from patchbank.datasets.labels import IGNORE
+from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
-from patchbank.drawing.overlay import IGNORED, class_colours, nearest, overlay
+from patchbank.drawing.overlay import class_colours, nearest, overlay
 from patchbank.drawing.pictures import shorten
+from patchbank.report.panel import truth_of
 
 IMAGES = 12
 ACROSS = 3
@@ -49,8 +49,9 @@ def _cells(manifest: Manifest, entry: Entry, colours: np.ndarray[tuple[int, ...]
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
     cells = [Cell(pixels, shorten(Path(entry.image).name, 34))]
-    if manifest.labelled and entry.mask is not None:
-        labels = nearest(load_labels(manifest.root / entry.mask, manifest.lut), size[1], size[0]).astype(np.int64)
-        labels[labels == IGNORE] = IGNORED
-        cells.append(Cell(overlay(pixels, labels, colours), f"{entry.width}x{entry.height}", labels))
+    truth = truth_of(manifest, entry)
+    if truth is not None:
+        labels = nearest(truth, size[1], size[0])
+        caption = f"{entry.width}x{entry.height}{'' if entry.mask else ', no mask'}"
+        cells.append(Cell(overlay(pixels, labels, colours), caption, labels))
     return cells

@@ -5,7 +5,9 @@ A layout module has:
 - `EXPECTED_TREE`: text that shows the tree to a user whose set is not there;
 - `find(spec) -> Listing`: for each split of `spec.splits` the triples (image, mask or None, instances or None). It
   lists folders and reads lists; it never opens an image. A listed file that is not there stays in the listing (the
-  scan names it); a missing folder or list raises `missing_tree(...)` at once;
+  scan names it); a missing folder or list raises `missing_tree(...)` at once. Masks are needed for the split that is
+  scored and optional elsewhere (`masks_needed`): the listing has the path where a mask is expected, whether it is there
+  or not, and the scan takes an image whose mask is not there as unlabelled;
 - optional `LISTS`: the values of a set's `images` that it knows (default: `all` only).
 """
 
@@ -73,6 +75,22 @@ def missing_tree(spec: DatasetSpec, tree: str, problem: str) -> UserError:
         lines.append(f"How to get it: {spec.how_to_get}")
     lines.append("To use another folder: --config data_root=DIR (own images: folder=DIR), or `root` in config.yaml.")
     return UserError("\n".join(lines))
+
+
+def masks_needed(spec: DatasetSpec, split: str) -> bool:
+    """Whether the folder of masks of `split` must exist: in a set with classes, that of the split that is scored."""
+    return bool(spec.classes) and split == spec.eval_split
+
+
+def is_absent(path: Path) -> bool:
+    """Whether nothing is at `path`; what cannot be looked at, and a link to nothing, is there (the scan names it)."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+    return False
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, list_files, missing_tree
+from patchbank.datasets.layouts import Item, Listing, list_files, masks_needed, missing_tree
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
 
 EXPECTED_TREE = """
 leftImg8bit/<split>/<city>/*_leftImg8bit.png
-gtFine/<split>/<city>/*_gtFine_labelIds.png
+gtFine/<split>/<city>/*_gtFine_labelIds.png   (masks are optional for a split that is not scored)
 """
 
 IMAGE_END = "_leftImg8bit.png"
@@ -35,7 +35,8 @@ def _items(spec: DatasetSpec, split: str) -> list[Item]:
         return [(path, None, None) for path in images]
     pairs = {path: _mask_of(spec, split, path) for path in images}
     wanted = set(pairs.values())
-    for mask in _files(spec, "gtFine", split):
+    labelled = masks_needed(spec, split) or (spec.root / "gtFine" / split).is_dir()
+    for mask in _files(spec, "gtFine", split) if labelled else ():
         if mask.name.endswith(MASK_END) and mask not in wanted:
             raise missing_tree(spec, EXPECTED_TREE, f"{mask} has no picture in leftImg8bit/{split}.")
     return [(path, mask, None) for path, mask in pairs.items()]

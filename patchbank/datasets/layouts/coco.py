@@ -5,7 +5,8 @@ this module: `coco` (stuffthingmaps, raw ids), `coco_stuff` and `coco_thing` (Al
 the panoptic annotations, category ids). Which images are used is the set's `images`:
 
 - `all`: every file of the image folder (AlignSeg);
-- `annotated`: those of `instances_<split>2017.json` with at least one annotation (TransFGU's published scores);
+- `annotated`: those of `instances_<split>2017.json` with at least one annotation (TransFGU's published scores); every
+  picture for a split that is not scored and has no such file, as an unlabelled one has not;
 - `curated`: those of IIC's list, by its name below the root.
 
 Sources: the trees that the code of AlignSeg and of TransFGU reads; https://cocodataset.org/#download.
@@ -17,7 +18,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ masks   in one of   annotations/{train2017,val2017}/*.png   stuffthingmaps_train
                     annotations/stuffthingmaps_trainval2017/{train2017,val2017}/*.png
                     annotations/annotations/stuffthingmaps_trainval2017/{train2017,val2017}/*.png
 images: annotated   annotations/instances_{train2017,val2017}.json (or in annotations/annotations/)
+                    masks and instances_*.json are optional for a split that is not scored
 images: curated     curated/{train2017,val2017}/Coco164kFull_Stuff_Coarse_7.txt (or {train2017,val2017}/ alone, or flat:
                     curated/{train2017,val2017}.txt)
 """
@@ -63,15 +65,15 @@ def find(spec: DatasetSpec) -> Listing:
 
 def find_in(spec: DatasetSpec, tree: str, masks: Sequence[str]) -> Listing:
     """List the images of each split with masks from one of the places `masks` (patterns with ``{split}``)."""
-    image_place = _place(spec, tree, IMAGES, "images")
-    mask_place = _place(spec, tree, masks, "masks") if spec.classes else None
+    image_place = _place(spec, tree, IMAGES, "images", spec.splits)
+    mask_places = _label_places(spec, tree, masks, "masks") if spec.classes else {}
     listing: Listing = {}
     for split in spec.splits:
         folder = spec.root / image_place.format(split=_name(split))
         images = by_stem(list_files(folder))
         items: list[Item] = []
         for stem in _stems(spec, tree, split, sorted(images)):
-            mask = None if mask_place is None else spec.root / mask_place.format(split=_name(split)) / f"{stem}.png"
+            mask = mask_places[split] / f"{stem}.png" if mask_places else None
             # an image that a list names and that is not there stays, so that the scan names it
             items += [(path, mask, None) for path in images.get(stem, [folder / f"{stem}.jpg"])]
         if not items:
@@ -85,9 +87,21 @@ def _name(split: str) -> str:
     return split if split.endswith("2017") else f"{split}2017"
 
 
-def _place(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str) -> str:
-    """The one pattern whose paths exist for all splits."""
-    names = [_name(split) for split in spec.splits]
+def _label_places(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str) -> Mapping[str, Path]:
+    """Where the labels of each split lie; a split that is not scored may have none, and then they are expected beside
+    those of the one that is."""
+    there = {
+        split: any(_holds_something(spec.root / pattern.format(split=_name(split))) for pattern in patterns)
+        for split in spec.splits
+    }
+    needed = [split for split in spec.splits if there[split] or split == spec.eval_split]
+    pattern = _place(spec, tree, patterns, kind, needed)
+    return {split: spec.root / pattern.format(split=_name(split)) for split in spec.splits}
+
+
+def _place(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str, splits: Sequence[str]) -> str:
+    """The one pattern whose paths exist for all of `splits`."""
+    names = [_name(split) for split in splits]
     paths = {pattern: [spec.root / pattern.format(split=name) for name in names] for pattern in patterns}
     complete = [pattern for pattern, tried in paths.items() if all(_holds_something(path) for path in tried)]
     if len(complete) > 1:
@@ -122,11 +136,13 @@ def _stems(spec: DatasetSpec, tree: str, split: str, found: list[str]) -> list[s
     """Names of the images of a split, without suffix, as `spec.images` asks."""
     if spec.images == "all":
         return found
-    patterns = ANNOTATIONS if spec.images == "annotated" else CURATED
-    path = spec.root / _place(spec, tree, patterns, f"{spec.images} images").format(split=_name(split))
     if spec.images == "curated":
+        path = spec.root / _place(spec, tree, CURATED, "curated images", spec.splits).format(split=_name(split))
         names = parse_list(path.read_bytes())
     else:
+        path = _label_places(spec, tree, ANNOTATIONS, "annotated images")[split]
+        if not path.is_file() and split != spec.eval_split:
+            return found
         status = path.stat()
         names = list(_annotated(path, status.st_size, status.st_mtime_ns))
     if not names:

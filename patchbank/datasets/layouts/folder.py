@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
+from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, masks_needed, missing_tree
 from patchbank.datasets.listing import SUFFIXES, alike
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 EXPECTED_TREE = """
 images/<split>/*      pictures (or images/* without splits, or pictures in the folder itself)
-masks/<split>/*.png   class ids, same stem as the picture (not read for a set without classes)
+masks/<split>/*.png   class ids, same stem as the picture (not read for a set without classes; optional for a split
+                      that is not scored)
 instances/<split>/*.png   instance ids, optional
 """
 
@@ -52,7 +53,7 @@ def _items(spec: DatasetSpec, images: list[Path], split: str) -> list[Item]:
     """The triples of these pictures; masks lie in the folder of `split` ("" = without splits)."""
     if not images:
         raise missing_tree(spec, EXPECTED_TREE, f"{spec.root / 'images' / split} holds no picture.")
-    masks = by_stem(_files(spec, "masks", split)) if spec.classes else None
+    masks = _masks(spec, split) if spec.classes else None
     folder = spec.root / "instances" / split
     instances = by_stem(list_files(folder)) if folder.is_dir() else None
     stems = by_stem(images)
@@ -63,6 +64,12 @@ def _items(spec: DatasetSpec, images: list[Path], split: str) -> list[Item]:
         for stem, paths in stems.items()
         for path in paths
     ]
+
+
+def _masks(spec: DatasetSpec, split: str) -> dict[str, list[Path]]:
+    """Masks by stem; none where a split that is not scored has no folder of them ("" serves both splits)."""
+    needed = not split or masks_needed(spec, split)
+    return by_stem(_files(spec, "masks", split) if needed or (spec.root / "masks" / split).is_dir() else ())
 
 
 def _check_pairs(spec: DatasetSpec, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> None:
@@ -84,7 +91,7 @@ def _files(spec: DatasetSpec, kind: str, split: str) -> list[Path]:
 
 
 def _partner(spec: DatasetSpec, kind: str, split: str, stem: str, found: dict[str, list[Path]] | None) -> Path | None:
-    """The file of the same stem; where there is none, the path that was expected (the scan names it)."""
+    """The file of the same stem; where there is none, the path that was expected."""
     if found is None:
         return None
     paths = found.get(stem)

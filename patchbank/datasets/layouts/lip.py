@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+from patchbank.datasets.layouts import (
+    Item,
+    Listing,
+    by_stem,
+    list_files,
+    masks_needed,
+    missing_tree,
+    parse_list,
+    without_suffix,
+)
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
 
 EXPECTED_TREE = """
 <split>_images/*.jpg   <split>_segmentations/*.png   <split>_id.txt
+segmentations are optional for a split that is not scored
 """
 
 
@@ -24,7 +34,7 @@ def find(spec: DatasetSpec) -> Listing:
 
 def _items(spec: DatasetSpec, split: str) -> list[Item]:
     folder, masks, names = (spec.root / f"{split}_{end}" for end in ("images", "segmentations", "id.txt"))
-    for path in (folder, masks, names) if spec.classes else (folder, names):
+    for path in (folder, masks, names) if masks_needed(spec, split) else (folder, names):
         if not path.exists():
             raise missing_tree(spec, EXPECTED_TREE, f"{path} does not exist.")
     listed = [without_suffix(name) for name in parse_list(names.read_bytes())]

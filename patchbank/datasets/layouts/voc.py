@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+from patchbank.datasets.layouts import (
+    Item,
+    Listing,
+    by_stem,
+    list_files,
+    masks_needed,
+    missing_tree,
+    parse_list,
+    without_suffix,
+)
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
 EXPECTED_TREE = """
 either  images/*.jpg       SegmentationClass/*.png   sets/<split>.txt                     (or in PVOC/)
 or      JPEGImages/*.jpg   SegmentationClass/*.png   ImageSets/Segmentation/<split>.txt   (or in VOCdevkit/VOC2012/)
-and     SegmentationClassAug/*.png for the split trainaug
+and     SegmentationClassAug/*.png for the split trainaug; masks are optional for a split that is not scored
 """
 
 BASES = ("", "PVOC", "VOC2012", "VOCdevkit/VOC2012")
@@ -35,16 +44,16 @@ class _Tree:
     images: Path
     lists: Path
     masks: dict[str, Path]
-    """Mask folder of each split; no entry is required to exist when the set is unlabelled."""
-    labelled: bool
+    """Mask folder of each split."""
+    needed: tuple[Path, ...]
+    """The mask folders that must exist."""
 
     def list_of(self, split: str) -> Path:
         return self.lists / f"{split}.txt"
 
     def required(self) -> list[Path]:
         """All paths that must exist, in the order in which a user puts them there."""
-        folders = dict.fromkeys(self.masks.values()) if self.labelled else ()
-        return [self.images, *folders, *(self.list_of(split) for split in self.masks)]
+        return [self.images, *self.needed, *(self.list_of(split) for split in self.masks)]
 
     def first_missing(self) -> Path | None:
         return next((path for path in self.required() if not path.exists()), None)
@@ -70,7 +79,8 @@ def _tree(spec: DatasetSpec, base: str, images: str, lists: str) -> _Tree:
     masks = {
         split: root / ("SegmentationClassAug" if split == "trainaug" else "SegmentationClass") for split in spec.splits
     }
-    return _Tree(root / images, root / lists, masks, labelled=bool(spec.classes))
+    needed = tuple(folder for split, folder in masks.items() if masks_needed(spec, split))
+    return _Tree(root / images, root / lists, masks, needed)
 
 
 def _items(spec: DatasetSpec, tree: _Tree, split: str, images: dict[str, list[Path]]) -> list[Item]:

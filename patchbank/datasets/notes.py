@@ -1,0 +1,153 @@
+"""What of a set's summary a reader must know before any score, as sentences; and what must not be scored at all.
+
+Input: the `Summary` of a scan. The sentences stand in `check.json`, in the log, in what `patchbank data check` prints,
+and at the top of reports and pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import yaml
+
+from patchbank.datasets.labels import IGNORE
+from patchbank.datasets.spec import DatasetSpec
+from patchbank.datasets.summary import SplitSummary, Summary
+
+LARGE = 0.1
+"""Share of ignored pixels that is worth a sentence, and above which 255 may well be a class."""
+SHOWN = 8
+"""Names in a sentence; `check.json` has all of them."""
+DEEP_ADVICE = "Their values fill a small part of the 16-bit range; scale them to 8 bits by the values that occur."
+
+
+def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
+    """Sentences that end with a full stop, the most important first; none for a set without surprises."""
+    found = [*_nowhere(spec, summary)]
+    for tell in (_unlabelled, _absent, _ignored, _unscored, _without_instances):
+        found += _of_splits(summary, tell)
+    for problem, pictures in summary.empty.items():
+        subject = f"{_count(len(pictures.names), 'picture')} {_are(pictures.names)}"
+        values = f"8-bit values {pictures.lowest} to {pictures.highest}"
+        advice = f" {DEEP_ADVICE}" if "16 to 8 bits" in problem else ""
+        found.append(f"{subject} {problem} ({values}): {_some(pictures.names)}.{advice}")
+    return [*found, *_of_splits(summary, _published)]
+
+
+def refusal(spec: DatasetSpec, summary: Summary) -> str:
+    """Why a set must not be scored as it is configured, with the way out; "" for any other.
+
+    255 means "ignored" by convention. Where nobody said so, it covers much of the masks, and a class that has a name
+    has no pixel, then 255 most likely is that class, and every score would be of what is left.
+    """
+    absent, share = _absent_everywhere(summary), _share_of_255(summary)
+    if spec.states_255 or not absent or share < LARGE:
+        return ""
+    return (
+        f"{spec.name}: no pixel of any mask is {_some(absent)}, and {100 * share:.1f} % of all pixels have the value "
+        f"255, which means 'ignored'. {_way_out(spec, summary)}"
+    )
+
+
+def _way_out(spec: DatasetSpec, summary: Summary) -> str:
+    """What to write where 255 is a class, and where it is not."""
+    absent, lut = _absent_everywhere(summary), spec.lut()
+    known = [raw for raw in (spec.label_map or summary.raw) if 0 <= raw < len(lut) and lut[raw] not in (-1, IGNORE)]
+    mapping = {raw: spec.classes[lut[raw]] for raw in known} | {IGNORE: absent[0]}
+    line = yaml.safe_dump(mapping, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
+    return (
+        f"If 255 is a class, give the set an entry under `datasets:` of the configuration (docs/datasets.md) with "
+        f"`label_map: {line}`; if it does mean 'ignored', one with `ignore: {[*spec.ignore, IGNORE]}`."
+    )
+
+
+def _absent_everywhere(summary: Summary) -> list[str]:
+    """Classes without a pixel in any mask; none where no mask was counted."""
+    counted = [split for split in summary.splits.values() if split.pixels]
+    return [name for name in summary.classes if counted and all(name in split.absent for split in counted)]
+
+
+def _share_of_255(summary: Summary) -> float:
+    return summary.raw.get(IGNORE, 0) / max(1, sum(summary.raw.values()))
+
+
+def _nowhere(spec: DatasetSpec, summary: Summary) -> Iterator[str]:
+    """The hint of `refusal` where 255 covers too little for one."""
+    absent = _absent_everywhere(summary)
+    if absent and 0 < _share_of_255(summary) < LARGE and not spec.states_255:
+        yield f"No pixel of any mask is {_some(absent)}. {_way_out(spec, summary)}"
+
+
+def _of_splits(summary: Summary, tell: Callable[[Summary, str, SplitSummary], str]) -> Iterator[str]:
+    """What `tell` says of each split; splits of which it says the same share a sentence."""
+    said: dict[str, list[str]] = {}
+    for name, split in summary.splits.items():
+        if text := tell(summary, name, split):
+            said.setdefault(text, []).append(name)
+    for text, names in said.items():
+        yield f"{'Split' if len(names) == 1 else 'Splits'} {' and '.join(names)}: {text}"
+
+
+def _unlabelled(summary: Summary, name: str, split: SplitSummary) -> str:
+    count = split.without_mask
+    if count == split.images and count:
+        return "no image has a mask, so they are used without labels."
+    if not count:
+        return ""
+    use = "left out of all scores" if name == summary.eval_split else "used without labels"
+    verb = "has no mask and is" if count == 1 else "have no mask and are"
+    return f"{count:,} of {_count(split.images, 'image')} {verb} {use}: {_some(split.named['without_mask'])}."
+
+
+def _absent(summary: Summary, name: str, split: SplitSummary) -> str:
+    if not split.absent or not any(split.pixels[:-1]):
+        return ""
+    one = len(split.absent) == 1
+    return f"{'class' if one else 'classes'} {_some(split.absent)} {'has' if one else 'have'} no pixel."
+
+
+def _ignored(summary: Summary, name: str, split: SplitSummary) -> str:
+    if split.ignored is None or split.ignored < LARGE:
+        return ""
+    if split.ignored == 1:
+        return "no pixel is labelled, all of them are ignored."
+    return f"{100 * split.ignored:.1f} % of the masks' pixels are ignored."
+
+
+def _unscored(summary: Summary, name: str, split: SplitSummary) -> str:
+    if "unscored" not in split.named or split.ignored == 1:
+        return ""
+    return (
+        f"{_count(split.unscored, 'image')} {_are(split.named['unscored'])} ignored as a whole: "
+        f"{_some(split.named['unscored'])}."
+    )
+
+
+def _without_instances(summary: Summary, name: str, split: SplitSummary) -> str:
+    if not split.without_instances:
+        return ""
+    named = split.named.get("without_instances")
+    return (
+        f"{split.without_instances:,} of {_count(split.images, 'image')} without an instance map, left out where "
+        f"instances are compared{': ' + _some(named) if named else ''}."
+    )
+
+
+def _published(summary: Summary, name: str, split: SplitSummary) -> str:
+    if split.published in (None, split.images):
+        return ""
+    return f"{_count(split.images, 'image')}, {split.published:,} are published."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more (check.json has all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
