@@ -11,7 +11,6 @@ configfile: config_file(workflow.basedir)
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common_evaluation.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/weights.smk"
@@ -19,7 +18,6 @@ include: "workflow/rules/bank.smk"
 include: "workflow/rules/methods.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/common_ablation.smk"
 include: "workflow/rules/ablation.smk"
 include: "workflow/rules/targets.smk"
 

@@ -3,7 +3,7 @@
 
 checkpoint ablation_row:
     input:
-        unpack(ablation_inputs),
+        unpack(ablations.inputs),
     output:
         result="results/ablations/{ablation}/{dataset}/{method}.json",
         runs=directory("results/ablations/{ablation}/{dataset}/{method}"),
@@ -18,12 +18,12 @@ checkpoint ablation_row:
         gpu=GPU,
         mem_mb=4000,
     params:
-        code=ablation_code,
-        method=lambda w: as_plain(ablation_method(w)),
-        recipes=lambda w: list(ablation_method(w).traits.recipes),
-        splits=lambda w: [C.splits(w.dataset)[role] for role in ("fit", "eval")],
-        clustering=lambda w: C.shared(w.dataset),
-        scoring=scoring_of,
+        code=ablations.row_code,
+        method=ablations.method,
+        recipes=ablations.recipes,
+        splits=ablations.splits,
+        clustering=stages.clustering,
+        scoring=evaluation.scoring,
     message:
         "Ablation {wildcards.ablation} on {wildcards.dataset}: {wildcards.method}"
     script:
@@ -32,11 +32,9 @@ checkpoint ablation_row:
 
 rule ablation:
     input:
-        rows=ablation_results,
-        floors=ablation_floor_results,
-        manifests=lambda w: [
-            f"results/{name}/manifest.json" for name in C.ablation(w.ablation).datasets
-        ],
+        rows=ablations.results,
+        floors=ablations.floor_results,
+        manifests=ablations.manifests,
     output:
         json="results/ablations/{ablation}.json",
         markdown=report(
@@ -55,15 +53,10 @@ rule ablation:
     resources:
         mem_mb=3000,
     params:
-        code=code("ablation", "patchbank.ablation.table", *every_protocol()),
-        sets=lambda w: {
-            name: [as_plain(m) for m in ablation_methods(w.ablation, name)]
-            for name in C.ablation(w.ablation).datasets
-        },
-        factors=lambda w: {
-            name: row["factor"] for name, row in C.ablation(w.ablation).rows.items()
-        },
-        scoring=ablation_scoring,
+        code=ablations.table_code(),
+        sets=ablations.methods,
+        factors=ablations.factors,
+        scoring=ablations.scoring,
     message:
         "Comparing the rows of ablation {wildcards.ablation}"
     script:

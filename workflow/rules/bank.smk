@@ -4,8 +4,8 @@
 rule extract:
     input:
         manifest="results/{dataset}/manifest.json",
-        weights=backbone_of,
-        provenance=lambda w: backbone_of(w, "weights.json"),
+        weights=stages.weights,
+        provenance=stages.provenance,
     output:
         "results/{dataset}/bank/{split}-{recipe}/{part}-of-{parts}.json",
     log:
@@ -19,12 +19,10 @@ rule extract:
         gpu=GPU,
         mem_mb=6000,
     params:
-        code=lambda w: code(
-            "extract", "patchbank.bank.extract", f"patchbank.views.{w.recipe}"
-        ),
-        backbone=lambda w: as_plain(C.backbone(C.backbone_name(w.dataset))),
-        recipe=recipe_settings,
-        extract=lambda w: C.of(w.dataset)["extract"],
+        code=stages.extract_code,
+        backbone=stages.backbone,
+        recipe=stages.recipe,
+        extract=stages.extraction,
         bank_root=C.bank_root,
     message:
         "Extracting {wildcards.recipe} features of {wildcards.dataset}/{wildcards.split}"
@@ -35,7 +33,7 @@ rule extract:
 rule bank:
     input:
         manifest="results/{dataset}/manifest.json",
-        parts=parts_of,
+        parts=stages.parts,
     output:
         "results/{dataset}/bank/{split}-{recipe}.json",
     log:
@@ -47,7 +45,7 @@ rule bank:
     resources:
         mem_mb=1000,
     params:
-        code=code("bank", "patchbank.bank.finish"),
+        code=code.of("bank", "patchbank.bank.finish"),
     message:
         "Joining the shards of {wildcards.dataset}/{wildcards.split} {wildcards.recipe}"
     script:
@@ -56,7 +54,7 @@ rule bank:
 
 rule statistics:
     input:
-        bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["train"], "whole"),
+        bank=stages.train_bank,
     output:
         "results/{dataset}/statistics.npz",
     log:
@@ -68,7 +66,7 @@ rule statistics:
     resources:
         mem_mb=1000,
     params:
-        code=code("statistics", "patchbank.bank.statistics"),
+        code=code.of("statistics", "patchbank.bank.statistics"),
     message:
         "Adding up the statistics of {wildcards.dataset}'s training tokens"
     script:

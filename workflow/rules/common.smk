@@ -1,42 +1,60 @@
-# The checked configuration and what several stages ask of it. Rules stand in the other files.
-import math
+# The checked configuration, and the plan of what each rule reads and writes. Rules stand in the other files.
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from patchbank.bank.format import shard_count
-from patchbank.datasets.manifest import tree_fingerprint
+from patchbank.config.config import Config
+from patchbank.config.jobs import start_jobs_alike
+from patchbank.config.plan.ablations import Ablations
+from patchbank.config.plan.code import Code
+from patchbank.config.plan.evaluation import Evaluation
+from patchbank.config.plan.reports import Reports
+from patchbank.config.plan.rows import Rows
+from patchbank.config.plan.stages import Stages
 from patchbank.devices import cuda_present
 from patchbank.errors import UserError
-from patchbank.evaluation.protocols import names as protocol_names
-from patchbank.evaluation import protocols
 from patchbank.fetch import table_names as fetch_tables
-from patchbank.files import read_json
-from patchbank.fingerprint import code_fingerprint, tree_hash
 from patchbank.report.page.render import templates_digest
-from patchbank.config.config import Config, as_plain
-from patchbank.config.jobs import start_jobs_alike
 
 
-def checked(function, *arguments):
-    """Call a function of the package; what a user did wrong stops the workflow with one clear message."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+class Finished:
+    """Files of checkpoints; Snakemake asks again when they are there (see patchbank/config/plan/checkpoints.py)."""
+
+    def manifest(self, dataset):
+        return checkpoints.manifest.get(dataset=dataset).output.manifest
+
+    def count(self, dataset, method, seed, at):
+        return checkpoints.count.get(
+            dataset=dataset, method=method, seed=seed, at=at
+        ).output.summary
+
+    def ablation_row(self, ablation, dataset, row):
+        return checkpoints.ablation_row.get(
+            ablation=ablation, dataset=dataset, method=row
+        ).output.result
 
 
 start_jobs_alike()
-C = checked(Config, config)
+try:
+    C = Config(config)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 GPU = int(cuda_present())
 # A job with this many threads gets all cores that Snakemake may use, so that heavy jobs do not run beside each other.
 ALL_CORES = 1024
+code = Code(Path(workflow.basedir, "scripts"))
+rows = Rows(C, Finished())
+stages = Stages(rows, code)
+evaluation = Evaluation(rows, code)
+reports = Reports(rows, code, evaluation)
+ablations = Ablations(rows, code, evaluation)
 
 
 wildcard_constraints:
     dataset="|".join(C.datasets),
     backbone="|".join(C.values["backbones"]),
+    ablation="|".join(C.values["ablations"]) or "none",
     method="[a-z0-9][a-z0-9_+-]*",
     seed="[0-9]+",
     at="(-at-[a-z0-9_]+)?",
@@ -46,87 +64,13 @@ wildcard_constraints:
     parts="[0-9]+",
 
 
-def code(script, *modules):
-    """Hash of the code of a stage: its script, and the package's modules that it uses."""
-    path = Path(workflow.basedir, "scripts", f"{script}.py")
-    return f"{tree_hash(path)[:16]}-{code_fingerprint(*modules)}"
-
-
-def backbone_of(wildcards, name="weights.safetensors"):
-    return f"results/weights/{C.backbone_name(wildcards.dataset)}/{name}"
-
-
-def pointer(dataset, split, recipe):
-    """The small file that says where a bank is."""
-    return f"results/{dataset}/bank/{split}-{recipe}.json"
-
-
-def run_folder(wildcards_or_dataset, method, seed):
-    return f"results/{wildcards_or_dataset}/{method}/seed{seed}"
-
-
-def source_folder(dataset, method, seed):
-    """Folder of the predictions and segment clusters that a row is counted from: post-processing has none of its own."""
-    return run_folder(dataset, method.source or method.name, seed)
-
-
-def method_of(wildcards):
-    return checked(C.method, wildcards.dataset, wildcards.method)
-
-
-def segment_counts(dataset):
-    """Numbers of segments at which floors are shown: each method's own, and the mean number that it used, rounded up.
-
-    A method that predicts classes has no number of its own.
-    """
-    counts = set()
-    only_instances = instance_protocols(dataset) and not C.spec(dataset).classes
-    at = INSTANCES if only_instances else ""
-    for method in [*C.methods(dataset), *C.postprocessed(dataset)]:
-        if not method.traits.floor:
-            made = [
-                checkpoints.count.get(
-                    dataset=dataset, method=method.name, seed=seed, at=at
-                ).output.summary
-                for seed in method.seeds
-            ]
-            found = [read_json(path) for path in made]
-            counts.update(
-                summary["segments"] for summary in found if "segments" in summary
-            )
-            used = [summary["used"] for summary in found if summary["used"] is not None]
-            if used:
-                counts.add(math.ceil(sum(used) / len(used)))
-    return sorted(count for count in counts if count > 1)
-
-
-def fixed_rows(dataset):
-    """Names of the rows that are known before anything is predicted."""
-    found = [*C.methods(dataset), *C.postprocessed(dataset)]
-    return [*(method.name for method in found), *C.standing(dataset)]
-
-
-def floor_rows(dataset):
-    """Names of the floors at the methods' numbers of segments."""
-    floors = [
-        name for name in ("voronoi", "image-kmeans") if name in C.of(dataset)["floors"]
-    ]
-    counts = segment_counts(dataset) if floors else []
-    return [f"{floor}-{q}" for floor in floors for q in counts]
-
-
-# data.smk
-
-
 def tree_of(wildcards):
     """What the manifest is made from; a set that is not there stops everything at once, with the expected tree.
 
     An exception would reach the user with Snakemake's traceback of this function, so the message is printed here.
     """
-    if C.generated(wildcards.dataset) is not None:
-        return "generated"
     try:
-        return tree_fingerprint(C.spec(wildcards.dataset))
+        return stages.tree(wildcards)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

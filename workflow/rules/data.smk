@@ -13,8 +13,8 @@ rule demo:
     resources:
         mem_mb=1000,
     params:
-        code=code("demo", "patchbank.datasets.demo"),
-        settings=lambda w: C.generated("demo"),
+        code=code.of("demo", "patchbank.datasets.demo"),
+        settings=C.generated("demo"),
     message:
         "Generating the demo set"
     script:
@@ -23,7 +23,7 @@ rule demo:
 
 checkpoint manifest:
     input:
-        lambda w: [] if C.generated(w.dataset) is None else rules.demo.output,
+        stages.generator,
     output:
         manifest="results/{dataset}/manifest.json",
         check="results/{dataset}/check.json",
@@ -37,12 +37,8 @@ checkpoint manifest:
     resources:
         mem_mb=2000,
     params:
-        code=lambda w: code(
-            "manifest",
-            "patchbank.datasets.scan",
-            f"patchbank.datasets.layouts.{C.spec(w.dataset).layout}",
-        ),
-        spec=lambda w: as_plain(checked(C.spec, w.dataset)),
+        code=stages.manifest_code,
+        spec=stages.spec,
         tree=tree_of,
     message:
         "Checking every image and mask of {wildcards.dataset}"
@@ -69,7 +65,7 @@ rule sheet:
     resources:
         mem_mb=2000,
     params:
-        code=code("sheet", "patchbank.report.sheet"),
+        code=code.of("sheet", "patchbank.report.sheet"),
     message:
         "Drawing a sheet of images and masks of {wildcards.dataset}"
     script:

@@ -5,7 +5,7 @@
 checkpoint count:
     input:
         manifest="results/{dataset}/manifest.json",
-        prediction=lambda w: f"{source_folder(w.dataset, method_of(w), w.seed)}/{C.splits(w.dataset)['eval']}.h5",
+        prediction=evaluation.prediction,
     output:
         counts="results/{dataset}/{method}/seed{seed}/counts{at}.npz",
         summary="results/{dataset}/{method}/seed{seed}/counts{at}.json",
@@ -21,10 +21,10 @@ checkpoint count:
     resources:
         mem_mb=2000,
     params:
-        code=code("count", "patchbank.evaluation.count"),
-        preprocessing=count_preprocessing,
-        label_kind=lambda w: "instance" if w.at == INSTANCES else "class",
-        postprocess=lambda w: method_of(w).postprocess,
+        code=code.of("count", "patchbank.evaluation.count"),
+        preprocessing=evaluation.preprocessing,
+        label_kind=evaluation.label_kind,
+        postprocess=evaluation.postprocess,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -34,13 +34,9 @@ checkpoint count:
 rule score:
     input:
         manifest="results/{dataset}/manifest.json",
-        counts=lambda w: expand(
-            "results/{dataset}/{method}/seed{seed}/counts{at}.npz",
-            seed=method_of(w).seeds,
-            allow_missing=True,
-        ),
-        tables=tables_of,
-        instances=instance_counts_of,
+        counts=evaluation.counts,
+        tables=evaluation.tables,
+        instances=evaluation.instances,
     output:
         "results/{dataset}/{method}/scores{at}.json",
     log:
@@ -52,11 +48,9 @@ rule score:
     resources:
         mem_mb=2000,
     params:
-        code=lambda w: code(
-            "score", "patchbank.evaluation.score", *protocol_modules(w.dataset)
-        ),
-        method=lambda w: as_plain(method_of(w)),
-        scoring=scoring_at,
+        code=evaluation.score_code,
+        method=evaluation.method,
+        scoring=evaluation.scoring_at,
     message:
         "Scoring {wildcards.method} on {wildcards.dataset}"
     script:
@@ -65,7 +59,7 @@ rule score:
 
 rule compare:
     input:
-        unpack(compared_files),
+        unpack(evaluation.compared_files),
         manifest="results/{dataset}/manifest.json",
     output:
         "results/{dataset}/comparisons.json",
@@ -79,11 +73,9 @@ rule compare:
     resources:
         mem_mb=2000,
     params:
-        code=lambda w: code(
-            "compare", "patchbank.evaluation.compare", *protocol_modules(w.dataset)
-        ),
-        methods=lambda w: [as_plain(m) for m in compared_methods(w.dataset)],
-        scoring=scoring_of,
+        code=evaluation.compare_code,
+        methods=evaluation.compared_methods,
+        scoring=evaluation.scoring,
     message:
         "Comparing the methods of {wildcards.dataset}"
     script:

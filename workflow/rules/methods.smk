@@ -3,9 +3,9 @@
 
 rule train:
     input:
-        unpack(training_banks),
+        unpack(stages.training_banks),
         statistics="results/{dataset}/statistics.npz",
-        labels=labels_of,
+        labels=stages.labels,
     output:
         checkpoint="results/{dataset}/{method}/seed{seed}/checkpoint.safetensors",
         record="results/{dataset}/{method}/seed{seed}/checkpoint.json",
@@ -22,10 +22,10 @@ rule train:
         gpu=GPU,
         mem_mb=4000,
     params:
-        code=lambda w: code("train", f"patchbank.methods.{method_of(w).folder}.train"),
-        folder=lambda w: method_of(w).folder,
-        settings=lambda w: method_of(w).settings,
-        recipes=lambda w: method_of(w).traits.recipes,
+        code=stages.train_code,
+        folder=stages.folder,
+        settings=stages.settings,
+        recipes=stages.training_recipes,
         state_root="results/.training",
     message:
         "Training {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
@@ -35,10 +35,10 @@ rule train:
 
 rule predict:
     input:
-        unpack(prediction_banks),
+        unpack(stages.prediction_banks),
         statistics="results/{dataset}/statistics.npz",
-        checkpoint=trained_checkpoint,
-        labels=labels_of,
+        checkpoint=stages.checkpoint,
+        labels=stages.labels,
     output:
         "results/{dataset}/{method}/seed{seed}/{split}.h5",
     log:
@@ -52,14 +52,10 @@ rule predict:
         gpu=GPU,
         mem_mb=3000,
     params:
-        code=lambda w: code(
-            "predict",
-            f"patchbank.methods.{method_of(w).folder}.predict",
-            "patchbank.predictions",
-        ),
-        folder=lambda w: method_of(w).folder,
-        settings=lambda w: method_of(w).settings,
-        recipes=lambda w: method_of(w).traits.reads,
+        code=stages.predict_code,
+        folder=stages.folder,
+        settings=stages.settings,
+        recipes=stages.prediction_recipes,
     message:
         "Predicting {wildcards.dataset}/{wildcards.split} with {wildcards.method}, seed {wildcards.seed}"
     script:
@@ -68,14 +64,7 @@ rule predict:
 
 rule segment_clusters:
     input:
-        fit_bank=lambda w: pointer(
-            w.dataset, C.splits(w.dataset)["fit"], method_of(w).features
-        ),
-        eval_bank=lambda w: pointer(
-            w.dataset, C.splits(w.dataset)["eval"], method_of(w).features
-        ),
-        fit_prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['fit']}.h5",
-        eval_prediction=lambda w: f"{run_folder(w.dataset, w.method, w.seed)}/{C.splits(w.dataset)['eval']}.h5",
+        unpack(stages.clustered),
         statistics="results/{dataset}/statistics.npz",
     output:
         "results/{dataset}/{method}/seed{seed}/clusters.npz",
@@ -89,8 +78,8 @@ rule segment_clusters:
     resources:
         mem_mb=3000,
     params:
-        code=code("segment_clusters", "patchbank.segments.cluster"),
-        settings=lambda w: C.shared(w.dataset),
+        code=code.of("segment_clusters", "patchbank.segments.cluster"),
+        settings=stages.clustering,
     message:
         "Clustering the segments of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:

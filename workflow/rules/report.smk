@@ -3,7 +3,7 @@
 
 rule panel:
     input:
-        unpack(panel_inputs),
+        unpack(reports.panel_files),
         manifest="results/{dataset}/manifest.json",
     output:
         report(
@@ -21,8 +21,8 @@ rule panel:
     resources:
         mem_mb=2000,
     params:
-        code=code("panel", "patchbank.report.panel"),
-        columns=lambda w: panel_columns_of(w.dataset),
+        code=code.of("panel", "patchbank.report.panel"),
+        columns=reports.panel_columns,
     message:
         "Drawing the panel of {wildcards.dataset}"
     script:
@@ -31,11 +31,7 @@ rule panel:
 
 rule curves:
     input:
-        steps=lambda w: expand(
-            "results/{dataset}/{method}/seed{seed}/steps.csv",
-            seed=method_of(w).seeds,
-            allow_missing=True,
-        ),
+        steps=reports.steps,
     output:
         report(
             "results/{dataset}/{method}/curves.png",
@@ -52,8 +48,8 @@ rule curves:
     resources:
         mem_mb=1000,
     params:
-        code=code("curves", "patchbank.report.curves"),
-        seeds=lambda w: method_of(w).seeds,
+        code=code.of("curves", "patchbank.report.curves"),
+        seeds=reports.seeds,
     message:
         "Drawing the training curves of {wildcards.method} on {wildcards.dataset}"
     script:
@@ -62,9 +58,9 @@ rule curves:
 
 rule pictures:
     input:
-        unpack(picture_banks),
+        unpack(reports.pictures_banks),
         manifest="results/{dataset}/manifest.json",
-        checkpoint=first_checkpoint,
+        checkpoint=reports.first_checkpoint,
     output:
         report(
             "results/{dataset}/{method}/pictures.png",
@@ -81,12 +77,10 @@ rule pictures:
     resources:
         mem_mb=2000,
     params:
-        code=lambda w: code(
-            "pictures", f"patchbank.methods.{method_of(w).folder}.pictures"
-        ),
-        folder=lambda w: method_of(w).folder,
-        settings=lambda w: method_of(w).settings,
-        recipes=lambda w: method_of(w).traits.pictures,
+        code=reports.pictures_code,
+        folder=stages.folder,
+        settings=stages.settings,
+        recipes=reports.pictures_recipes,
     message:
         "Drawing what {wildcards.method} makes on its way on {wildcards.dataset}"
     script:
@@ -96,20 +90,16 @@ rule pictures:
 rule report:
     input:
         manifest="results/{dataset}/manifest.json",
-        bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
-        scores=lambda w: [
-            f"results/{w.dataset}/{name}/scores.json" for name in fixed_rows(w.dataset)
-        ],
-        floor_scores=lambda w: [
-            f"results/{w.dataset}/{name}/scores.json" for name in floor_rows(w.dataset)
-        ],
-        elsewhere=lambda w: scores_elsewhere(w.dataset, fixed_rows(w.dataset)),
-        floors_elsewhere=lambda w: scores_elsewhere(w.dataset, floor_rows(w.dataset)),
+        bank=reports.eval_bank,
+        scores=reports.fixed_scores,
+        floor_scores=reports.floor_scores,
+        elsewhere=reports.fixed_elsewhere,
+        floors_elsewhere=reports.floors_elsewhere,
         comparisons="results/{dataset}/comparisons.json",
         panel="results/{dataset}/panel.png",
-        curves=curves_of,
-        pictures=pictures_of,
-        records=records_of,
+        curves=reports.curves,
+        pictures=reports.pictures,
+        records=reports.records,
     output:
         json="results/{dataset}/report.json",
         markdown=report(
@@ -127,12 +117,12 @@ rule report:
     resources:
         mem_mb=1000,
     params:
-        code=code("report", "patchbank.report.build", "patchbank.report.write"),
-        trained=lambda w: [m.name for m in trained_methods(w.dataset)],
-        drawn=lambda w: drawn_methods(w.dataset),
-        note=lambda w: C.backbone(C.backbone_name(w.dataset)).note,
-        config=lambda w: C.shaping(w.dataset),
-        digest=lambda w: C.digest(w.dataset),
+        code=code.of("report", "patchbank.report.build", "patchbank.report.write"),
+        trained=reports.trained,
+        drawn=reports.drawn,
+        note=reports.note,
+        config=reports.shaping,
+        digest=reports.digest,
     message:
         "Writing the report of {wildcards.dataset}"
     script:
@@ -141,17 +131,14 @@ rule report:
 
 rule page:
     input:
-        unpack(panel_inputs),
-        counts=lambda w: [
-            f"{run_folder(w.dataset, m.name, seed)}/counts.npz"
-            for m, seed in panel_runs(w.dataset)
-        ],
+        unpack(reports.panel_files),
+        counts=reports.panel_counts,
         manifest="results/{dataset}/manifest.json",
-        bank=lambda w: pointer(w.dataset, C.splits(w.dataset)["eval"], "whole"),
+        bank=reports.eval_bank,
         statistics="results/{dataset}/statistics.npz",
         report="results/{dataset}/report.json",
-        curves=curves_of,
-        pictures=pictures_of,
+        curves=reports.curves,
+        pictures=reports.pictures,
     output:
         page="results/{dataset}/index.html",
         gallery=report(
@@ -187,10 +174,10 @@ rule page:
     resources:
         mem_mb=2000,
     params:
-        code=code("page", "patchbank.report.page.build"),
+        code=code.of("page", "patchbank.report.page.build"),
         templates=templates_digest(),
-        columns=lambda w: panel_columns_of(w.dataset),
-        gallery=lambda w: C.of(w.dataset)["gallery"],
+        columns=reports.panel_columns,
+        gallery=reports.gallery,
         benchmarks="results/benchmarks/{dataset}",
     message:
         "Writing the page of {wildcards.dataset}"
@@ -220,9 +207,11 @@ rule summary:
     resources:
         mem_mb=1000,
     params:
-        code=code("summary", "patchbank.report.summary", "patchbank.report.page.index"),
+        code=code.of(
+            "summary", "patchbank.report.summary", "patchbank.report.page.index"
+        ),
         templates=templates_digest(),
-        others=other_reports,
+        others=reports.others,
     message:
         "Summing up all sets"
     script:

@@ -14,9 +14,9 @@ rule weights:
     resources:
         mem_mb=3000,
     params:
-        code=code("weights", "patchbank.weights.fetch"),
-        spec=lambda w: as_plain(C.backbone(w.backbone)),
-        file_state=local_file_state,
+        code=code.of("weights", "patchbank.weights.fetch"),
+        spec=stages.backbone_spec,
+        file_state=stages.local_file_state,
     message:
         "Fetching the weights of {wildcards.backbone}"
     script:

@@ -1,0 +1,112 @@
+"""What the rules of the ablations ask of the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from patchbank.ablation.table import floors_at
+from patchbank.config.config import Ablation, as_plain
+from patchbank.config.plan import wildcards as of
+from patchbank.config.plan.code import Code
+from patchbank.config.plan.evaluation import Evaluation, protocol_modules
+from patchbank.config.plan.paths import manifest, pointer
+from patchbank.config.plan.rows import Rows
+from patchbank.evaluation import protocols
+from patchbank.files import read_json
+from patchbank.methods.contract import Method
+
+
+class Ablations:
+    """Inputs and params of the rows of ablations and of their tables.
+
+    Args:
+        rows: rows of every set.
+        code: fingerprints of stages.
+        evaluation: how rows are scored.
+    """
+
+    def __init__(self, rows: Rows, code: Code, evaluation: Evaluation) -> None:
+        self.finished = rows.finished
+        self.config = rows.config
+        self.code = code
+        self.evaluation = evaluation
+
+    # a row
+
+    def _method(self, w: of.OfAblationRow) -> Method:
+        return self.config.ablation_row(self.config.ablation(w.ablation), w.dataset, w.method)
+
+    def method(self, w: of.OfAblationRow) -> dict[str, Any]:
+        """The method of a row."""
+        return as_plain(self._method(w))
+
+    def recipes(self, w: of.OfAblationRow) -> list[str]:
+        """Recipes of the banks that its training reads."""
+        return list(self._method(w).traits.recipes)
+
+    def splits(self, w: of.OfSet) -> list[str]:
+        """Names of the split that clusters are fitted on, and of the one that is scored."""
+        return [self.config.splits(w.dataset)[role] for role in ("fit", "eval")]
+
+    def inputs(self, w: of.OfAblationRow) -> dict[str, str]:
+        """Banks and statistics of a row: those of the set, or of the set of other banks that the row names."""
+        source = self.config.ablation_set(self.config.ablation(w.ablation), w.dataset, w.method)
+        fit, evaluated = self.splits(w)
+        return {
+            "manifest": manifest(source),
+            "statistics": f"results/{source}/statistics.npz",
+            "fit_bank": pointer(source, fit, "whole"),
+            "eval_bank": pointer(source, evaluated, "whole"),
+            **self.config.training_banks(source, self._method(w)),
+        }
+
+    def row_code(self, w: of.OfAblationRow) -> str:
+        """Code of a row: what runs it, its method, and the protocols of the set."""
+        method = self._method(w)
+        stages = ["predict", *(["train"] if method.traits.trained else [])]
+        own = [f"patchbank.methods.{method.folder}.{stage}" for stage in stages]
+        return self.code.of("ablation_row", "patchbank.ablation.run", *own, *self.evaluation.protocols(w.dataset))
+
+    # a table
+
+    def _floors(self, ablation: Ablation, dataset: str) -> list[str]:
+        """Floors at the numbers of segments that the rows use, known when these are done."""
+        paths = [self.finished.ablation_row(ablation.name, dataset, row) for row in ablation.rows]
+        return floors_at([read_json(path)["used"] for path in paths], ablation.floors)
+
+    def results(self, w: of.OfAblation) -> list[str]:
+        """Results of all rows on all sets."""
+        ablation = self.config.ablation(w.ablation)
+        pairs = [(dataset, row) for dataset in ablation.datasets for row in ablation.rows]
+        return [f"results/ablations/{ablation.name}/{dataset}/{row}.json" for dataset, row in pairs]
+
+    def floor_results(self, w: of.OfAblation) -> list[str]:
+        """Results of the floors that stand beside them."""
+        ablation = self.config.ablation(w.ablation)
+        pairs = [(dataset, floor) for dataset in ablation.datasets for floor in self._floors(ablation, dataset)]
+        return [f"results/ablations/{ablation.name}/{dataset}/{floor}.json" for dataset, floor in pairs]
+
+    def manifests(self, w: of.OfAblation) -> list[str]:
+        """Manifests of all sets."""
+        return [manifest(dataset) for dataset in self.config.ablation(w.ablation).datasets]
+
+    def table_code(self) -> str:
+        """Code of a table, with that of all protocols."""
+        return self.code.of("ablation", "patchbank.ablation.table", *protocol_modules(protocols.names()))
+
+    def methods(self, w: of.OfAblation) -> dict[str, list[dict[str, Any]]]:
+        """All rows of each set, the floors last."""
+        ablation = self.config.ablation(w.ablation)
+        names = {dataset: [*ablation.rows, *self._floors(ablation, dataset)] for dataset in ablation.datasets}
+        return {
+            dataset: [as_plain(self.config.ablation_row(ablation, dataset, row)) for row in rows]
+            for dataset, rows in names.items()
+        }
+
+    def factors(self, w: of.OfAblation) -> dict[str, str]:
+        """What each row changes, by the names of the rows."""
+        return {name: str(row["factor"]) for name, row in self.config.ablation(w.ablation).rows.items()}
+
+    def scoring(self, w: of.OfAblation) -> dict[str, dict[str, Any]]:
+        """What the rows of each set are scored by."""
+        return {name: self.evaluation.shared_scoring(name) for name in self.config.ablation(w.ablation).datasets}

@@ -1,0 +1,126 @@
+"""What counting, scoring and comparing ask of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from patchbank.config.config import as_plain
+from patchbank.config.plan import wildcards as of
+from patchbank.config.plan.code import Code
+from patchbank.config.plan.paths import run_folder, scores, source_folder
+from patchbank.config.plan.rows import INSTANCES, Rows
+
+
+def protocol_modules(names: Sequence[str]) -> list[str]:
+    """Modules of protocols, which no import shows."""
+    return [f"patchbank.evaluation.protocols.{name}" for name in names]
+
+
+class Evaluation:
+    """Inputs and params from predictions to scores and their differences.
+
+    Args:
+        rows: rows of every set.
+        code: fingerprints of stages.
+    """
+
+    def __init__(self, rows: Rows, code: Code) -> None:
+        self.rows = rows
+        self.config = rows.config
+        self.code = code
+
+    def prediction(self, w: of.OfRun) -> str:
+        """The predictions that a row is counted from."""
+        folder = source_folder(w.dataset, self.rows.method(w.dataset, w.method), w.seed)
+        return f"{folder}/{self.config.splits(w.dataset)['eval']}.h5"
+
+    def label_kind(self, w: of.OfCounts) -> str:
+        """What is counted: pixels by class or by instance."""
+        return "instance" if w.at == INSTANCES else "class"
+
+    def preprocessing(self, w: of.OfCounts) -> str:
+        """Instances are compared as their protocol says, classes as the file's ending or the configuration says."""
+        if w.at == INSTANCES:
+            return str(self.rows.instance_protocols(w.dataset)[0].preprocessing)
+        return w.at.removeprefix("-at-") or str(self.config.of(w.dataset)["preprocessing"])
+
+    def postprocess(self, w: of.OfRow) -> str:
+        """Option that is applied when pixels are counted, or none."""
+        return self.rows.method(w.dataset, w.method).postprocess
+
+    def counts(self, w: of.OfCounts) -> list[str]:
+        """Counts of every seed."""
+        seeds = self.rows.method(w.dataset, w.method).seeds
+        return [f"{run_folder(w.dataset, w.method, seed)}/counts{w.at}.npz" for seed in seeds]
+
+    def tables(self, w: of.OfRow) -> list[str]:
+        """Segment clusters of every seed; methods that predict classes have none."""
+        method = self.rows.method(w.dataset, w.method)
+        if method.traits.kind == "classes":
+            return []
+        return [f"{source_folder(w.dataset, method, seed)}/clusters.npz" for seed in method.seeds]
+
+    def instances(self, w: of.OfCounts) -> list[str]:
+        """Counts of instances of every seed, where a protocol asks for them."""
+        if w.at or not self.rows.instance_protocols(w.dataset):
+            return []
+        seeds = self.rows.method(w.dataset, w.method).seeds
+        return [f"{run_folder(w.dataset, w.method, seed)}/counts{INSTANCES}.npz" for seed in seeds]
+
+    def method(self, w: of.OfRow) -> dict[str, Any]:
+        """The row that a job is for."""
+        return as_plain(self.rows.method(w.dataset, w.method))
+
+    def protocols(self, dataset: str) -> list[str]:
+        """Modules of the protocols of a set."""
+        # the matching that pictures show is always that of hungarian
+        return protocol_modules(list(dict.fromkeys([*self.config.of(dataset)["protocols"], "hungarian"])))
+
+    def score_code(self, w: of.OfSet) -> str:
+        """Code of the scores."""
+        return self.code.of("score", "patchbank.evaluation.score", *self.protocols(w.dataset))
+
+    def shared_scoring(self, dataset: str) -> dict[str, Any]:
+        """What all rows of a set are scored by."""
+        options = self.config.of(dataset)
+        same = {key: options[key] for key in ("protocols", "preprocessing", "fit")}
+        return {"dataset": dataset, "k": self.config.clusters(dataset)[0], **same}
+
+    def scoring(self, w: of.OfSet) -> dict[str, Any]:
+        """What all rows of the set are scored by."""
+        return self.shared_scoring(w.dataset)
+
+    def scoring_at(self, w: of.OfCounts) -> dict[str, Any]:
+        """What a row is scored by at the preprocessing of the file's ending, without instances at a further one."""
+        scoring = self.shared_scoring(w.dataset)
+        if w.at:
+            scoring |= {"protocols": self.rows.class_protocols(w.dataset), "preprocessing": self.preprocessing(w)}
+        return scoring
+
+    def elsewhere(self, dataset: str, rows: Sequence[str]) -> list[str]:
+        """Scores of rows at the further preprocessing variants."""
+        options = self.config.of(dataset)
+        others = [at for at in options["score_at"] if at != options["preprocessing"]]
+        variants = others if self.rows.class_protocols(dataset) else []
+        return [scores(dataset, row, f"-at-{at}") for row in rows for at in variants]
+
+    def compare_code(self, w: of.OfSet) -> str:
+        """Code of the comparisons."""
+        return self.code.of("compare", "patchbank.evaluation.compare", *self.protocols(w.dataset))
+
+    def compared_files(self, w: of.OfSet) -> dict[str, list[str]]:
+        """Counts, and where there are any tables and counts of instances, of compared methods and seeds in order."""
+        name = w.dataset
+        runs = [(method, seed) for method in self.rows.compared(name) for seed in method.seeds]
+        segmented = [(method, seed) for method, seed in runs if method.traits.kind == "segments"]
+        counted = runs if self.rows.instance_protocols(name) else []
+        return {
+            "counts": [f"{run_folder(name, method.name, seed)}/counts.npz" for method, seed in runs],
+            "tables": [f"{source_folder(name, method, seed)}/clusters.npz" for method, seed in segmented],
+            "instances": [f"{run_folder(name, method.name, seed)}/counts{INSTANCES}.npz" for method, seed in counted],
+        }
+
+    def compared_methods(self, w: of.OfSet) -> list[dict[str, Any]]:
+        """The compared methods in the same order."""
+        return [as_plain(method) for method in self.rows.compared(w.dataset)]

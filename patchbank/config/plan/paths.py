@@ -1,0 +1,32 @@
+"""Where the files of the workflow lie, relative to the folder that it runs in."""
+
+from __future__ import annotations
+
+from patchbank.methods.contract import Method
+
+RESULTS = "results"
+
+
+def manifest(dataset: str) -> str:
+    """The manifest of a set."""
+    return f"{RESULTS}/{dataset}/manifest.json"
+
+
+def pointer(dataset: str, split: str, recipe: str) -> str:
+    """The small file that says where a bank is."""
+    return f"{RESULTS}/{dataset}/bank/{split}-{recipe}.json"
+
+
+def run_folder(dataset: str, method: str, seed: int | str) -> str:
+    """Folder of a training: checkpoint, predictions, segment clusters, counts."""
+    return f"{RESULTS}/{dataset}/{method}/seed{seed}"
+
+
+def source_folder(dataset: str, method: Method, seed: int | str) -> str:
+    """Folder of the predictions and clusters that a row is counted from: post-processing has none of its own."""
+    return run_folder(dataset, method.source or method.name, seed)
+
+
+def scores(dataset: str, row: str, at: str = "") -> str:
+    """Scores of a row; `at` is the ending of those at a further preprocessing."""
+    return f"{RESULTS}/{dataset}/{row}/scores{at}.json"

@@ -1,0 +1,81 @@
+"""Which rows a set's tables have: methods, post-processed ones, floors and ceilings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from patchbank.config.config import Config
+from patchbank.config.plan.checkpoints import Finished
+from patchbank.evaluation import protocols
+from patchbank.files import read_json
+from patchbank.methods.contract import Method
+
+INSTANCES = "-instance"
+"""Ending of the counts of instances; those at a further preprocessing end in ``-at-<name>``, the others in nothing."""
+
+
+class Rows:
+    """The rows of every set.
+
+    Args:
+        config: the checked configuration.
+        finished: results that decide on further rows.
+    """
+
+    def __init__(self, config: Config, finished: Finished) -> None:
+        self.config = config
+        self.finished = finished
+
+    def method(self, dataset: str, name: str) -> Method:
+        """A row by its name; `UserError` for a name that is none."""
+        return self.config.method(dataset, name)
+
+    def trained(self, dataset: str) -> list[Method]:
+        """Methods that are trained."""
+        return [method for method in self.config.methods(dataset) if method.traits.trained]
+
+    def instance_protocols(self, dataset: str) -> list[protocols.Protocol]:
+        """Protocols of a set that compare instances instead of classes."""
+        found = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
+        return [protocol for protocol in found if protocol.labels == "instance"]
+
+    def class_protocols(self, dataset: str) -> list[str]:
+        """Names of the protocols of a set that compare classes."""
+        found = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
+        return [protocol.name for protocol in found if protocol.labels == "class"]
+
+    def fixed(self, dataset: str) -> list[str]:
+        """Names of the rows that are known before anything is predicted."""
+        methods = [*self.config.methods(dataset), *self.config.postprocessed(dataset)]
+        return [*(method.name for method in methods), *self.config.standing(dataset)]
+
+    def segment_counts(self, dataset: str) -> list[int]:
+        """Numbers of segments at which floors are shown: each method's own, and the mean that it used, rounded up.
+
+        A method that predicts classes has no number of its own.
+        """
+        counts: set[int] = set()
+        only_instances = self.instance_protocols(dataset) and not self.config.spec(dataset).classes
+        at = INSTANCES if only_instances else ""
+        for method in [*self.config.methods(dataset), *self.config.postprocessed(dataset)]:
+            if method.traits.floor:
+                continue
+            paths = [Path(self.finished.count(dataset, method.name, seed, at)) for seed in method.seeds]
+            summaries = [read_json(path) for path in paths]
+            counts.update(summary["segments"] for summary in summaries if "segments" in summary)
+            used = [summary["used"] for summary in summaries if summary["used"] is not None]
+            if used:
+                counts.add(math.ceil(sum(used) / len(used)))
+        return sorted(count for count in counts if count > 1)
+
+    def floors(self, dataset: str) -> list[str]:
+        """Names of the floors at the methods' numbers of segments."""
+        floors = [name for name in ("voronoi", "image-kmeans") if name in self.config.of(dataset)["floors"]]
+        counts = self.segment_counts(dataset) if floors else []
+        return [f"{floor}-{count}" for floor in floors for count in counts]
+
+    def compared(self, dataset: str) -> list[Method]:
+        """Methods and floors of the table, for intervals of their differences."""
+        methods = [self.method(dataset, name) for name in (*self.fixed(dataset), *self.floors(dataset))]
+        return [method for method in methods if not method.traits.ceiling]

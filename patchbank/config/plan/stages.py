@@ -1,0 +1,176 @@
+"""What the rules of data, weights, bank and methods ask of the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from patchbank.bank.format import shard_count
+from patchbank.config.config import as_plain
+from patchbank.config.plan import wildcards as of
+from patchbank.config.plan.code import Code
+from patchbank.config.plan.paths import manifest, pointer, run_folder
+from patchbank.config.plan.rows import Rows
+from patchbank.datasets.manifest import tree_fingerprint
+from patchbank.files import read_json
+from patchbank.methods.contract import Method
+
+
+class Stages:
+    """Inputs and params from the images to the predictions and their segment clusters.
+
+    Args:
+        rows: rows of every set.
+        code: fingerprints of stages.
+    """
+
+    def __init__(self, rows: Rows, code: Code) -> None:
+        self.rows = rows
+        self.config = rows.config
+        self.code = code
+
+    # data
+
+    def generator(self, w: of.OfSet) -> str | list[str]:
+        """Folder of a generated set's images; nothing for a set that has to be on disk."""
+        return [] if self.config.generated(w.dataset) is None else f"results/{w.dataset}/data"
+
+    def manifest_code(self, w: of.OfSet) -> str:
+        """Code of the manifest: the scan and the set's layout."""
+        layout = self.config.spec(w.dataset).layout
+        return self.code.of("manifest", "patchbank.datasets.scan", f"patchbank.datasets.layouts.{layout}")
+
+    def spec(self, w: of.OfSet) -> dict[str, Any]:
+        """The set as the datasets room knows it."""
+        return as_plain(self.config.spec(w.dataset))
+
+    def tree(self, w: of.OfSet) -> str:
+        """What the manifest is made from; `UserError` with the expected tree where the set is not there."""
+        if self.config.generated(w.dataset) is not None:
+            return "generated"
+        return tree_fingerprint(self.config.spec(w.dataset))
+
+    # weights
+
+    def backbone_spec(self, w: of.OfBackbone) -> dict[str, Any]:
+        """A backbone by its name."""
+        return as_plain(self.config.backbone(w.backbone))
+
+    def local_file_state(self, w: of.OfBackbone) -> list[int] | None:
+        """Size and time of a local weights file, so that replacing it is noticed."""
+        file = self.config.values["backbones"][w.backbone].get("file")
+        path = Path(file) if file else None
+        return [path.stat().st_size, path.stat().st_mtime_ns] if path and path.is_file() else None
+
+    # bank
+
+    def weights(self, w: of.OfSet) -> str:
+        """Weights of a set's backbone."""
+        return f"results/weights/{self.config.backbone_name(w.dataset)}/weights.safetensors"
+
+    def provenance(self, w: of.OfSet) -> str:
+        """Where those weights come from."""
+        return f"results/weights/{self.config.backbone_name(w.dataset)}/weights.json"
+
+    def extract_code(self, w: of.OfBank) -> str:
+        """Code of an extraction: the stage and its recipe."""
+        return self.code.of("extract", "patchbank.bank.extract", f"patchbank.views.{w.recipe}")
+
+    def backbone(self, w: of.OfSet) -> dict[str, Any]:
+        """The backbone of a set."""
+        return as_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
+
+    def recipe(self, w: of.OfBank) -> Mapping[str, Any]:
+        """Settings of a recipe; `flipped` is `whole` averaged with its mirror image, so it has none of its own."""
+        settings: Mapping[str, Any] = self.config.of(w.dataset)["recipes"][
+            "whole" if w.recipe == "flipped" else w.recipe
+        ]
+        return settings
+
+    def extraction(self, w: of.OfSet) -> Mapping[str, Any]:
+        """Settings of the encoder's forward pass and of how its output is stored."""
+        settings: Mapping[str, Any] = self.config.of(w.dataset)["extract"]
+        return settings
+
+    def parts(self, w: of.OfBank) -> list[str]:
+        """Outputs of all extract jobs of a bank: one, or as many as the manifest's number of shards asks for."""
+        options = self.extraction(w)
+        parts = 1
+        if options["shards_per_job"]:
+            images = read_json(self.rows.finished.manifest(w.dataset))["splits"][w.split]
+            shards = shard_count(len(images), options["images_per_shard"])
+            parts = math.ceil(shards / options["shards_per_job"])
+        folder = f"results/{w.dataset}/bank/{w.split}-{w.recipe}"
+        return [f"{folder}/{part}-of-{parts}.json" for part in range(parts)]
+
+    def train_bank(self, w: of.OfSet) -> str:
+        """The bank of whole training images."""
+        return pointer(w.dataset, self.config.splits(w.dataset)["train"], "whole")
+
+    # methods
+
+    def method(self, w: of.OfRow) -> Method:
+        """The row that a job is for."""
+        return self.rows.method(w.dataset, w.method)
+
+    def folder(self, w: of.OfRow) -> str:
+        """Folder of the method in the package."""
+        return self.method(w).folder
+
+    def settings(self, w: of.OfRow) -> Mapping[str, Any]:
+        """Settings of the method."""
+        return self.method(w).settings
+
+    def labels(self, w: of.OfRow) -> str | list[str]:
+        """The manifest, for a method that declares that it uses labels; no other method is given any."""
+        return manifest(w.dataset) if self.method(w).traits.oracle else []
+
+    def train_code(self, w: of.OfRow) -> str:
+        """Code of a training."""
+        return self.code.of("train", f"patchbank.methods.{self.folder(w)}.train")
+
+    def training_banks(self, w: of.OfRow) -> dict[str, str]:
+        """Pointers of the banks that training reads, by recipe."""
+        return self.config.training_banks(w.dataset, self.method(w))
+
+    def training_recipes(self, w: of.OfRow) -> tuple[str, ...]:
+        """Recipes of those banks."""
+        return self.method(w).traits.recipes
+
+    def predict_code(self, w: of.OfRow) -> str:
+        """Code of a prediction."""
+        return self.code.of("predict", f"patchbank.methods.{self.folder(w)}.predict", "patchbank.predictions")
+
+    def prediction_banks(self, w: of.OfPrediction) -> dict[str, str]:
+        """Pointers of the banks that a prediction reads, by recipe."""
+        method = self.method(w)
+        recipes = {recipe: method.features if recipe == "whole" else recipe for recipe in method.traits.reads}
+        return {recipe: pointer(w.dataset, w.split, stored) for recipe, stored in recipes.items()}
+
+    def prediction_recipes(self, w: of.OfRow) -> tuple[str, ...]:
+        """Recipes of those banks."""
+        return self.method(w).traits.reads
+
+    def checkpoint(self, w: of.OfRun) -> str | list[str]:
+        """The checkpoint that a prediction needs; floors have none."""
+        method = self.method(w)
+        if not method.traits.trained:
+            return []
+        return f"{run_folder(w.dataset, method.trained or method.name, w.seed)}/checkpoint.safetensors"
+
+    # segment clusters
+
+    def clustered(self, w: of.OfRun) -> dict[str, str]:
+        """Banks and predictions of the splits that segment clusters are fitted on (``fit``) and made for (``eval``)."""
+        features, folder = self.method(w).features, run_folder(w.dataset, w.method, w.seed)
+        splits = {role: self.config.splits(w.dataset)[role] for role in ("fit", "eval")}
+        return {
+            **{f"{role}_bank": pointer(w.dataset, split, features) for role, split in splits.items()},
+            **{f"{role}_prediction": f"{folder}/{split}.h5" for role, split in splits.items()},
+        }
+
+    def clustering(self, w: of.OfSet) -> dict[str, Any]:
+        """What every k-means of a set has in common."""
+        return self.config.shared(w.dataset)

@@ -1,0 +1,77 @@
+"""The wildcards that functions of the plan read, by what a job is about."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class OfBackbone(Protocol):
+    """A job for a backbone."""
+
+    @property
+    def backbone(self) -> str:
+        """Name of the backbone."""
+
+
+class OfSet(Protocol):
+    """A job for a set."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the set."""
+
+
+class OfBank(OfSet, Protocol):
+    """A job for a bank of a set."""
+
+    @property
+    def split(self) -> str:
+        """Split of the set."""
+
+    @property
+    def recipe(self) -> str:
+        """Recipe of the views."""
+
+
+class OfRow(OfSet, Protocol):
+    """A job for a row of a set's tables."""
+
+    @property
+    def method(self) -> str:
+        """Name of the row: a method, with post-processing or without, or a floor."""
+
+
+class OfRun(OfRow, Protocol):
+    """A job for a training of a row."""
+
+    @property
+    def seed(self) -> str:
+        """Seed of the training."""
+
+
+class OfPrediction(OfRun, Protocol):
+    """A job for the predictions of a training on a split."""
+
+    @property
+    def split(self) -> str:
+        """Split of the set."""
+
+
+class OfCounts(OfRow, Protocol):
+    """A job for the counts or scores of a row."""
+
+    @property
+    def at(self) -> str:
+        """Ending of the file: empty, `INSTANCES`, or ``-at-<preprocessing>``."""
+
+
+class OfAblation(Protocol):
+    """A job for an ablation."""
+
+    @property
+    def ablation(self) -> str:
+        """Name of the ablation."""
+
+
+class OfAblationRow(OfAblation, OfRow, Protocol):
+    """A job for a row of an ablation on a set."""

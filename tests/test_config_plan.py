@@ -1,0 +1,322 @@
+"""The plan of the workflow: what each rule reads and is given, without Snakemake."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from patchbank.config.config import Config
+from patchbank.config.folders import PROJECT
+from patchbank.config.plan.ablations import Ablations
+from patchbank.config.plan.code import Code
+from patchbank.config.plan.evaluation import Evaluation
+from patchbank.config.plan.reports import Reports
+from patchbank.config.plan.rows import INSTANCES, Rows
+from patchbank.config.plan.stages import Stages
+from patchbank.config.schema import merge
+from patchbank.errors import UserError
+
+
+class NotYet(Exception):
+    """What a workflow raises while a checkpoint is not done."""
+
+
+class Files:
+    """Checkpoints whose files lie in a folder; those of a set that is not in `done` are not there yet."""
+
+    def __init__(self, folder: Path, summary: dict[str, Any], done: tuple[str, ...] = ("demo", "msrc")) -> None:
+        self.folder, self.summary, self.done = folder, summary, done
+        self.asked: list[tuple[Any, ...]] = []
+
+    def _file(self, value: Any, *asked: Any) -> str:
+        self.asked.append(asked)
+        path = self.folder / f"{len(self.asked)}.json"
+        path.write_text(json.dumps(value))
+        return str(path)
+
+    def manifest(self, dataset: str) -> str:
+        return self._file({"splits": {"train": [f"i{n}" for n in range(1000)], "val": ["a"]}}, dataset)
+
+    def count(self, dataset: str, method: str, seed: int, at: str) -> str:
+        if dataset not in self.done:
+            raise NotYet(dataset)
+        return self._file(self.summary.get(method, {"used": None}), dataset, method, seed, at)
+
+    def ablation_row(self, ablation: str, dataset: str, row: str) -> str:
+        return self._file({"used": self.summary[row]["used"]}, ablation, dataset, row)
+
+
+SUMMARY = {
+    "alignseg": {"segments": 5, "used": 3.2},
+    "alignseg+flip": {"segments": 5, "used": 4.0},
+    "alignseg+pamr": {"used": 1.0},
+}
+CHANGES: dict[str, Any] = {"methods": {"alignseg": {"postprocess": ["flip", "pamr"]}}}
+
+
+class Plan:
+    """All subjects over one configuration, the shipped one with changes."""
+
+    def __init__(self, folder: Path, changes: dict[str, Any] | None = None, **files: Any) -> None:
+        values = copy.deepcopy(yaml.safe_load((PROJECT / "config.yaml").read_text()))
+        self.config = Config(merge(values, CHANGES if changes is None else changes))
+        self.files = Files(folder, SUMMARY, **files)
+        self.rows = Rows(self.config, self.files)
+        code = Code(PROJECT / "scripts")
+        self.stages = Stages(self.rows, code)
+        self.evaluation = Evaluation(self.rows, code)
+        self.reports = Reports(self.rows, code, self.evaluation)
+        self.ablations = Ablations(self.rows, code, self.evaluation)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return Plan(tmp_path)
+
+
+def of(**values: str) -> Any:
+    """Wildcards of a job."""
+    return SimpleNamespace(**{"dataset": "msrc", **values})
+
+
+# rows
+
+
+def test_floors_stand_at_every_methods_number_of_segments_asked_and_used(plan: Plan) -> None:
+    assert plan.rows.segment_counts("msrc") == [4, 5]
+    assert plan.rows.floors("msrc") == ["voronoi-4", "voronoi-5", "image-kmeans-4", "image-kmeans-5"]
+    asked = {(method, seed, at) for _, method, seed, at in plan.files.asked}
+    assert {("alignseg", 2, ""), ("alignseg+pamr", 0, "")} <= asked
+    assert {name for name, *_ in asked} == {"alignseg", "alignseg+flip", "alignseg+pamr"}  # kmeans is a floor itself
+    assert {at for _, _, at in asked} == {""}
+
+
+def test_the_mean_number_of_segments_over_seeds_is_rounded_up(tmp_path: Path) -> None:
+    used = iter([2.0, 2.0, 2.4])
+    plan = Plan(tmp_path, {})
+    plan.files.summary = {"alignseg": {}}
+    plan.files.count = lambda *asked: plan.files._file(  # type: ignore[method-assign]
+        {"used": next(used)} if asked[1] == "alignseg" else {"used": None}, *asked
+    )
+    assert plan.rows.segment_counts("msrc") == [3]
+
+
+def test_rows_wait_for_results_and_are_known_without_them_where_they_are_fixed(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, done=())
+    fixed = plan.rows.fixed("msrc")
+    assert fixed[:4] == ["alignseg", "kmeans", "alignseg+flip", "alignseg+pamr"]
+    assert fixed[4:] == ["single", "random-clusters", "grid-majority", "linear-probe"]
+    with pytest.raises(NotYet):
+        plan.rows.floors("msrc")
+    with pytest.raises(NotYet):
+        plan.reports.panel_files(of())
+    plan.config.of("msrc")["floors"] = []
+    assert plan.rows.floors("msrc") == []
+
+
+def test_a_set_with_instances_alone_counts_its_segments_there(tmp_path: Path) -> None:
+    entry = {"layout": "movi", "backbone": "dino_vits8", "settings": {"protocols": ["objects"]}}
+    plan = Plan(tmp_path, {"datasets": {"objects": entry}}, done=("objects",))
+    assert plan.rows.class_protocols("objects") == []
+    plan.rows.segment_counts("objects")
+    assert {at for *_, at in plan.files.asked} == {INSTANCES}
+
+
+def test_a_row_that_does_not_exist_is_named(plan: Plan) -> None:
+    with pytest.raises(UserError, match="nonsense"):
+        plan.stages.settings(of(method="nonsense"))
+
+
+# stages
+
+
+def test_a_bank_has_as_many_parts_as_its_shards_ask_for(tmp_path: Path) -> None:
+    wildcards = of(split="train", recipe="whole")
+    assert Plan(tmp_path).stages.parts(wildcards) == ["results/msrc/bank/train-whole/0-of-1.json"]
+    # 1000 images at 128 a shard are 8 shards, at 3 shards a job 3 jobs
+    plan = Plan(tmp_path, {"extract": {"shards_per_job": 3}})
+    folder = "results/msrc/bank/train-whole"
+    assert plan.stages.parts(wildcards) == [f"{folder}/{part}-of-3.json" for part in range(3)]
+    assert plan.stages.parts(of(split="val", recipe="whole")) == ["results/msrc/bank/val-whole/0-of-1.json"]
+
+
+def test_training_reads_the_train_split_and_only_methods_with_labels_get_the_manifest(plan: Plan) -> None:
+    banks = plan.stages.training_banks(of(method="alignseg"))
+    assert banks == {"multicrop": "results/msrc/bank/train-multicrop.json"}
+    assert tuple(banks) == plan.stages.training_recipes(of(method="alignseg"))
+    assert plan.stages.labels(of(method="alignseg")) == []
+    assert plan.stages.labels(of(method="linear-probe")) == "results/msrc/manifest.json"
+
+
+def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan: Plan) -> None:
+    flipped = of(method="alignseg+flip", seed="1", split="val")
+    assert plan.stages.prediction_banks(flipped) == {"whole": "results/msrc/bank/val-flipped.json"}
+    assert plan.stages.checkpoint(flipped) == "results/msrc/alignseg/seed1/checkpoint.safetensors"
+    assert plan.stages.checkpoint(of(method="single", seed="1")) == []
+    assert plan.stages.recipe(of(recipe="flipped", split="val")) == plan.stages.recipe(of(recipe="whole", split="val"))
+    clustered = plan.stages.clustered(flipped)
+    assert clustered == {
+        "fit_bank": "results/msrc/bank/train-flipped.json",
+        "eval_bank": "results/msrc/bank/val-flipped.json",
+        "fit_prediction": "results/msrc/alignseg+flip/seed1/train.h5",
+        "eval_prediction": "results/msrc/alignseg+flip/seed1/val.h5",
+    }
+
+
+def test_a_set_that_has_to_be_on_disk_shows_its_tree_and_a_generated_one_waits_for_its_rule(plan: Plan) -> None:
+    assert plan.stages.generator(of(dataset="demo")) == "results/demo/data"
+    assert plan.stages.generator(of()) == []
+    assert plan.stages.tree(of(dataset="demo")) == "generated"
+    with pytest.raises(UserError, match="Expected below"):
+        plan.stages.tree(of(dataset="voc"))
+
+
+def test_a_local_weights_file_is_told_by_size_and_time(tmp_path: Path) -> None:
+    file = tmp_path / "vit.pth"
+    plan = Plan(tmp_path, {"backbones": {"dino_vits8": {"file": str(file)}}})
+    asked = of(backbone="dino_vits8")
+    assert plan.stages.local_file_state(asked) is None
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(7, 7))
+    assert plan.stages.local_file_state(asked) == [5, 7]
+    assert plan.stages.local_file_state(of(backbone="dino_vits16")) is None
+
+
+# evaluation
+
+
+def test_postprocessing_is_counted_from_the_methods_predictions(plan: Plan) -> None:
+    refined = of(method="alignseg+pamr", seed="0", at="")
+    assert plan.evaluation.prediction(refined) == "results/msrc/alignseg/seed0/val.h5"
+    assert plan.evaluation.postprocess(refined) == "pamr"
+    assert plan.evaluation.tables(refined) == [f"results/msrc/alignseg/seed{s}/clusters.npz" for s in range(3)]
+    assert plan.evaluation.counts(refined) == [f"results/msrc/alignseg+pamr/seed{s}/counts.npz" for s in range(3)]
+    assert plan.evaluation.tables(of(method="kmeans")) == []
+
+
+def test_the_ending_of_a_file_says_where_it_is_counted(tmp_path: Path) -> None:
+    changes = {"protocols": ["hungarian", "objects"], "score_at": ["full", "squash_448_100"]}
+    plan = Plan(tmp_path, {**CHANGES, **changes})
+    ask = plan.evaluation
+    here, full, instance = (of(method="alignseg", at=at) for at in ("", "-at-full", INSTANCES))
+    assert [ask.preprocessing(w) for w in (here, full, instance)] == ["squash_448_100", "full", "objects_256"]
+    assert [ask.label_kind(w) for w in (here, full, instance)] == ["class", "class", "instance"]
+    assert ask.scoring_at(here)["protocols"] == ["hungarian", "objects"]
+    assert ask.scoring_at(full) | {"k": 0} == {
+        "dataset": "msrc",
+        "k": 0,
+        "protocols": ["hungarian"],
+        "preprocessing": "full",
+        "fit": "train",
+    }
+    assert ask.instances(here) == [f"results/msrc/alignseg/seed{s}/counts-instance.npz" for s in range(3)]
+    assert ask.instances(full) == []
+    assert ask.elsewhere("msrc", ["alignseg", "single"]) == [
+        "results/msrc/alignseg/scores-at-full.json",
+        "results/msrc/single/scores-at-full.json",
+    ]
+
+
+def test_comparisons_leave_ceilings_out_and_keep_the_order_of_methods_and_seeds(plan: Plan) -> None:
+    names = [method["name"] for method in plan.evaluation.compared_methods(of())]
+    assert names[:2] == ["alignseg", "kmeans"]
+    assert not {"grid-majority", "linear-probe"} & set(names)
+    assert {"voronoi-4", "image-kmeans-5", "single"} <= set(names)
+    files = plan.evaluation.compared_files(of())
+    assert files["counts"][:4] == [
+        *(f"results/msrc/alignseg/seed{seed}/counts.npz" for seed in range(3)),
+        "results/msrc/kmeans/seed0/counts.npz",
+    ]
+    assert not any("/kmeans/" in path for path in files["tables"])
+    assert files["instances"] == []
+
+
+# reports
+
+
+def test_the_panel_shows_every_method_and_the_floor_with_most_segments(plan: Plan) -> None:
+    assert plan.reports.panel_columns(of()) == [
+        ("alignseg", "segments", 0),
+        ("kmeans", "classes", 0),
+        ("image-kmeans-5", "segments", 0),
+    ]
+    files = plan.reports.panel_files(of())
+    assert files["tables"] == [
+        "results/msrc/alignseg/seed0/clusters.npz",
+        "results/msrc/image-kmeans-5/seed0/clusters.npz",
+    ]
+    assert len(files["predictions"]) == len(files["scores"]) == len(plan.reports.panel_counts(of())) == 3
+
+
+def test_a_report_waits_for_every_row_and_the_records_of_what_is_trained(plan: Plan) -> None:
+    assert plan.reports.fixed_scores(of())[0] == "results/msrc/alignseg/scores.json"
+    assert "results/msrc/voronoi-4/scores.json" in plan.reports.floor_scores(of())
+    assert plan.reports.fixed_elsewhere(of()) == plan.reports.floors_elsewhere(of()) == []
+    names = plan.reports.trained(of())
+    assert plan.reports.records(of()) == [f"results/msrc/{name}/seed0/checkpoint.json" for name in names]
+    assert plan.reports.drawn(of()) == ["alignseg", "alignseg+flip", "alignseg+pamr"]
+    assert plan.reports.curves(of()) == ["results/msrc/alignseg/curves.png"]
+
+
+def test_the_summary_shows_reports_of_sets_that_all_does_not_run(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plan.reports.others(of()) == {}
+    for name in ("demo", "msrc"):
+        path = tmp_path / "results" / name / "report.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("{}")
+        os.utime(path, ns=(9, 9))
+    assert plan.reports.others(of()) == {"results/msrc/report.json": 9}
+
+
+# ablations
+
+
+def test_an_ablation_has_rows_and_floors_at_the_segments_that_they_use(tmp_path: Path) -> None:
+    changes = yaml.safe_load((PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml").read_text())
+    plan = Plan(tmp_path, changes)
+    ablation = plan.config.ablation("alignseg")
+    plan.files.summary = {row: {"used": 2.5} for row in ablation.rows}
+    asked = of(ablation="alignseg")
+    rows = plan.ablations.results(asked)
+    assert len(rows) == len(ablation.rows) * len(ablation.datasets)
+    floors = plan.ablations.floor_results(asked)
+    assert floors == [
+        f"results/ablations/alignseg/{dataset}/{floor}-3.json"
+        for dataset in ablation.datasets
+        for floor in ablation.floors
+    ]
+    for dataset, methods in plan.ablations.methods(asked).items():
+        assert [m["name"] for m in methods] == [*ablation.rows, *(f"{floor}-3" for floor in ablation.floors)], dataset
+    assert list(plan.ablations.factors(asked)) == list(ablation.rows)
+    row = of(ablation="alignseg", method=next(iter(ablation.rows)))
+    assert plan.ablations.inputs(row)["fit_bank"] == "results/msrc/bank/train-whole.json"
+    assert plan.ablations.recipes(row) == ["multicrop"]
+
+
+# code
+
+
+def test_code_of_a_stage_changes_with_its_script_and_with_its_modules(tmp_path: Path) -> None:
+    hashes = []
+    for number, text in enumerate(("a = 1\n", "# why\na = 1\n", "a = 2\n")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "stage.py").write_text(text)
+        hashes.append(Code(folder).of("stage", "patchbank.seeds"))
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert Code(tmp_path / "0").of("stage", "patchbank.seeds", "patchbank.threads") != hashes[0]
+
+
+def test_every_row_is_fingerprinted_with_its_own_method(plan: Plan) -> None:
+    assert plan.stages.train_code(of(method="alignseg")) != plan.stages.train_code(of(method="kmeans"))
+    assert plan.stages.predict_code(of(method="voronoi-3")) == plan.stages.predict_code(of(method="image-kmeans-3"))
