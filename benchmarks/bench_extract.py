@@ -20,7 +20,7 @@ import torch
 from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import FrozenViT
-from patchbank.bank.extract import ExtractSettings, ImageViews, fill, row_shapes
+from patchbank.bank.extract import ImageViews, ShardRows, fill, row_shapes
 from patchbank.config.load import default_config
 from patchbank.views.base import make_recipe
 
@@ -42,7 +42,6 @@ def main() -> None:
     paths = {f"{i:016x}": path for i, path in enumerate(found[: options.count])}
     vit = FrozenViT(default_config().backbone(options.backbone), options.weights, precision=options.precision)
     recipe = make_recipe(options.recipe, {"draws": 1} if options.recipe == "multicrop" else {}, vit.patch)
-    settings = ExtractSettings(options.recipe, precision=options.precision, batch_tokens=options.batch_tokens)
     shapes = row_shapes(vit, recipe, np.dtype(np.float16))
     tokens = shapes["tokens"][0][1]
     batch = max(1, options.batch_tokens // tokens)
@@ -62,7 +61,7 @@ def main() -> None:
             torch.cuda.synchronize()
 
     def extraction() -> None:
-        fill(folder, "benchmark", {0: list(paths)}, paths, vit, recipe, shapes, settings, None)
+        fill(folder, {0: list(paths)}, ShardRows(paths, vit, recipe, shapes, "benchmark"), options.batch_tokens)
 
     def decode() -> None:
         dataset = ImageViews(paths, recipe)

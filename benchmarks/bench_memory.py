@@ -73,7 +73,7 @@ def run_stage(name: str, folder: Path) -> None:
         "kmeans": {"niter": 10, "nredo": 1},
     }
     if name == "extract":
-        from patchbank.bank.extract import ExtractSettings, extract
+        from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
         from patchbank.bank.finish import finish
         from patchbank.bank.statistics import compute_statistics
         from patchbank.weights.spec import BackboneSpec
@@ -84,7 +84,7 @@ def run_stage(name: str, folder: Path) -> None:
             settings = ExtractSettings(recipe, options, batch_tokens=2048)
             part = folder / f"{split}-{recipe}-part.json"
             files = (folder / "weights.safetensors", folder / "weights.json")
-            extract(folder / "manifest.json", split, spec, *files, settings, folder / "bank", part)
+            extract(ExtractJob(folder / "manifest.json", split, spec, *files, settings, folder / "bank", part))
             finish([part], folder / "manifest.json", folder / f"{split}-{recipe}.json")
         compute_statistics(folder / "train-whole.json", folder / "statistics.npz")
     elif name.startswith("train"):

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from timing import as_a_stage, machine, paired, spread, timed
 
+from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import load_tail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
@@ -83,7 +84,7 @@ def write_bank(folder: Path, vit: FrozenViT, name: str, settings: dict[str, Any]
     recipe = make_recipe(name, settings, vit.patch)
     ids = [f"{i:016x}" for i in range(images)]
     record = {
-        "format": FORMAT, "recipe": recipe.record(), "dtype": "float16", "shards": 1, "dataset": "bench",
+        "format": FORMAT, "code": "", "recipe": recipe.record(), "dtype": "float16", "shards": 1, "dataset": "bench",
         "split": "train", "backbone": {"name": "random", "block": vit.block}, "precision": "float32", "images": images,
     }  # fmt: skip
     folder = folder / name
@@ -127,9 +128,7 @@ def bench_pseudo_labels(vit: FrozenViT, bank: Any, size: int, count: int, repeti
     tail = tail_of(vit)
 
     def with_forward() -> torch.Tensor:
-        encoded = vit(inputs, last=True)
-        last = encoded.last
-        assert last is not None
+        encoded, last = encode_block(vit, inputs)
         parts = (part.clone() for part in (last.values, encoded.cls_attention, last.mixed, last.residual))
         return gradient_maps(tail, *parts, centroids, 8).values()
 

@@ -24,7 +24,7 @@ def code_fingerprint(*modules: str) -> str:
         16 hexadecimal digits.
     """
     seen = {name for module in modules for name in reachable(module)}
-    parts = [f"{name}={tree_hash(_source_of(name))}" for name in sorted(seen)]
+    parts = [f"{name}={tree_hash(module_file(name))}" for name in sorted(seen)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -41,7 +41,8 @@ def reachable(module: str) -> set[str]:
 
 
 @cache
-def _source_of(name: str) -> Path:
+def module_file(name: str) -> Path:
+    """The file of a module of the package."""
     path = ROOT.joinpath(*name.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
@@ -53,7 +54,7 @@ def _parse(path: Path) -> ast.Module:
 
 def _imports(name: str) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(_parse(_source_of(name))):
+    for node in ast.walk(_parse(module_file(name))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if _is_module(alias.name))
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -64,7 +65,7 @@ def _imports(name: str) -> set[str]:
 
 
 def _is_module(name: str) -> bool:
-    return (name == "patchbank" or name.startswith("patchbank.")) and _source_of(name).is_file()
+    return (name == "patchbank" or name.startswith("patchbank.")) and module_file(name).is_file()
 
 
 @cache

@@ -1,5 +1,7 @@
 """One seed per random decision, derived from what the decision is about and never from the order of work.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 `generator("crop", seed, image_id, draw)` gives the same stream whichever worker draws it, and whatever was drawn
 before.
 """

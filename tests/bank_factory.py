@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from patchbank.bank.extract import ExtractSettings, extract
+from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.datasets.scan import scan
 from patchbank.datasets.spec import make_spec
@@ -49,18 +49,9 @@ def extract_all(folder: Path, settings: ExtractSettings, split: str = "train", p
     jobs = []
     for part in range(parts):
         jobs.append(folder / f"part{part}-{split}-{settings.recipe}.json")
-        extract(
-            folder / "manifest.json",
-            split,
-            TINY,
-            folder / "weights.safetensors",
-            folder / "weights.json",
-            settings,
-            folder / "bank",
-            jobs[-1],
-            (part, parts),
-            threads=1,
-        )
+        files = (folder / "weights.safetensors", folder / "weights.json")
+        destination = (folder / "bank", jobs[-1], (part, parts))
+        extract(ExtractJob(folder / "manifest.json", split, TINY, *files, settings, *destination, threads=1))
     pointer = folder / (f"{settings.recipe}.json" if split == "train" else f"{split}-{settings.recipe}.json")
     finish(jobs, folder / "manifest.json", pointer)
     return pointer

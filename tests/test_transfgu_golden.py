@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from patchbank.backbones import vit as vit_module
+from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.methods.transfgu.losses import category_loss, embedding_loss, make_targets, total_loss, uncertainty_loss
@@ -48,11 +49,9 @@ def golden_vit(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Froze
 def test_golden_pseudo_label(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = load_golden("transfgu_pseudo_label")
     vit = golden_vit(golden, monkeypatch)
-    encoded = vit(torch.from_numpy(golden["images"]), last=True)
+    encoded, last = encode_block(vit, torch.from_numpy(golden["images"]))
     assert_golden(encoded.cls_attention, golden["cls_attention"])
     assert_golden(torch.cat([encoded.cls[:, None], encoded.tokens], 1), golden["tokens"])
-    last = encoded.last
-    assert last is not None
     maps = gradient_maps(
         tail_of(vit),
         last.values.clone(),

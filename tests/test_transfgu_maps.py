@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.images import load_image
@@ -63,9 +64,7 @@ def test_the_closed_form_is_autograd(model: str, norm: bool) -> None:
 
 def compare(vit: FrozenViT, inputs: torch.Tensor, centroids: torch.Tensor) -> None:
     expected, attention = attention_gradients(vit, inputs, centroids)
-    encoded = vit(inputs, last=True)
-    last = encoded.last
-    assert last is not None
+    encoded, last = encode_block(vit, inputs)
     values, mixed, residual = (part.clone() for part in (last.values, last.mixed, last.residual))
     gradients = class_gradients(tail_of(vit), mixed, residual, centroids)
     found = gradients @ values.transpose(1, 2) / vit.heads

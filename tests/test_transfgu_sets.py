@@ -18,7 +18,7 @@ import trees
 import yaml
 from jobs import predict_job, train_job
 
-from patchbank.bank.extract import ExtractSettings, extract
+from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.bank.statistics import compute_statistics
 from patchbank.config.config import Config
@@ -88,7 +88,7 @@ def bank_of(config: Config, case: Case, recipe: str, split: str, weights: Path, 
     part, pointer = folder / f"{split}-{recipe}.part.json", folder / f"{split}-{recipe}.json"
     spec = BackboneSpec(**vars(config.backbone(BACKBONE)))
     provenance = weights.with_suffix(".json")
-    extract(folder / "manifest.json", split, spec, weights, provenance, settings, folder / "bank", part)
+    extract(ExtractJob(folder / "manifest.json", split, spec, weights, provenance, settings, folder / "bank", part))
     finish([part], folder / "manifest.json", pointer)
     return pointer
 

@@ -1,4 +1,7 @@
-"""Input sizes: a named size is rounded, per side, to the nearest multiple of the patch (ties upwards)."""
+"""Input sizes: a named size is rounded, per side, to the nearest multiple of the patch (ties upwards).
+
+Shapes the values of banks (`patchbank.bank.identity`).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """A frozen timm ViT, read at one block: patch tokens, class token and per-head class-token attention.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 The encoder runs only up to the block that is read. Attention is the class-token row of that block's softmax attention,
 patch columns only (register tokens are left out of tokens and attention). See Caron et al. 2021 (DINO),
 https://arxiv.org/abs/2104.14294, for the attention maps.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,22 +21,7 @@ from patchbank.errors import UserError
 from patchbank.weights.model import build_model, load_weights
 from patchbank.weights.spec import BackboneSpec
 
-Precision = Literal["float32", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True)
-class ReadBlock:
-    """What the class token's gradients need of the block that is read (`patchbank.backbones.tail`), all float32.
-
-    Attributes:
-        values: (B, N, D) values of the patches, heads side by side.
-        mixed: (B, D) the class token's attention output before the projection, over all tokens.
-        residual: (B, D) the class token that enters the block.
-    """
-
-    values: Tensor
-    mixed: Tensor
-    residual: Tensor
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -45,13 +32,11 @@ class Encoded:
         tokens: (B, N, D) patch tokens, row-major over the patch grid.
         cls: (B, D) class token, with the final norm if the backbone's specification asks for it.
         cls_attention: (B, heads, N) softmax attention of the class token to the patches (part of a row of sum 1).
-        last: what gradients need of the read block, where it was asked for.
     """
 
     tokens: Tensor
     cls: Tensor
     cls_attention: Tensor
-    last: ReadBlock | None = None
 
 
 class FrozenViT:
@@ -91,9 +76,7 @@ class FrozenViT:
         self.attention: Any = model.blocks[-1].attn
         self.heads: int = int(self.attention.num_heads)
         self._qkv: Tensor | None = None
-        self._mixed: Tensor | None = None
         self.attention.qkv.register_forward_hook(self._keep_qkv)
-        self.attention.proj.register_forward_pre_hook(self._keep_mixed)
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1) * 255
 
@@ -107,13 +90,8 @@ class FrozenViT:
         return ((pixels - self._mean) / self._std).to(self.dtype, memory_format=torch.contiguous_format)
 
     @torch.inference_mode()
-    def __call__(self, inputs: Tensor, last: bool = False) -> Encoded:
-        """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch.
-
-        Args:
-            inputs: the batch.
-            last: whether to return what gradients need of the read block.
-        """
+    def __call__(self, inputs: Tensor) -> Encoded:
+        """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch."""
         height, width = inputs.shape[-2:]
         if height % self.patch or width % self.patch:
             raise ValueError(f"input of {height}x{width} pixels is not a multiple of the patch ({self.patch})")
@@ -122,28 +100,16 @@ class FrozenViT:
             x = model.patch_embed(inputs.to(self.device, self.dtype))
         x = model._pos_embed(x) if self.spec.pos_embed == "timm" else self._dino_position(x)
         x = model.norm_pre(model.patch_drop(x))
-        for block in model.blocks[:-1]:
+        for block in model.blocks:
             x = block(x)
-        residual = x[:, 0]
-        x = model.blocks[-1](x)
-        read = self._read_block(residual) if last else None
         attention = self._class_attention()
         if self.spec.norm:
             x = model.norm(x)
         x = x.float()
-        return Encoded(tokens=x[:, self.prefix :], cls=x[:, 0], cls_attention=attention, last=read)
+        return Encoded(tokens=x[:, self.prefix :], cls=x[:, 0], cls_attention=attention)
 
     def _keep_qkv(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         self._qkv = output
-
-    def _keep_mixed(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self._mixed = inputs[0][:, 0]
-
-    def _read_block(self, residual: Tensor) -> ReadBlock:
-        assert self._qkv is not None
-        assert self._mixed is not None
-        values = self._qkv[:, self.prefix :].chunk(3, -1)[2]
-        return ReadBlock(values.float(), self._mixed.float(), residual.float())
 
     def _class_attention(self) -> Tensor:
         """Class-token row of the read block's attention from its kept q and k, float32 (B, heads, N)."""

@@ -1,21 +1,48 @@
-"""From the pixels of some images' views to the fields of their rows."""
+"""From images to their views, and from the views' pixels to the fields of rows.
+
+Shapes the values of banks (`patchbank.bank.identity`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from patchbank.backbones.vit import Encoded, FrozenViT
-from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes, token_shapes
+from patchbank.views.base import EncodingRecipe, RecipeProtocol
+from patchbank.views.fields import Shapes, token_shapes
+
+Pictures: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Pixels (..., draws, V, H, W, 3) from 0 to 255, boxes (..., draws, V, 4), flip (..., draws, V)."""
 
 
 def row_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
     """Shape and dtype of one row's fields (see `patchbank.bank.format`); `dtype` is that of features."""
     return recipe.shapes(vit, dtype) if isinstance(recipe, EncodingRecipe) else token_shapes(vit, recipe, dtype)
+
+
+def image_views(recipe: RecipeProtocol, image: Image.Image, image_id: str) -> Pictures:
+    """All draws of one image."""
+    views = [recipe.make(image, image_id, draw) for draw in range(recipe.draws)]
+    return (
+        torch.from_numpy(np.stack([v.pixels for v in views])),
+        torch.from_numpy(np.stack([v.boxes for v in views])),
+        torch.from_numpy(np.stack([v.flip for v in views])),
+    )
+
+
+def encode_rows(
+    vit: FrozenViT, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int
+) -> dict[str, NDArray[Any]]:
+    """All fields but `image` of the rows of some images, (images * draws, ...); see `encode`."""
+    pixels, boxes, flip = pictures
+    geometry = {"boxes": boxes.flatten(0, 1).numpy(), "flip": flip.flatten(0, 1).numpy()}
+    return {**geometry, **encode(vit, recipe, pixels, batch_tokens)}
 
 
 def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:

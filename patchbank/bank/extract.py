@@ -2,7 +2,7 @@
 
 Decoding and resizing happen in worker processes, the forward pass in this one, checksums and writing in a thread
 beside it. Shards that are complete already (of this record, or of an older one with the same content and ids) are
-kept; an interrupted extraction repeats at most one shard per job.
+kept; an interrupted extraction repeats at most one shard per job. What shapes values stands in `patchbank.bank.encode`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from patchbank.backbones.tail import save_tail
 from patchbank.backbones.vit import FrozenViT, Precision
-from patchbank.bank.encode import encode, row_shapes
+from patchbank.bank.encode import Pictures, encode_rows, image_views, row_shapes
 from patchbank.bank.finish import pointed, present
-from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, row_fields, shard_name
+from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
 from patchbank.bank.record import make_record
 from patchbank.bank.writer import ShardWriter
 from patchbank.datasets.images import load_image
@@ -33,7 +32,8 @@ from patchbank.files import check_space, read_json, write_json
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.threads import available
-from patchbank.views.base import EncodingRecipe, RecipeProtocol, Shapes, make_recipe
+from patchbank.views.base import EncodingRecipe, RecipeProtocol, SideFiles, make_recipe
+from patchbank.views.fields import Shapes
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
@@ -62,47 +62,11 @@ class ExtractSettings:
     batch_tokens: int = 8192
 
 
-Loaded = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+@dataclass(frozen=True)
+class ExtractJob:
+    """One part of a bank's shards (default all of them).
 
-
-class ImageViews(Dataset[Loaded | str]):
-    """All draws of one image: pixels (draws, V, H, W, 3), boxes (draws, V, 4), flip (draws, V).
-
-    An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
-    process wrapped in a worker's traceback.
-    """
-
-    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
-        self._paths, self._recipe = dict(paths), recipe
-
-    def __getitem__(self, image_id: Any) -> Loaded | str:
-        try:
-            image = load_image(self._paths[image_id])
-        except UserError as error:
-            return str(error)
-        views = [self._recipe.make(image, image_id, draw) for draw in range(self._recipe.draws)]
-        return (
-            torch.from_numpy(np.stack([v.pixels for v in views])),
-            torch.from_numpy(np.stack([v.boxes for v in views])),
-            torch.from_numpy(np.stack([v.flip for v in views])),
-        )
-
-
-def extract(
-    manifest: str | Path,
-    split: str,
-    spec: BackboneSpec,
-    weights: str | Path,
-    provenance: str | Path,
-    settings: ExtractSettings,
-    bank_root: str | Path,
-    out: str | Path,
-    part: tuple[int, int] = (0, 1),
-    threads: int | None = None,
-) -> None:
-    """Fill one part of a bank's shards (default all of them).
-
-    Args:
+    Attributes:
         manifest: output of the manifest stage.
         split: which images.
         spec: the encoder.
@@ -112,117 +76,149 @@ def extract(
         out: a small json that says what was done: the bank's folder and its record.
         part: (index, number) of this job among those that share the bank.
         threads: CPU threads given to this job, for the number of decoding workers.
+    """
+
+    manifest: Path
+    split: str
+    spec: BackboneSpec
+    weights: Path
+    provenance: Path
+    settings: ExtractSettings
+    bank_root: Path
+    out: Path
+    part: tuple[int, int] = (0, 1)
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """What the rows of some shards are made from.
+
+    Attributes:
+        paths: id -> image file.
+        vit: the encoder.
+        recipe: the views.
+        shapes: of a row (`row_shapes`).
+        content: hash of what shapes a row.
+    """
+
+    paths: Mapping[str, Path]
+    vit: FrozenViT
+    recipe: RecipeProtocol
+    shapes: Shapes
+    content: str
+
+
+class ImageViews(Dataset[Pictures | str]):
+    """All draws of one image: pixels (draws, V, H, W, 3), boxes (draws, V, 4), flip (draws, V).
+
+    An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
+    process wrapped in a worker's traceback.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
+        self._paths, self._recipe = dict(paths), recipe
+
+    def __getitem__(self, image_id: Any) -> Pictures | str:
+        try:
+            image = load_image(self._paths[image_id])
+        except UserError as error:
+            return str(error)
+        return image_views(self._recipe, image, image_id)
+
+
+def extract(job: ExtractJob) -> None:
+    """Fill one part of a bank's shards.
 
     Raises:
         UserError: when the disk is too small, an image cannot be read, or a value cannot be stored.
     """
-    images = Manifest.load(manifest)
-    entries = {entry.id: images.root / entry.image for entry in images.entries(split)}
-    vit = FrozenViT(spec, weights, precision=settings.precision)
+    images, settings = Manifest.load(job.manifest), job.settings
+    paths = {entry.id: images.root / entry.image for entry in images.entries(job.split)}
+    vit = FrozenViT(job.spec, job.weights, precision=settings.precision)
     recipe = make_recipe(settings.recipe, settings.recipe_settings, vit.patch)
-    record = make_record(
-        dataset=images.dataset,
-        split=split,
-        images=len(entries),
-        manifest_fingerprint=images.fingerprint(split),
-        spec=spec,
-        block=vit.block,
-        weights=read_json(provenance),
-        recipe=recipe,
-        precision=settings.precision,
-        dtype=settings.dtype,
-        images_per_shard=settings.images_per_shard,
-    )
-    folder = bank_folder(bank_root, record)
-    content = content_hash(record)
-    parts = cut(list(entries), record["shards"])
-    wanted = np.array_split(np.arange(len(parts)), part[1])[part[0]].tolist()
-    todo = [i for i in wanted if parts[i] and not present(folder, shard_name(i), content, parts[i])]
+    sha256, storage = read_json(job.provenance)["sha256"], (settings.precision, settings.dtype)
+    record = make_record(images, job.split, vit, sha256, recipe, *storage, settings.images_per_shard)
+    folder, content = bank_folder(job.bank_root, record), content_hash(record)
+    parts = cut(list(paths), record["shards"])
+    wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
+    todo = {i: parts[i] for i in wanted if parts[i] and not present(folder, shard_name(i), record, parts[i])}
     if todo:
-        shapes = row_shapes(vit, recipe, np.dtype(settings.dtype))
-        samples = sum(len(parts[i]) for i in todo) * recipe.draws
-        check_space(
-            folder, samples * row_bytes(shapes), "free some space, point bank_root to a larger disk, or lower draws"
-        )
+        rows = ShardRows(paths, vit, recipe, row_shapes(vit, recipe, np.dtype(settings.dtype)), content)
+        samples = sum(len(ids) for ids in todo.values()) * recipe.draws
+        way_out = "free some space, point bank_root to a larger disk, or lower draws"
+        check_space(folder, samples * row_bytes(rows.shapes), way_out)
         LOG.info("%s: %d of %d shards to compute, %d samples", folder, len(todo), len(wanted), samples)
         for i in todo:  # what a kill left behind
             for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
                 left.unlink()
         try:
-            fill(folder, content, {i: parts[i] for i in todo}, entries, vit, recipe, shapes, settings, threads)
+            fill(folder, todo, rows, settings.batch_tokens, job.threads)
         except OSError as error:
             raise UserError(
                 f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
             ) from error
-    if "last_values" in row_fields(record):
-        save_tail(folder, vit, content)
-    write_json(out, {"folder": pointed(folder, out), "record": record})
+    if isinstance(recipe, SideFiles):
+        recipe.beside(folder, vit, content)
+    write_json(job.out, {"folder": pointed(folder, job.out), "record": record})
 
 
 def fill(
-    folder: Path,
-    content: str,
-    parts: Mapping[int, Sequence[str]],
-    paths: Mapping[str, Path],
-    vit: FrozenViT,
-    recipe: RecipeProtocol,
-    shapes: Shapes,
-    settings: ExtractSettings,
-    threads: int | None,
+    folder: Path, parts: Mapping[int, Sequence[str]], rows: ShardRows, batch_tokens: int, threads: int | None = None
 ) -> None:
     """Compute shards and write them.
 
     Args:
         folder: the bank's folder.
-        content: hash of what shapes a row.
         parts: shard index -> sorted ids.
-        paths: id -> image file.
-        vit: the encoder.
-        recipe: the views.
-        shapes: of a row (`row_shapes`).
-        settings: batch size.
+        rows: what their rows are made from.
+        batch_tokens: patch tokens per forward pass.
         threads: CPU threads of this job, for the number of decoding workers.
     """
-    h, w = vit.grid(*recipe.size)
+    recipe = rows.recipe
+    h, w = rows.vit.grid(*recipe.size)
     least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
-    size = max(least, settings.batch_tokens // (recipe.draws * recipe.views * h * w))
+    size = max(least, batch_tokens // (recipe.draws * recipe.views * h * w))
     batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
-    cuda = vit.device.type == "cuda"
-    workers = max(1, min(MAX_WORKERS, (threads or available()) - 1)) if cuda else 1
-    loader = DataLoader(
-        ImageViews(paths, recipe),
-        batch_sampler=[ids for _, ids in batches],
-        num_workers=min(workers, len(batches)),
-        pin_memory=cuda,
-        worker_init_fn=_single_thread,
-        collate_fn=_stack,
-        multiprocessing_context="fork",  # others would import the calling script again
-    )
+    loaded = zip(batches, _loader([ids for _, ids in batches], rows, threads), strict=True)
     current = -1
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
         shard_stack = stack.enter_context(ExitStack())
         pending: Future[None] | None = None
-        loaded = zip(batches, loader, strict=True)
         for (shard, ids), batch in track(loaded, f"extract {folder.name}", "batch", len(batches)):
             if isinstance(batch, str):
                 raise UserError(batch)
-            pixels, boxes, flip = batch
-            geometry = {"boxes": boxes.flatten(0, 1).numpy(), "flip": flip.flatten(0, 1).numpy()}
-            fields = {**geometry, **encode(vit, recipe, pixels, settings.batch_tokens)}
+            fields = encode_rows(rows.vit, recipe, batch, batch_tokens)
             if pending is not None:
                 pending.result()
             if shard != current:
                 shard_stack.close()
                 release()
                 samples = len(parts[shard]) * recipe.draws
-                writer = shard_stack.enter_context(ShardWriter(folder / shard_name(shard), content, samples, shapes))
+                path = folder / shard_name(shard)
+                writer = shard_stack.enter_context(ShardWriter(path, rows.content, samples, rows.shapes))
                 current = shard
             pending = pool.submit(writer.write, [i for i in ids for _ in range(recipe.draws)], fields)
         if pending is not None:
             pending.result()
 
 
-def _stack(samples: list[Loaded | str]) -> Loaded | str:
+def _loader(batches: Sequence[Sequence[str]], rows: ShardRows, threads: int | None) -> DataLoader[Pictures | str]:
+    """Views of the images of each batch, decoded in worker processes."""
+    cuda = rows.vit.device.type == "cuda"
+    workers = max(1, min(MAX_WORKERS, (threads or available()) - 1)) if cuda else 1
+    return DataLoader(
+        ImageViews(rows.paths, rows.recipe),
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=min(workers, len(batches)),
+        pin_memory=cuda,
+        worker_init_fn=_single_thread,
+        collate_fn=_stack,
+        multiprocessing_context="fork",  # others would import the calling script again
+    )
+
+
+def _stack(samples: list[Pictures | str]) -> Pictures | str:
     """Stack the images of a batch; one that cannot be read stands for all."""
     good = [sample for sample in samples if not isinstance(sample, str)]
     if len(good) < len(samples):

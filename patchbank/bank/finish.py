@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from patchbank.bank.format import AGAIN, ORDER, content_hash, cut, damaged_rows, images_of, shard_name
+from patchbank.bank.format import AGAIN, cut, damaged_rows, images_of, row_fields, shard_name
+from patchbank.bank.predecessors import same_values
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, read_json, write_json
@@ -33,26 +35,32 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
     if any(other != done[0] for other in done):
         raise UserError(f"The parts of {folder} were made with different settings. {AGAIN}")
     ids = sorted(entry.id for entry in Manifest.load(manifest).entries(record["split"]))
-    cuts, content = cut(ids, record["shards"]), content_hash(record)
-    names = {shard_name(i): part for i, part in enumerate(cuts) if part}
-    missing = [name for name, part in names.items() if not present(folder, name, content, part)]
+    names = {shard_name(i): part for i, part in enumerate(cut(ids, record["shards"])) if part}
+    missing = [name for name, part in names.items() if not present(folder, name, record, part)]
     if missing:
         raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}. {AGAIN}")
-    _join(folder, list(names))
-    write_json(folder / "bank.json", {**record, "ids": ids})
+    contents = _join(folder, list(names), row_fields(record))
+    write_json(folder / "bank.json", {**record, "ids": ids, "contents": contents})
     write_json(pointer, {"bank": pointed(folder, pointer), "record": record})
 
 
-def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
-    """Whether the shard is complete here, or can be linked from a bank with the same content beside this one.
+def present(folder: Path, name: str, record: Mapping[str, Any], ids: Sequence[str]) -> bool:
+    """Whether the shard is complete here, or can be linked from a bank with the same values beside this one.
 
     A shard is linked only when all its checksums match, so that damage is not inherited.
+
+    Args:
+        folder: the bank's folder.
+        name: of the shard.
+        record: of the bank.
+        ids: sorted ids of the shard's images.
     """
-    if _complete(folder / name, content, ids):
+    contents = same_values(record)
+    if _complete(folder / name, contents, ids):
         return True
-    recipe = folder.name.rsplit("-", 1)[0]
+    recipe = record["recipe"]["name"]
     for sibling in sorted(folder.parent.glob(f"{recipe}-*/{name}")):
-        if sibling.parent != folder and _complete(sibling, content, ids) and _sound(sibling):
+        if sibling.parent != folder and _complete(sibling, contents, ids) and _sound(sibling, row_fields(record)):
             folder.mkdir(parents=True, exist_ok=True)
             _link(sibling, folder / name)
             LOG.info("%s: taken from %s", folder / name, sibling)
@@ -60,10 +68,10 @@ def present(folder: Path, name: str, content: str, ids: Sequence[str]) -> bool:
     return False
 
 
-def _sound(path: Path) -> bool:
+def _sound(path: Path, fields: Sequence[str]) -> bool:
     """Whether all rows of a shard match their checksums."""
     try:
-        return not damaged_rows(path)
+        return not damaged_rows(path, fields)
     except (OSError, KeyError, RuntimeError) as error:
         LOG.warning("%s is damaged and not taken over (%s)", path, error)
         return False
@@ -86,12 +94,12 @@ def pointed(folder: Path, pointer: str | Path) -> str:
     return os.path.relpath(folder.resolve(), Path(pointer).parent.resolve())
 
 
-def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
+def _complete(path: Path, contents: Sequence[str], ids: Sequence[str]) -> bool:
     if not path.is_file():
         return False
     try:
         with h5py.File(path, "r") as shard:
-            if not shard.attrs.get("complete") or shard.attrs.get("content") != content:
+            if not shard.attrs.get("complete") or shard.attrs.get("content") not in contents:
                 return False
             return images_of(shard) == list(ids)
     except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
@@ -99,16 +107,17 @@ def _complete(path: Path, content: str, ids: Sequence[str]) -> bool:
         return False
 
 
-def _join(folder: Path, names: Sequence[str]) -> None:
-    """`bank.h5`: an HDF5 virtual dataset over the shards, for tools that are not ours."""
-
+def _join(folder: Path, names: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """`bank.h5`: an HDF5 virtual dataset over the shards, for tools that are not ours; the shards' content hashes."""
+    contents = set()
     with atomic_path(folder / "bank.h5") as temporary, h5py.File(temporary, "w", libver="latest") as joined:
         with h5py.File(folder / names[0], "r") as first:
-            kinds = {n: (first[n].shape[1:], first[n].dtype) for n in (*ORDER, "crc") if n in first}
+            kinds = {n: (first[n].shape[1:], first[n].dtype) for n in (*fields, "crc")}
         counts = []
         for name in names:
             with h5py.File(folder / name, "r") as shard:
                 counts.append(len(shard["image"]))
+                contents.add(str(shard.attrs["content"]))
         for field_name, (shape, dtype) in kinds.items():
             layout = h5py.VirtualLayout((sum(counts), *shape), dtype)
             start = 0
@@ -116,3 +125,4 @@ def _join(folder: Path, names: Sequence[str]) -> None:
                 layout[start : start + count] = h5py.VirtualSource(name, field_name, (count, *shape))
                 start += count
             joined.create_virtual_dataset(field_name, layout)
+    return sorted(contents)

@@ -1,8 +1,9 @@
 """The bank's format on disk.
 
 ``<bank_root>/<dataset>/<split>/<backbone>-b<block>-<size>-<precision>/<recipe>-<8 hex>/`` holds ``0000.h5 ...`` and
-``bank.json``. The 8 hex digits are the hash of the full record (weights' SHA-256, preprocessing, manifest
-fingerprint, recipe, code, package and format version). One shard is one HDF5 file, contiguous and uncompressed:
+``bank.json``. The 8 hex digits are the hash of what shapes the values of the bank (weights, preprocessing, recipe,
+precision, dtype, format, code of `patchbank.bank.identity`), of its images and of their cut. One shard is one HDF5
+file, contiguous and uncompressed:
 
 | dataset | shape | dtype | unit |
 |---|---|---|---|
@@ -12,18 +13,17 @@ fingerprint, recipe, code, package and format version). One shard is one HDF5 fi
 | `boxes` | (samples, views, 4) | float32 | pixels of the image (or as the recipe says), x0 y0 x1 y1 |
 | `flip` | (samples, views) | uint8 | 1 = mirrored |
 | `image` | (samples,) | S16 | content id |
-| `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in this order |
+| `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
 | `sum`, `square_sum` | (D,) | float64 | over all stored tokens of the shard |
 
-A recipe may store other datasets instead (`views.lastblock`, `views.windows`; the record lists them under
-`recipe.fields`): `last_values`, `last_mixed`, `last_residual`, `window`. `sum` and `square_sum` stand beside
-`tokens` only.
+A recipe may store other datasets instead (`views.lastblock`, `views.windows`): its record lists them under `fields`, in
+the order in which the checksum reads them. `sum` and `square_sum` stand beside `tokens` only.
 
 One sample is one (image, draw) with its views adjacent; draws of an image stand together. Shard attributes: `format`,
-`content` (hash of the record without the manifest's fingerprint: what shapes the values of a row), `count` (tokens
-summed), `complete` (written last). Images are cut into a power of two of shards by the leading bits of their id, so
-that adding an image changes one shard only, and shards of an older record with the same content and the same ids are
-linked instead of computed again.
+`content` (hash of what shapes the values of a row), `count` (tokens summed), `complete` (written last). Images are cut
+into a power of two of shards by the leading bits of their id, so that adding an image changes one shard only. Shards
+of an older bank with the same values and the same ids are linked instead of computed again; `bank.json` lists the
+`content` hashes of its shards under `contents`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ FORMAT = 1
 AGAIN = "Extract again: snakemake eval_<set> --forcerun extract (complete shards are kept, later stages run again)."
 """The way out of a bank that is not whole; Snakemake does not look into it by itself."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
-"""Datasets of a row of most recipes."""
-_OTHERS = ("last_values", "last_mixed", "last_residual", "window")
-ORDER = (*FIELDS[:3], *_OTHERS, *FIELDS[3:])
-"""All datasets that a row can have, in the order in which its checksum reads them."""
+"""Datasets of a row of most recipes, in the order in which its checksum reads them."""
+_IMAGES = ("manifest", "shards", "images", "ids", "contents")
+_VALUES = ("format", "code", "recipe", "precision", "dtype")
+_LABELS = ("name",)
+"""Keys of a record's `backbone` that only name it."""
 
 
 def shard_count(images: int, images_per_shard: int) -> int:
@@ -76,24 +77,35 @@ def shard_name(index: int) -> str:
     return f"{index:04d}.h5"
 
 
+def _values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the values of a row."""
+    backbone = {key: value for key, value in record["backbone"].items() if key not in _LABELS}
+    return {"backbone": backbone, **{key: record[key] for key in _VALUES}}
+
+
 def content_hash(record: Mapping[str, Any]) -> str:
-    """Hash of what shapes the values of a row: the record without the manifest (fingerprint, ids, counts)."""
-    return digest(
-        {key: value for key, value in record.items() if key not in ("manifest", "shards", "images", "ids")}, 16
-    )
+    """Hash of what shapes the values of a row: the record without names and images."""
+    if "package" in record:  # the first records: all but the images
+        return digest({key: value for key, value in record.items() if key not in _IMAGES}, 16)
+    return digest(_values(record), 16)
+
+
+def contents_of(record: Mapping[str, Any]) -> frozenset[str]:
+    """Content hashes that shards of the bank with that `bank.json` may carry: some may be taken from older banks."""
+    return frozenset(record.get("contents", ())) | {content_hash(record)}
 
 
 def bank_folder(root: str | Path, record: Mapping[str, Any]) -> Path:
     """Folder of the bank with that record."""
     backbone, recipe = record["backbone"], record["recipe"]
+    identity = {**_values(record), "manifest": record["manifest"], "shards": record["shards"]}
     kind = f"{backbone['name']}-b{backbone['block']}-{recipe['size'][0]}-{record['precision']}"
-    return Path(root, record["dataset"], record["split"], kind, f"{recipe['name']}-{digest(dict(record))}")
+    return Path(root, record["dataset"], record["split"], kind, f"{recipe['name']}-{digest(identity)}")
 
 
 def row_fields(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Datasets of a row of the bank with that record, in the order of the checksum."""
-    own = record["recipe"].get("fields", FIELDS)
-    return tuple(name for name in ORDER if name in own)
+    return tuple(record["recipe"].get("fields", FIELDS))
 
 
 def row_bytes(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> int:
@@ -102,11 +114,10 @@ def row_bytes(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> in
 
 
 def row_crc(row: Mapping[str, NDArray[Any]]) -> int:
-    """CRC-32 over the bytes of one row's fields."""
+    """CRC-32 over the bytes of one row's fields, in their order."""
     crc = 0
-    for field in ORDER:
-        if field in row:
-            crc = zlib.crc32(np.ascontiguousarray(row[field]).tobytes(), crc)
+    for value in row.values():
+        crc = zlib.crc32(np.ascontiguousarray(value).tobytes(), crc)
     return crc
 
 
@@ -115,11 +126,10 @@ def images_of(shard: h5py.File) -> list[str]:
     return list(dict.fromkeys(image.decode(errors="replace") for image in shard["image"][:]))
 
 
-def damaged_rows(path: str | Path) -> list[tuple[int, str]]:
-    """Rows of a shard whose checksum differs, with their image's id; the whole shard is read, row by row."""
+def damaged_rows(path: str | Path, fields: Sequence[str]) -> list[tuple[int, str]]:
+    """Rows of a shard with these datasets whose checksum differs, with their image's id; all of it is read by rows."""
     with h5py.File(path, "r") as shard:
         expected = shard["crc"][:]
-        fields = [name for name in ORDER if name in shard]
         return [
             (row, shard["image"][row].decode(errors="replace"))
             for row in range(len(expected))

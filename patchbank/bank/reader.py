@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from patchbank.bank.format import AGAIN, content_hash, cut, images_of, read_record, row_crc, row_fields, shard_name
+from patchbank.bank.format import AGAIN, contents_of, cut, images_of, read_record, row_crc, row_fields, shard_name
 from patchbank.errors import UserError
 
 Mapped = dict[str, NDArray[Any]]
@@ -53,6 +53,8 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
 
     def __init__(self, path: str | Path, draws: int | None = None, check: bool = False) -> None:
         self.folder, self.record = read_record(path)
+        self._contents = contents_of(self.record)
+        self.record.pop("contents", None)  # where shards come from is no part of what the bank is
         self.fields = row_fields(self.record)
         self._parts = cut(self.record["ids"], self.record["shards"])
         self.images: list[str] = [i for part in self._parts for i in part]
@@ -184,7 +186,7 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
             raise UserError(f"{path} is missing. {AGAIN}")
         try:
             with h5py.File(path, "r") as shard:
-                if not shard.attrs.get("complete") or shard.attrs.get("content") != content_hash(self.record):
+                if not shard.attrs.get("complete") or shard.attrs.get("content") not in self._contents:
                     raise UserError(f"{path} is not a complete shard of this bank; delete it. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
                     raise UserError(f"{path} holds other images than bank.json says; delete it. {AGAIN}")

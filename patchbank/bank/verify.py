@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.format import AGAIN, content_hash, cut, damaged_rows, images_of, read_record, shard_name
+from patchbank.bank.format import AGAIN, contents_of, cut, damaged_rows, images_of, read_record, row_fields, shard_name
 from patchbank.bank.reader import Bank
 from patchbank.errors import raise_problems
 from patchbank.progress import track
@@ -33,9 +33,9 @@ def verify_bank(path: str | Path) -> int:
         shard_path = folder / shard_name(index)
         try:
             with h5py.File(shard_path, "r") as shard:
-                own = shard.attrs.get("complete") and shard.attrs.get("content") == content_hash(record)
+                own = shard.attrs.get("complete") and shard.attrs.get("content") in contents_of(record)
                 same, count = images_of(shard) == ids, len(shard["image"])
-            bad = damaged_rows(shard_path)
+            bad = damaged_rows(shard_path, row_fields(record))
         except (OSError, KeyError) as error:
             problems.append(f"{shard_path} is not readable ({error})")
             continue
@@ -76,6 +76,6 @@ def describe_bank(path: str | Path) -> str:
         f"{bank.input_size[1]} pixels{_grid(bank)}",
         *(f"{name:<10} {value.shape} {value.dtype}" for name, value in _features(bank)),
         f"size       {size / 1e6:.1f} MB",
-        f"format     {record['format']}, written by patchbank {record['package']}",
+        f"format     {record['format']}, code {record['code']}",
     ]
     return "\n".join(lines)

@@ -11,7 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.format import FORMAT, ORDER, row_crc
+from patchbank.bank.cast import cast
+from patchbank.bank.format import FORMAT, row_crc
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 
@@ -25,7 +26,7 @@ class ShardWriter:
         path: the shard's file.
         content: hash of what shapes its values (`patchbank.bank.format.content_hash`).
         samples: number of rows.
-        shapes: per-row shape and dtype of every field but `image`.
+        shapes: per-row shape and dtype of every field but `image`, in the order in which checksums read them.
     """
 
     def __init__(self, path: Path, content: str, samples: int, shapes: Shapes) -> None:
@@ -40,7 +41,7 @@ class ShardWriter:
             self._file.create_dataset(name, (self._samples, *shape), dtype)
         self._file.create_dataset("image", (self._samples,), "S16")
         self._file.create_dataset("crc", (self._samples,), np.uint32)
-        self._fields = [name for name in ORDER if name in self._shapes or name == "image"]
+        self._fields = [*self._shapes, "image"]
         dim = self._shapes["tokens"][0][-1] if "tokens" in self._shapes else 0
         self._sum, self._square_sum, self._count = np.zeros(dim), np.zeros(dim), 0
         return self
@@ -55,7 +56,7 @@ class ShardWriter:
         Raises:
             UserError: for a value that is not finite, or beyond the stored dtype; it names image, view and channel.
         """
-        stored = {name: _cast(fields[name], dtype, name, images) for name, (_, dtype) in self._shapes.items()}
+        stored = {name: _stored(fields[name], dtype, name, images) for name, (_, dtype) in self._shapes.items()}
         stored["image"] = np.array(images, dtype="S16")
         rows = slice(self._row, self._row + len(images))
         for name in self._fields:
@@ -85,15 +86,13 @@ class ShardWriter:
         self._atomic.__exit__(kind, error, trace)
 
 
-def _cast(values: NDArray[Any], dtype: np.dtype[Any], name: str, images: Sequence[str]) -> NDArray[Any]:
-    if not np.issubdtype(dtype, np.floating):
-        return values.astype(dtype, copy=False)
-    with np.errstate(over="ignore"):
-        stored = values.astype(dtype, copy=False)
-    if not np.isfinite(stored).all():
+def _stored(values: NDArray[Any], dtype: np.dtype[Any], name: str, images: Sequence[str]) -> NDArray[Any]:
+    """Values in the stored dtype, all of them finite."""
+    stored = cast(values, dtype)
+    if np.issubdtype(dtype, np.floating) and not np.isfinite(stored).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(stored))[0])
         raise UserError(
             f"image {images[where[0]]}, view {where[1]}, channel {where[-1]}: {name} is {float(values[where])}, which "
-            f"{dtype} cannot hold; set bank.dtype to float32, or look at the image and the backbone."
+            f"{dtype} cannot hold; set extract.dtype to float32, or look at the image and the backbone."
         )
     return stored

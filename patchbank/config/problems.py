@@ -10,7 +10,7 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
 from patchbank.evaluation import crf
 from patchbank.methods import contract
-from patchbank.views.geometry import scale_problems
+from patchbank.views.bounds import scale_problems
 
 if TYPE_CHECKING:
     from patchbank.config.config import Config

@@ -1,5 +1,7 @@
 """A reader for Pillow of pictures in MATLAB files: IIC's Potsdam tiles, `img` (H, W, 4) RGB and infrared, `gt` (H, W).
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 Importing this module makes `PIL.Image.open` read them: the one array of the file as grey values (H, W) or RGB (the
 first three channels).
 """

@@ -1,5 +1,7 @@
 """Recipe `augmented`: TransFGU's training views, one random crop of the squashed image a draw.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 The image is squashed to the input size; in [0, 1] colour jitter (brightness, contrast, saturation U(.2, 1.8), hue
 U(-.2, .2), in random order) with probability .3, grey .2, blur 3x3 with sigma U(1, 2) .2; then a crop of scale s in
 {.4, ..., .9}, int(s * H) by int(s * W), is resized to half the input size (bilinear, not antialiased) and mirrored with

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,10 +17,9 @@ from PIL import Image
 import patchbank.views
 from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
+from patchbank.views.fields import Shapes
 
-Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
-"""Per-row shape and dtype of every field but `image`."""
-HELPERS = ("base", "colour", "geometry", "resize")
+HELPERS = ("base", "bounds", "colour", "fields", "geometry", "resize")
 """Modules of this room that are no recipe."""
 
 
@@ -58,8 +58,9 @@ class RecipeProtocol(Protocol):
 class EncodingRecipe(Protocol):
     """A recipe that says itself what a row holds and how it is encoded.
 
-    Its record lists the row's datasets under `fields` (see `patchbank.bank.format`). `encode` may run the encoder
-    several times; what it returns wins over the geometry that `make` returned.
+    `shapes` declares the row's datasets in the order in which its checksum reads them; where they are not those of most
+    recipes, the record lists them under `fields`, in the same order, `image` last. `encode` may run the encoder several
+    times; what it returns wins over the geometry that `make` returned.
     """
 
     batch_images: int
@@ -74,16 +75,13 @@ class EncodingRecipe(Protocol):
         ...
 
 
-def token_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
-    """Per-row shape and dtype of a recipe whose views are stored as tokens; `dtype` is that of features."""
-    h, w = vit.grid(*recipe.size)
-    return {
-        "tokens": ((recipe.views, h * w, vit.dim), dtype),
-        "cls": ((recipe.views, vit.dim), dtype),
-        "cls_attention": ((recipe.views, vit.heads, h * w), dtype),
-        "boxes": ((recipe.views, 4), np.dtype(np.float32)),
-        "flip": ((recipe.views,), np.dtype(np.uint8)),
-    }
+@runtime_checkable
+class SideFiles(Protocol):
+    """A recipe that keeps files of its own beside a bank's shards."""
+
+    def beside(self, folder: Path, vit: FrozenViT, content: str) -> None:
+        """Write them; `content` is the hash that says which bank they belong to (`patchbank.bank.format`)."""
+        ...
 
 
 def make_recipe(name: str, settings: Mapping[str, Any], patch: int) -> RecipeProtocol:

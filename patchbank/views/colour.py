@@ -1,5 +1,7 @@
 """Colour augmentation of a finished view, as the published AlignSeg code defines it (and never switches on).
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 In this order: with probability 0.8 brightness, contrast and saturation are each scaled by U(0.2, 1.8) and the hue is
 turned by U(-0.2, 0.2), the four in random order as in torchvision's `ColorJitter`; with probability 0.2 the view
 becomes grey; with probability 0.5 it is blurred by PIL with sigma U(0.1, 2). All of it on uint8 RGB, after the crop.
@@ -10,6 +12,7 @@ Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving E
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -19,7 +22,7 @@ JITTER, HUE = 0.8, 0.2
 P_JITTER, P_GREY, P_BLUR = 0.8, 0.2, 0.5
 SIGMA = (0.1, 2.0)
 
-Operation = Callable[[Image.Image, float], Image.Image]
+Operation: TypeAlias = Callable[[Image.Image, float], Image.Image]
 _JITTERS: tuple[tuple[Operation, float, float], ...] = (
     (functional.adjust_brightness, 1 - JITTER, 1 + JITTER),
     (functional.adjust_contrast, 1 - JITTER, 1 + JITTER),

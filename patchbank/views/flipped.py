@@ -1,5 +1,7 @@
 """Recipe `flipped`: as `whole`, but every feature is the mean of those of the image and of its mirror image.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 The mirror image's features are mirrored back first, so that each patch meets itself. Read in place of `whole` by rows
 `<method>+flip`; its settings are those of `whole`.
 """
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.views import whole
-from patchbank.views.base import Shapes, token_shapes
+from patchbank.views.fields import Shapes, token_shapes
 
 
 class Recipe(whole.Recipe):

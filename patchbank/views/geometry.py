@@ -1,5 +1,7 @@
 """Crop geometry of AlignSeg's views.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 Boxes are integer pixels (x0, y0, x1, y1), right and bottom exclusive. A crop is drawn as in torchvision's
 `RandomResizedCrop`, whose rule AlignSeg uses: up to 10 tries of a uniform area and a log-uniform aspect ratio, else
 the largest central crop with the ratio clamped.
@@ -8,28 +10,16 @@ the largest central crop with the ratio clamped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
-Box = tuple[int, int, int, int]
+Box: TypeAlias = tuple[int, int, int, int]
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
 MAX_REDRAWS = 100
 """How often a local crop is redrawn for its overlap with the global one (the published loop has no bound)."""
 MIN_OVERLAP = 0.05
-
-
-def scale_problems(global_scale: Sequence[float], local_scale: Sequence[float]) -> Iterator[str]:
-    """What is wrong with the bounds of the crops' areas (shares of the image's), one sentence a problem."""
-    for name, scale in (("global_scale", global_scale), ("local_scale", local_scale)):
-        if scale[0] > scale[1]:
-            yield f"{name} is {list(scale)}; the smaller bound comes first"
-        elif scale[1] <= MIN_OVERLAP:
-            yield (
-                f"{name} is {list(scale)}; local crops must share more than {MIN_OVERLAP} of the image with the global"
-                f" one, so the larger bound has to be above {MIN_OVERLAP}"
-            )
 
 
 def random_box(rng: np.random.Generator, width: int, height: int, scale: tuple[float, float]) -> Box:

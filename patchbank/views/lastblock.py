@@ -1,5 +1,7 @@
 """Recipe `lastblock`: what the class token's gradients need of the read block, one squashed view of an image.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 | dataset | shape of a row | dtype | meaning |
 |---|---|---|---|
 | `cls_attention` | (1, heads, N) | as the bank | class-token row of the block's attention, patch columns |
@@ -15,6 +17,7 @@ lies `tail.safetensors`, the class token's way through the block (`patchbank.bac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +25,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchbank.backbones.read_block import encode_block
+from patchbank.backbones.tail import save_tail
 from patchbank.backbones.vit import FrozenViT
-from patchbank.views.base import Shapes, Views
+from patchbank.views.base import Views
+from patchbank.views.fields import Shapes
 from patchbank.views.resize import NAMES, Rule, input_size, squash
 
 
@@ -67,12 +73,16 @@ class Recipe:
             "flip": ((1,), np.dtype(np.uint8)),
         }
 
+    def beside(self, folder: Path, vit: FrozenViT, content: str) -> None:
+        """Write the rest of the class token's way through the block."""
+        save_tail(folder, vit, content)
+
     def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         flat = pixels.flatten(0, 2)
         h, w = vit.grid(*self.size)
-        passes = [vit(vit.normalise(chunk), last=True) for chunk in torch.split(flat, max(1, batch_tokens // (h * w)))]
-        blocks = [encoded.last for encoded in passes if encoded.last is not None]
+        chunks = torch.split(flat, max(1, batch_tokens // (h * w)))
+        passes, blocks = zip(*(encode_block(vit, vit.normalise(chunk)) for chunk in chunks), strict=True)
         fields = {
             "cls_attention": torch.cat([encoded.cls_attention for encoded in passes]),
             "last_values": torch.cat([block.values for block in blocks]),

@@ -1,5 +1,7 @@
 """Recipe `multicrop`: AlignSeg's training views, 1 global crop and some local ones that overlap it.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 Crops are cut in pixels and resized by PIL bilinear (antialiased); no flip. Draw d of an image depends only on (seed,
 image id, d), so that fewer draws are a prefix of more. `augment` then changes the colours of each view
 (`patchbank.views.colour`); boxes do not depend on it.
@@ -16,8 +18,9 @@ from patchbank.backbones.sizes import round_to_patch
 from patchbank.errors import UserError
 from patchbank.seeds import generator
 from patchbank.views.base import Views
+from patchbank.views.bounds import scale_problems
 from patchbank.views.colour import distort
-from patchbank.views.geometry import Box, local_box, random_box, scale_problems
+from patchbank.views.geometry import Box, local_box, random_box
 
 
 class Recipe:

@@ -1,5 +1,7 @@
 """Squashing an image to an input size, by the rules that published systems use.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 | rule | pixels | who |
 |---|---|---|
 | `pil` | uint8, PIL bilinear (antialiased) | AlignSeg |
@@ -10,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch.nn.functional import interpolate
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.errors import UserError
 
-Rule = Literal["pil", "torch", "nearest"]
+Rule: TypeAlias = Literal["pil", "torch", "nearest"]
 NAMES = {"pil": "PIL bilinear", "torch": "torch bilinear", "nearest": "nearest"}
 """How a bank's record calls the rules."""
 

@@ -1,4 +1,7 @@
-"""Recipe `whole`: the image squashed to one size, one view, one draw; by default by PIL bilinear (antialiased)."""
+"""Recipe `whole`: the image squashed to one size, one view, one draw; by default by PIL bilinear (antialiased).
+
+Shapes the values of banks (`patchbank.bank.identity`).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Recipe `windows`: the class token of every window of an image, TransFGU's material for centroids.
 
+Shapes the values of banks (`patchbank.bank.identity`).
+
 The image is squashed to twice the input size; windows are squares on that doubled image's patch grid, cut in pixels,
 resized (bilinear, not antialiased) and encoded one by one, batched across images. A first pass over the doubled image
 selects them by foreground: the class token's attention, mean over heads, above its own mean.
@@ -19,7 +21,7 @@ Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Seg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -30,10 +32,11 @@ from torch.nn.functional import interpolate
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
-from patchbank.views.base import Shapes, Views
+from patchbank.views.base import Views
+from patchbank.views.fields import Shapes
 from patchbank.views.resize import NAMES, Rule, input_size, squash
 
-Select = Literal["all", "foreground", "foreground+background"]
+Select: TypeAlias = Literal["all", "foreground", "foreground+background"]
 SELECTIONS = ("all", "foreground", "foreground+background")
 FOREGROUND, BACKGROUND = 1, 2
 

@@ -1,4 +1,7 @@
-"""The timm model of a backbone, and reading the weights that the weights stage wrote."""
+"""The timm model of a backbone, and reading the weights that the weights stage wrote.
+
+Shapes the values of banks (`patchbank.bank.identity`).
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,120 @@
+"""What the code that shapes the values of a bank is, as a hash: a part of a bank's record (`patchbank.bank.record`).
+
+Only the modules named here count, those of the recipe and of the encoder among them, and of these only what can move
+a value: no comments, docstrings, annotations or type aliases, no arguments of `raise`, no messages of `assert`, no
+logging, no progress bars. A module that counts says so in the first lines of its docstring. Messages for people, input
+and output, scanning, statistics and checksums stand in other modules: they change without another extraction.
+
+When such a module changes and no value does (for the encoder `tests/goldens/backbone_tokens.npz` tells), put the hash
+of before into `patchbank.bank.predecessors`: shards are then taken over instead of computed again.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from patchbank.fingerprint import module_file, reachable
+
+SHAPING = (
+    "patchbank.backbones.read_block",
+    "patchbank.backbones.sizes",
+    "patchbank.backbones.vit",
+    "patchbank.bank.cast",
+    "patchbank.bank.encode",
+    "patchbank.datasets.matlab",
+    "patchbank.datasets.rgb",
+    "patchbank.seeds",
+    "patchbank.views.augmented",
+    "patchbank.views.colour",
+    "patchbank.views.fields",
+    "patchbank.views.flipped",
+    "patchbank.views.geometry",
+    "patchbank.views.lastblock",
+    "patchbank.views.multicrop",
+    "patchbank.views.resize",
+    "patchbank.views.whole",
+    "patchbank.views.windows",
+    "patchbank.weights.model",
+)
+"""Modules whose code shapes the values of a bank that reaches them; a recipe's and an encoder's own always do."""
+_ENTRANCES = ("patchbank.bank.cast", "patchbank.bank.encode", "patchbank.datasets.rgb")
+_UNSEEN_FIELDS = {"annotation", "ctx", "kind", "returns", "type_comment", "type_ignores", "type_params"}
+_UNSEEN_IMPORTS = {
+    *("__future__", "collections.abc", "logging", "numpy.typing", "typing", "warnings"),
+    *("patchbank.errors", "patchbank.progress"),
+}
+_LOGS = {"LOG", "log", "logger", "logging", "warnings"}
+
+
+def values_code(*own: str) -> str:
+    """Hash of the code that shapes the values of a bank.
+
+    Args:
+        own: modules of its recipe and of its encoder, e.g. ``"patchbank.views.whole"``, ``"patchbank.backbones.vit"``.
+
+    Returns:
+        16 hexadecimal digits, the same for every version of Python.
+    """
+    used = {name for module in (*own, *_ENTRANCES) for name in reachable(module)}
+    hashes = sorted(_module_hash(name) for name in {*own, *(used & set(SHAPING))})
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+
+
+@cache
+def _module_hash(name: str) -> str:
+    return source_hash(module_file(name).read_text(encoding="utf-8"))
+
+
+def source_hash(source: str) -> str:
+    """Hash of what can move a value in a module's text; the module's own name and place are no part of it."""
+    return hashlib.sha256(json.dumps(_plain(ast.parse(source))).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as plain lists, without what cannot move a value; `ast.dump` differs between versions of Python."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node if not _unseen(item)]
+    if not isinstance(node, ast.AST):
+        return [type(node).__name__, repr(node)]
+    kind, fields = type(node).__name__, dict(ast.iter_fields(node))
+    match node:
+        case ast.Call(func=ast.Name(id="track"), args=[items, *_]):
+            return _plain(items)
+        case ast.Raise(exc=ast.Call(func=raised)):
+            fields = {"exc": raised}
+        case ast.Raise():
+            fields.pop("cause")
+        case ast.Assert():
+            fields.pop("msg")
+        case ast.AnnAssign(value=None):
+            kind, fields = "Expr", {"value": node.target}
+        case ast.AnnAssign():
+            kind, fields = "Assign", {"targets": [node.target], "value": node.value}
+        case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "patchbank":
+            fields.pop("module")  # a module may move; what it holds is hashed by itself
+    kept = {name: value for name, value in fields.items() if name not in _UNSEEN_FIELDS and value not in (None, [])}
+    return [kind, *([name, _plain(value)] for name, value in sorted(kept.items()))]
+
+
+def _unseen(statement: Any) -> bool:
+    """Whether a statement cannot move a value: documentation, typing, logging."""
+    match statement:
+        case ast.Pass() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name)))):
+            return name in _LOGS
+        case ast.Assign(value=ast.Call(func=ast.Attribute(value=ast.Name(id="logging"), attr="getLogger"))):
+            return True
+        case ast.AnnAssign(annotation=ast.Name(id="TypeAlias")):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+        case ast.ImportFrom(module=str(module)):
+            return module in _UNSEEN_IMPORTS
+        case ast.Import(names=names):
+            return all(alias.name in _UNSEEN_IMPORTS for alias in names)
+    return False

@@ -1,0 +1,19 @@
+"""Which bounds of crops make no sense, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from patchbank.views.geometry import MIN_OVERLAP
+
+
+def scale_problems(global_scale: Sequence[float], local_scale: Sequence[float]) -> Iterator[str]:
+    """What is wrong with the bounds of the crops' areas (shares of the image's), one sentence a problem."""
+    for name, scale in (("global_scale", global_scale), ("local_scale", local_scale)):
+        if scale[0] > scale[1]:
+            yield f"{name} is {list(scale)}; the smaller bound comes first"
+        elif scale[1] <= MIN_OVERLAP:
+            yield (
+                f"{name} is {list(scale)}; local crops must share more than {MIN_OVERLAP} of the image with the global"
+                f" one, so the larger bound has to be above {MIN_OVERLAP}"
+            )
