@@ -119,7 +119,7 @@ class Search:
         """The pictures in `top` and in all folders below it, sorted; each folder once, however many links lead to it.
 
         Args:
-            skip: folders that are not entered, each with the words that tell why.
+            skip: folders that are not entered, each with the words that tell why ("": nothing is said).
         """
         skipped = {_identity(folder): why for folder, why in (skip or {}).items() if folder.exists()}
         above = {_identity(folder) for folder in top.resolve().parents}
@@ -131,7 +131,8 @@ class Search:
             try:
                 identity = _identity(folder)
                 if identity in skipped:
-                    self.leave(folder, skipped[identity])
+                    if skipped[identity]:
+                        self.leave(folder, skipped[identity])
                     continue
                 if identity in seen or identity in above:
                     self.leave(folder, "links to folders that are read already, or that lead back")
@@ -218,12 +219,17 @@ def alike(paths: Sequence[Path]) -> str:
 
 def told(left_out: Sequence[LeftOut], root: Path) -> Iterator[str]:
     """What was left out, one text a reason, e.g. ``"side files (2): Thumbs.db, notes.txt"``."""
+    for reason, names in by_reason(left_out, root).items():
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        yield f"{reason} ({len(names):,}): {', '.join(names[:SHOWN])}{more}"
+
+
+def by_reason(left_out: Sequence[LeftOut], root: Path) -> dict[str, list[str]]:
+    """Printable names, relative to the root, of what was left out for each reason."""
     reasons: dict[str, list[str]] = {}
     for one in left_out:
         reasons.setdefault(one.reason, []).append(printable(relative(root, one.path)))
-    for reason, names in reasons.items():
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield f"{reason} ({len(names)}): {', '.join(names[:SHOWN])}{more}"
+    return reasons
 
 
 def relative(root: Path, path: Path) -> str:

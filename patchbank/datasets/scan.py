@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 
 from patchbank.datasets.labels import describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
-from patchbank.datasets.listing import state_of
+from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
 from patchbank.datasets.manifest import Entry, Manifest, find
 from patchbank.datasets.notes import notes, refusal
 from patchbank.datasets.probe import Kind, Probe, probe
@@ -41,6 +41,9 @@ from patchbank.threads import available
 KINDS: tuple[Kind, Kind, Kind] = ("image", "mask", "instances")
 """The kind of each place of an `Item`."""
 
+FIRST = 20
+"""Names in `check.json` of what was left out for one reason."""
+
 Log = Callable[[str], None]
 
 
@@ -51,10 +54,13 @@ class Scan:
     manifest: Manifest | None
     summary: Summary
     notes: tuple[str, ...]
+    left_out: Mapping[str, Sequence[str]]
+    """Names of what the set's folders hold beside it, by reason."""
 
     def check(self) -> dict[str, Any]:
-        """Plain values for `check.json`: the summary, and under `notes` what of it is worth a sentence."""
-        return {**self.summary.to_json(), "notes": list(self.notes)}
+        """Plain values for `check.json`: the summary, what of it is worth a sentence, and what was left out."""
+        left_out = {why: {"count": len(names), "first": list(names[:FIRST])} for why, names in self.left_out.items()}
+        return {**self.summary.to_json(), "notes": list(self.notes), "left_out": left_out}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,8 @@ def examine(
             to be a class.
     """
     listing = find(spec)
+    for text in told(listing.left_out, spec.root):
+        _say(log, f"{spec.name}: left out: {text}")
     lut = spec.lut()
     remembered = Remembered(memory, spec.root)
     if remembered.note:
@@ -119,7 +127,7 @@ def examine(
             if wrong:
                 continue
             expected = {kind for kind, path in zip(KINDS, item, strict=True) if path is not None}
-            tally.add(splits[item], _printable(names[0].name), probes, expected - probes.keys())
+            tally.add(splits[item], printable(names[0].name), probes, expected - probes.keys())
             for split in splits[item] if not quick else ():
                 entries[split].append(_entry(names, probes))
     finally:
@@ -132,10 +140,11 @@ def examine(
     summary = tally.summary()
     if reason := refusal(spec, summary):
         raise UserError(reason)
-    told = tuple(notes(spec, summary))
-    for note in [*summary.lines(), *told]:
+    sentences = tuple(notes(spec, summary))
+    for note in [*summary.lines(), *sentences]:
         _say(log, f"{spec.name}: {note}")
-    return Scan(None if quick else _manifest(spec, lut, entries), summary, told)
+    manifest = None if quick else _manifest(spec, lut, entries)
+    return Scan(manifest, summary, sentences, by_reason(listing.left_out, spec.root))
 
 
 def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
@@ -143,7 +152,7 @@ def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
     found = []
     for kind, path in zip(KINDS, item, strict=True):
         if path is not None and (kind == "image" or not is_absent(path)):
-            name, state = _name(root, path), state_of(path)
+            name, state = relative(root, path), state_of(path)
             found.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
     return found
 
@@ -165,19 +174,19 @@ def _read(files: list[_File], quick: bool) -> list[Probe]:
     return [
         Probe("a list names it, but it leads out of the set's folder")
         if file.name.startswith("/") or ".." in file.name.split("/")
-        else probe(file.kind, file.path, _printable(file.name), quick)
+        else probe(file.kind, file.path, printable(file.name), quick)
         for file in files
     ]
 
 
 def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) -> Iterator[str]:
     """What is wrong with one item; each sentence names the file relative to the root."""
-    misnamed = next((file.name for file in files if file.name != _printable(file.name)), None)
+    misnamed = next((file.name for file in files if file.name != printable(file.name)), None)
     if misnamed is not None:
-        yield f"{_printable(misnamed)}: name is not UTF-8; rename it"
+        yield f"{printable(misnamed)}: name is not UTF-8; rename it"
     image = probes["image"]
     for file in files:
-        found, name = probes[file.kind], _printable(file.name)
+        found, name = probes[file.kind], printable(file.name)
         if found.problem:
             yield f"{name}: {found.problem}"
             continue
@@ -219,17 +228,7 @@ def _repeated(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
     for split, items in listing.items():
         for path, count in Counter(item[0] for item in items).items():
             if count > 1:
-                yield f"{_printable(_name(spec.root, path))}: the list of split {split!r} names it {count} times"
-
-
-def _name(root: Path, path: Path) -> str:
-    """`path` relative to the root; as it is where a list names a path that lies elsewhere."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-
-
-def _printable(name: str) -> str:
-    """`name` with bytes that are not UTF-8 written as escapes, so that it can be printed and logged."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+                yield f"{printable(relative(spec.root, path))}: the list of split {split!r} names it {count} times"
 
 
 def _say(log: Log | None, note: str) -> None:

@@ -4,33 +4,37 @@ A layout module has:
 
 - `EXPECTED_TREE`: text that shows the tree to a user whose set is not there;
 - `find(spec) -> Listing`: for each split of `spec.splits` the triples (image, mask or None, instances or None). It
-  lists folders and reads lists; it never opens an image. A listed file that is not there stays in the listing (the
-  scan names it); a missing folder or list raises `missing_tree(...)` at once. Masks are needed for the split that is
-  scored and optional elsewhere (`masks_needed`): the listing has the path where a mask is expected, whether it is there
-  or not, and the scan takes an image whose mask is not there as unlabelled;
+  lists folders (`patchbank.datasets.listing`) and reads lists (`patchbank.datasets.lists`); it never decodes an image.
+  A listed file that is not there stays in the listing (the scan names it); a missing folder or list raises
+  `missing_tree(...)` at once. Masks are needed for the split that is scored and optional elsewhere (`masks_needed`):
+  the listing has the path where a mask is expected, whether it is there or not, and the scan takes an image whose mask
+  is not there as unlabelled;
 - optional `LISTS`: the values of a set's `images` that it knows (default: `all` only).
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from patchbank.datasets.listing import by_stem as by_stem
-from patchbank.datasets.listing import without_suffix as without_suffix
+from patchbank.datasets.listing import LeftOut
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
 
 Item = tuple[Path, Path | None, Path | None]
-Listing = dict[str, list[Item]]
 
-SIDE_FILES = (".txt", ".md", ".csv", ".json", ".xml", ".yaml", ".html", ".db", ".ini", ".log")
-"""Ends of files that people keep beside images. Every other file counts as an image, so that none is dropped unseen."""
+
+class Listing(dict[str, list[Item]]):
+    """The items of each split; `left_out` is what the searched folders hold beside them."""
+
+    def __init__(self, splits: Mapping[str, list[Item]], left_out: Sequence[LeftOut] = ()) -> None:
+        super().__init__(splits)
+        self.left_out = tuple(dict.fromkeys(left_out))
 
 
 class Layout(Protocol):
@@ -91,21 +95,3 @@ def is_absent(path: Path) -> bool:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
     return False
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Everything in `folder` but hidden and side files, sorted by name."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries]
-    kept = (name for name in names if not name.startswith(".") and not name.lower().endswith(SIDE_FILES))
-    return [folder / name for name in sorted(kept)]
-
-
-def parse_list(data: bytes) -> list[str]:
-    """Names of a list file: one a line, blank lines, Windows line ends and a missing last newline are all read.
-
-    Bytes that are not UTF-8 survive as surrogates, as in file names.
-    """
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
-    names = (line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
-    return [name for name in names if name]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, list_files, masks_needed, missing_tree
+from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
+from patchbank.datasets.listing import Search
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -24,11 +25,12 @@ MASK_END = "_gtFine_labelIds.png"
 
 def find(spec: DatasetSpec) -> Listing:
     """List images and masks of each split; see `patchbank.datasets.layouts`."""
-    return {split: _items(spec, split) for split in spec.splits}
+    search = Search()
+    return Listing({split: _items(spec, search, split) for split in spec.splits}, search.left_out)
 
 
-def _items(spec: DatasetSpec, split: str) -> list[Item]:
-    images = _files(spec, "leftImg8bit", split)
+def _items(spec: DatasetSpec, search: Search, split: str) -> list[Item]:
+    images = _files(spec, search, "leftImg8bit", split)
     if not images:
         raise missing_tree(spec, EXPECTED_TREE, f"{spec.root / 'leftImg8bit' / split} holds no city with pictures.")
     if not spec.classes:
@@ -36,7 +38,7 @@ def _items(spec: DatasetSpec, split: str) -> list[Item]:
     pairs = {path: _mask_of(spec, split, path) for path in images}
     wanted = set(pairs.values())
     labelled = masks_needed(spec, split) or (spec.root / "gtFine" / split).is_dir()
-    for mask in _files(spec, "gtFine", split) if labelled else ():
+    for mask in _files(spec, search, "gtFine", split) if labelled else ():
         if mask.name.endswith(MASK_END) and mask not in wanted:
             raise missing_tree(spec, EXPECTED_TREE, f"{mask} has no picture in leftImg8bit/{split}.")
     return [(path, mask, None) for path, mask in pairs.items()]
@@ -47,9 +49,9 @@ def _mask_of(spec: DatasetSpec, split: str, image: Path) -> Path:
     return spec.root / "gtFine" / split / image.parent.name / f"{name}{MASK_END}"
 
 
-def _files(spec: DatasetSpec, kind: str, split: str) -> list[Path]:
+def _files(spec: DatasetSpec, search: Search, kind: str, split: str) -> list[Path]:
     """All files of all cities, sorted."""
     folder = spec.root / kind / split
     if not folder.is_dir():
         raise missing_tree(spec, EXPECTED_TREE, f"{folder} does not exist.")
-    return [path for city in list_files(folder) if city.is_dir() for path in list_files(city)]
+    return [path for city in search.content(folder).folders for path in search.pictures(city)]

@@ -23,7 +23,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree, parse_list, without_suffix
+from patchbank.datasets.layouts import Item, Listing, missing_tree
+from patchbank.datasets.listing import Search, without_suffix
+from patchbank.datasets.lists import Listed, Shelf, read_list
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,19 +69,16 @@ def find_in(spec: DatasetSpec, tree: str, masks: Sequence[str]) -> Listing:
     """List the images of each split with masks from one of the places `masks` (patterns with ``{split}``)."""
     image_place = _place(spec, tree, IMAGES, "images", spec.splits)
     mask_places = _label_places(spec, tree, masks, "masks") if spec.classes else {}
-    listing: Listing = {}
+    search = Search()
+    listing: dict[str, list[Item]] = {}
     for split in spec.splits:
         folder = spec.root / image_place.format(split=_name(split))
-        images = by_stem(list_files(folder))
-        items: list[Item] = []
-        for stem in _stems(spec, tree, split, sorted(images)):
-            mask = mask_places[split] / f"{stem}.png" if mask_places else None
-            # an image that a list names and that is not there stays, so that the scan names it
-            items += [(path, mask, None) for path in images.get(stem, [folder / f"{stem}.jpg"])]
-        if not items:
+        images = Shelf(search, folder, ".jpg")
+        shelf = Shelf(search, mask_places[split]) if mask_places else None
+        listing[split] = [(line.image, line.mask, None) for line in _listed(spec, tree, split, images, shelf)]
+        if not listing[split]:
             raise missing_tree(spec, tree, f"{folder} holds no picture.")
-        listing[split] = items
-    return listing
+    return Listing(listing, search.left_out)
 
 
 def _name(split: str) -> str:
@@ -132,22 +131,23 @@ def _other_layout(spec: DatasetSpec) -> str:
     return ""
 
 
-def _stems(spec: DatasetSpec, tree: str, split: str, found: list[str]) -> list[str]:
-    """Names of the images of a split, without suffix, as `spec.images` asks."""
-    if spec.images == "all":
-        return found
+def _listed(spec: DatasetSpec, tree: str, split: str, images: Shelf, masks: Shelf | None) -> list[Listed]:
+    """The images of a split and their masks, as `spec.images` asks; one that is not there stays (the scan names it)."""
     if spec.images == "curated":
         path = spec.root / _place(spec, tree, CURATED, "curated images", spec.splits).format(split=_name(split))
-        names = parse_list(path.read_bytes())
-    else:
+        listed = read_list(path, spec.root, images, masks)
+        if not listed:
+            raise missing_tree(spec, tree, f"{path} names no image.")
+        return listed
+    found = [path for paths in images.files.values() for path in paths]
+    if spec.images == "annotated":
         path = _label_places(spec, tree, ANNOTATIONS, "annotated images")[split]
-        if not path.is_file() and split != spec.eval_split:
-            return found
-        status = path.stat()
-        names = list(_annotated(path, status.st_size, status.st_mtime_ns))
-    if not names:
-        raise missing_tree(spec, tree, f"{path} names no image.")
-    return [without_suffix(name) for name in names]
+        if path.is_file() or split == spec.eval_split:
+            status = path.stat()
+            found = [images.one(name) for name in _annotated(path, status.st_size, status.st_mtime_ns)]
+            if not found:
+                raise missing_tree(spec, tree, f"{path} names no image.")
+    return [Listed(path, masks.one(without_suffix(path.name)) if masks else None) for path in found]
 
 
 @lru_cache(maxsize=8)

@@ -7,16 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import (
-    Item,
-    Listing,
-    by_stem,
-    list_files,
-    masks_needed,
-    missing_tree,
-    parse_list,
-    without_suffix,
-)
+from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
+from patchbank.datasets.listing import Search
+from patchbank.datasets.lists import Shelf, read_list
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -29,20 +22,16 @@ segmentations are optional for a split that is not scored
 
 def find(spec: DatasetSpec) -> Listing:
     """List images and masks of each split; see `patchbank.datasets.layouts`."""
-    return {split: _items(spec, split) for split in spec.splits}
+    search = Search()
+    return Listing({split: _items(spec, search, split) for split in spec.splits}, search.left_out)
 
 
-def _items(spec: DatasetSpec, split: str) -> list[Item]:
+def _items(spec: DatasetSpec, search: Search, split: str) -> list[Item]:
     folder, masks, names = (spec.root / f"{split}_{end}" for end in ("images", "segmentations", "id.txt"))
     for path in (folder, masks, names) if masks_needed(spec, split) else (folder, names):
         if not path.exists():
             raise missing_tree(spec, EXPECTED_TREE, f"{path} does not exist.")
-    listed = [without_suffix(name) for name in parse_list(names.read_bytes())]
+    listed = read_list(names, spec.root, Shelf(search, folder, ".jpg"), Shelf(search, masks) if spec.classes else None)
     if not listed:
         raise missing_tree(spec, EXPECTED_TREE, f"{names} names no image.")
-    images = by_stem(list_files(folder))
-    return [
-        (path, masks / f"{stem}.png" if spec.classes else None, None)
-        for stem in listed
-        for path in images.get(stem, [folder / f"{stem}.jpg"])
-    ]
+    return [(line.image, line.mask, None) for line in listed]

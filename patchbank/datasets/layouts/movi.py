@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import Item, Listing, by_stem, list_files, missing_tree
-from patchbank.datasets.listing import alike
+from patchbank.datasets.layouts import Item, Listing, missing_tree
+from patchbank.datasets.listing import Search, alike, by_stem
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -25,16 +25,17 @@ FOLDERS = {"train": "frames", "val": "images"}
 
 def find(spec: DatasetSpec) -> Listing:
     """List images and instance maps of each split; see `patchbank.datasets.layouts`."""
-    return {split: _items(spec, split) for split in spec.splits}
+    search = Search()
+    return Listing({split: _items(spec, search, split) for split in spec.splits}, search.left_out)
 
 
-def _items(spec: DatasetSpec, split: str) -> list[Item]:
+def _items(spec: DatasetSpec, search: Search, split: str) -> list[Item]:
     if split not in FOLDERS:
         raise missing_tree(spec, EXPECTED_TREE, f"there is no split {split!r}, only train and val.")
-    images = _files(spec, FOLDERS[split])
+    images = _files(spec, search, FOLDERS[split])
     if split == "train":
         return [(path, None, None) for path in images]
-    masks, pictures = by_stem(_files(spec, "masks")), by_stem(images)
+    masks, pictures = by_stem(_files(spec, search, "masks")), by_stem(images)
     for stem, paths in [*masks.items(), *pictures.items()]:
         if len(paths) > 1:
             raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {alike(paths)}; keep one.")
@@ -44,11 +45,11 @@ def _items(spec: DatasetSpec, split: str) -> list[Item]:
     return [(paths[0], None, masks.get(stem, [missing / f"{stem}.png"])[0]) for stem, paths in pictures.items()]
 
 
-def _files(spec: DatasetSpec, name: str) -> list[Path]:
+def _files(spec: DatasetSpec, search: Search, name: str) -> list[Path]:
     folder = spec.root / name
     if not folder.is_dir():
         raise missing_tree(spec, EXPECTED_TREE, f"{folder} does not exist.")
-    files = list_files(folder)
+    files = search.pictures(folder)
     if not files:
-        raise missing_tree(spec, EXPECTED_TREE, f"{folder} holds no file.")
+        raise missing_tree(spec, EXPECTED_TREE, f"{folder} holds no picture.")
     return files

@@ -7,20 +7,11 @@ Source: https://github.com/xu-ji/IIC.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import (
-    Item,
-    Listing,
-    by_stem,
-    list_files,
-    masks_needed,
-    missing_tree,
-    parse_list,
-    without_suffix,
-)
-from patchbank.datasets.listing import alike
+from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
+from patchbank.datasets.listing import Search, alike
+from patchbank.datasets.lists import Shelf, read_list
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -34,29 +25,22 @@ LISTS_OF = {"train": "labelled_train.txt", "val": "labelled_test.txt"}
 
 def find(spec: DatasetSpec) -> Listing:
     """List tiles and masks of each split; see `patchbank.datasets.layouts`."""
-    return {split: _items(spec, split) for split in spec.splits}
+    search = Search()
+    return Listing({split: _items(spec, search, split) for split in spec.splits}, search.left_out)
 
 
-def _items(spec: DatasetSpec, split: str) -> list[Item]:
+def _items(spec: DatasetSpec, search: Search, split: str) -> list[Item]:
     labelled = bool(spec.classes) and not split.startswith("unlabelled")
     names = spec.root / LISTS_OF.get(split, f"{split}.txt")
     folder, masks = spec.root / "imgs", spec.root / "gt"
     for path in (folder, masks, names) if masks_needed(spec, split) else (folder, names):
         if not path.exists():
             raise missing_tree(spec, EXPECTED_TREE, f"{path} does not exist.")
-    listed = [without_suffix(name) for name in parse_list(names.read_bytes())]
+    tiles, truths = Shelf(search, folder, ".mat"), Shelf(search, masks, ".mat")
+    for paths in [*tiles.files.values(), *(truths.files.values() if labelled else ())]:
+        if len(paths) > 1:
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {alike(paths)}; keep one.")
+    listed = read_list(names, spec.root, tiles, truths if labelled else None)
     if not listed:
         raise missing_tree(spec, EXPECTED_TREE, f"{names} names no tile.")
-    images, truths = by_stem(list_files(folder)), by_stem(list_files(masks)) if labelled and masks.is_dir() else {}
-    return [
-        (_one(spec, folder, stem, images), _one(spec, masks, stem, truths) if labelled else None, None)
-        for stem in listed
-    ]
-
-
-def _one(spec: DatasetSpec, folder: Path, stem: str, found: dict[str, list[Path]]) -> Path:
-    """The file of this name; where there is none, the path that was expected (the scan names it)."""
-    paths = found.get(stem, [folder / f"{stem}.mat"])
-    if len(paths) > 1:
-        raise missing_tree(spec, EXPECTED_TREE, f"{folder}: {alike(paths)}; keep one.")
-    return paths[0]
+    return [(line.image, line.mask, None) for line in listed]

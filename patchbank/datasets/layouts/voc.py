@@ -2,7 +2,7 @@
 
 Which of them is there is detected; the tree may lie in the root itself or in one of `PVOC`, `VOC2012`,
 `VOCdevkit/VOC2012` below it. The split `trainaug` takes its masks from `SegmentationClassAug`, others from
-`SegmentationClass`. Lists hold one name a line, with or without suffix. Masks are palette PNGs whose indices count.
+`SegmentationClass`. Lists: `patchbank.datasets.lists`. Masks are palette PNGs whose indices count.
 Sources: the trees that the code of AlignSeg and of TransFGU reads, and the VOC 2012 development kit
 (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/).
 """
@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchbank.datasets.layouts import (
-    Item,
-    Listing,
-    by_stem,
-    list_files,
-    masks_needed,
-    missing_tree,
-    parse_list,
-    without_suffix,
-)
+from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
+from patchbank.datasets.listing import Search
+from patchbank.datasets.lists import Shelf, read_list
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -70,8 +63,9 @@ def find(spec: DatasetSpec) -> Listing:
         nearest = max(trees, key=lambda tree: sum(path.exists() for path in tree.required()))
         raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.")
     tree = complete[0]
-    images = by_stem(list_files(tree.images))
-    return {split: _items(spec, tree, split, images) for split in spec.splits}
+    search = Search()
+    images = Shelf(search, tree.images, ".jpg")
+    return Listing({split: _items(spec, tree, split, images) for split in spec.splits}, search.left_out)
 
 
 def _tree(spec: DatasetSpec, base: str, images: str, lists: str) -> _Tree:
@@ -83,17 +77,10 @@ def _tree(spec: DatasetSpec, base: str, images: str, lists: str) -> _Tree:
     return _Tree(root / images, root / lists, masks, needed)
 
 
-def _items(spec: DatasetSpec, tree: _Tree, split: str, images: dict[str, list[Path]]) -> list[Item]:
+def _items(spec: DatasetSpec, tree: _Tree, split: str, images: Shelf) -> list[Item]:
     path = tree.list_of(split)
-    names = parse_list(path.read_bytes())
-    if not names:
+    masks = Shelf(images.search, tree.masks[split]) if spec.classes else None
+    listed = read_list(path, spec.root, images, masks)
+    if not listed:
         raise missing_tree(spec, EXPECTED_TREE, f"{path} names no image.")
-    masks = tree.masks[split]
-    items: list[Item] = []
-    for name in names:
-        stem = without_suffix(name)
-        found = images.get(stem, [])
-        # Two files of one stem: the list's own suffix decides; without one, .jpg is what VOC means.
-        image = found[0] if len(found) == 1 else tree.images / (name if name != stem else f"{stem}.jpg")
-        items.append((image, masks / f"{stem}.png" if spec.classes else None, None))
-    return items
+    return [(line.image, line.mask, None) for line in listed]
