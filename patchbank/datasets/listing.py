@@ -32,13 +32,29 @@ SUFFIXES = (
 """Ends of the names of pictures; a list may carry them or leave them out."""
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".psd", ".pdf", ".svg", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".exr")
 """Ends of the names of pictures that are not read: they count as pictures, so that each is refused by its name."""
-SIDE_SUFFIXES = (
-    *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".css", ".js"),
-    *(".db", ".ini", ".log", ".toml", ".cfg", ".lnk", ".url", ".tmp", ".part", ".bak", ".md5", ".sha256", ".lock"),
-    *(".py", ".ipynb", ".sh", ".m", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
-    *(".npy", ".npz", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".safetensors", ".onnx"),
-    *(".mp4", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
-    *(".jgw", ".jpgw", ".pgw", ".pngw", ".tfw", ".tifw", ".bpw", ".wld", ".prj", ".ovr", ".geojson", ".shp", ".dbf"),
+SIDE_SUFFIXES = frozenset(
+    (
+        *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".css", ".js"),
+        *(".db", ".ini", ".log", ".toml", ".cfg", ".lnk", ".url", ".tmp", ".part", ".bak", ".md5", ".sha256", ".lock"),
+        *(".py", ".ipynb", ".sh", ".m", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
+        *(".npy", ".npz", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".safetensors", ".onnx"),
+        *(".mp4", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
+        *(
+            ".jgw",
+            ".jpgw",
+            ".pgw",
+            ".pngw",
+            ".tfw",
+            ".tifw",
+            ".bpw",
+            ".wld",
+            ".prj",
+            ".ovr",
+            ".geojson",
+            ".shp",
+            ".dbf",
+        ),
+    )
 )
 """Ends of the names of files that people keep beside pictures; world files and overviews of maps among them."""
 SIDE_NAMES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
@@ -54,6 +70,8 @@ HEAD = 64
 SHOWN = 3
 """Names that are shown of what is left out for one reason."""
 
+_KNOWN = frozenset(SUFFIXES)
+_NAMED = frozenset((*SUFFIXES, *UNREAD))
 _FORMATS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|P[1-6]\s|MATLAB 5\.0 MAT"
     rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
@@ -150,7 +168,7 @@ class Search:
             found += content.pictures
             for inner in content.folders:
                 (links if inner.is_symlink() else waiting).append(inner)
-        return sorted(found)
+        return sorted(found, key=os.fspath)
 
     def leave(self, path: Path, reason: str) -> None:
         """Note that `path` is no input."""
@@ -189,10 +207,8 @@ def state_of(path: Path) -> str:
 
 def without_suffix(name: str) -> str:
     """`name` without an image suffix; other dots belong to the name."""
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)] or name
-    return name
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 and name[dot:].lower() in _KNOWN else name
 
 
 def stem(name: str) -> str:
@@ -234,7 +250,9 @@ def by_reason(left_out: Sequence[LeftOut], root: Path) -> dict[str, list[str]]:
 
 def relative(root: Path, path: Path) -> str:
     """`path` relative to the root, with slashes; as it is where it lies elsewhere."""
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+    # text, because paths cost seconds where there are many
+    top, text = f"{root}/".replace("//", "/"), os.fspath(path)
+    return text[len(top) :] if text.startswith(top) else text
 
 
 def printable(name: str) -> str:
@@ -253,7 +271,7 @@ def _list(folder: Path) -> Content:
     for entry in entries:
         path = folder / entry.name
         reason = _side(entry.name)
-        named = entry.name.lower().endswith((*SUFFIXES, *UNREAD))
+        named = entry.name[entry.name.rfind(".") :].lower() in _NAMED
         if reason:
             left_out.append(LeftOut(path, reason))
         elif named:  # whatever it is: a folder or a pipe of such a name is refused by name
@@ -274,7 +292,7 @@ def _list(folder: Path) -> Content:
 def _side(name: str) -> str:
     """Why nothing of this name is an input; "" where the name does not say so."""
     lower = name.lower()
-    if lower in SIDE_FOLDERS or lower in SIDE_NAMES or lower.endswith(SIDE_SUFFIXES):
+    if lower in SIDE_FOLDERS or lower in SIDE_NAMES or lower[lower.rfind(".") :] in SIDE_SUFFIXES:
         return "side files"
     return "hidden files" if name.startswith(".") else ""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from patchbank.datasets.labels import Colour, LabelRule
 from patchbank.datasets.layouts import Listing, is_absent, layout, missing_tree
-from patchbank.datasets.listing import state_of
+from patchbank.datasets.listing import relative, state_of
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
 from patchbank.files import digest, read_json, write_json
@@ -170,4 +170,4 @@ def tree_fingerprint(spec: DatasetSpec) -> str:
 
 
 def _state(root: Path, path: Path) -> list[str]:
-    return [os.fsencode(os.path.relpath(path, root)).hex(), state_of(path)]
+    return [os.fsencode(relative(root, path)).hex(), state_of(path)]

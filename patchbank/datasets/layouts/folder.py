@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
-from patchbank.datasets.listing import Search, alike, without_suffix
+from patchbank.datasets.listing import Search, alike, relative, without_suffix
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -170,7 +170,7 @@ def _masks(spec: DatasetSpec, search: Search, part: _Part) -> Named:
 def _named(paths: Sequence[Path], top: Path) -> Named:
     found: Named = {}
     for path in paths:
-        name = path.with_name(without_suffix(path.name)).relative_to(top).as_posix()
+        name = without_suffix(relative(top, path))
         found.setdefault(unicodedata.normalize("NFC", name), []).append(path)
     return found
 
@@ -189,8 +189,8 @@ def _partner(folder: Path, part: _Part, image: Path, name: str, found: Named | N
     """The file of the image's name; where there is none, the path that was expected."""
     if found is None:
         return None
-    expected = folder / image.with_name(f"{without_suffix(image.name)}.png").relative_to(part.images)
-    return found.get(name, [expected])[0]
+    paths = found.get(name)
+    return paths[0] if paths else folder / f"{without_suffix(relative(part.images, image))}.png"
 
 
 def _say_unread(spec: DatasetSpec, search: Search, parts: dict[str, _Part]) -> None:
