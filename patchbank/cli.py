@@ -14,6 +14,7 @@ from typing import Any
 
 import patchbank
 from patchbank import commands
+from patchbank.commands import Command
 from patchbank.errors import UserError
 
 
@@ -32,13 +33,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"patchbank {patchbank.__version__}")
     places: dict[str, Any] = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
     for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
-        module = importlib.import_module(f"{commands.__name__}.{name}")
+        module: Any = importlib.import_module(f"{commands.__name__}.{name}")
         group, _, last = name.rpartition("_")
         if group not in places:
             shared = places[""].add_parser(group, help=f"commands about {group}")
             places[group] = shared.add_subparsers(title="commands", required=True, metavar="COMMAND")
-        text = module.HELP
-        command = places[group].add_parser(last, help=text, description=text[0].upper() + text[1:] + ".")
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        found: dict[str, Command] = {last: module} if last else module.each()
+        for word, command in found.items():
+            text = command.HELP
+            added = places[group].add_parser(word, help=text, description=text[0].upper() + text[1:] + ".")
+            command.add_arguments(added)
+            added.set_defaults(run=command.run)
     return parser

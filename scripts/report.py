@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
+    from dataclasses import replace
     from pathlib import Path
 
     from patchbank.files import read_json
@@ -28,6 +29,7 @@ with stage(snakemake):
         records=records,
         drawn=snakemake.params.drawn,
     )
+    context = replace(context, facts=snakemake.params.facts)
     given = snakemake.input
     scores = [Path(path) for path in (*given.scores, *given.get("floor_scores", []))]
     elsewhere = [Path(path) for path in (*given.get("elsewhere", []), *given.get("floors_elsewhere", []))]

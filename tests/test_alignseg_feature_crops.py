@@ -155,10 +155,11 @@ def test_a_bank_of_crops_is_refused(world: Path) -> None:
 
 def test_the_settings_say_which_bank_is_read_and_take_the_crops_of_the_recipe() -> None:
     multicrop = default_config().of("msrc")["recipes"]["multicrop"]
-    crops = resolve({"tokens_from": "whole"}, {"multicrop": multicrop})
+    shared = {"recipes": {"multicrop": multicrop}}
+    crops = resolve({"tokens_from": "whole"}, shared)
     assert crops["crops"] == {**CROPS, "size": 224}
     assert recipes(crops) == ("whole",)
-    pixels = resolve({}, {"multicrop": multicrop})
+    pixels = resolve({}, shared)
     assert pixels["crops"] is None
     assert recipes(pixels) == ("multicrop",)
     assert AlignSegSettings.from_mapping(crops) == replace(
@@ -169,8 +170,8 @@ def test_the_settings_say_which_bank_is_read_and_take_the_crops_of_the_recipe() 
         ({"crops": {"size": 3}}, "crops follows from recipes.multicrop"),
     ):
         with pytest.raises(UserError, match=said):
-            resolve(wrong, {"multicrop": multicrop})
+            resolve(wrong, shared)
     with pytest.raises(UserError, match="no pixels to augment"):
-        resolve({"tokens_from": "whole"}, {"multicrop": {**multicrop, "augment": True}})
+        resolve({"tokens_from": "whole"}, {"recipes": {"multicrop": {**multicrop, "augment": True}}})
     with pytest.raises(UserError, match="it must give size, local_crops"):
         AlignSegSettings(crops={"size": 3})

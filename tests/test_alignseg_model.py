@@ -7,10 +7,10 @@ from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchbank.checkpoints.reference import from_reference
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.model import QueryDecoder, assignment_logits, normalise
 from patchbank.methods.alignseg.pooling import assignment_pool, attention_pool, prepare_tokens
+from patchbank.methods.alignseg.published import from_reference
 from patchbank.methods.alignseg.settings import AlignSegSettings
 
 

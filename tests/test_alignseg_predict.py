@@ -12,6 +12,7 @@ from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg import head as heads
 from patchbank.methods.alignseg import predict as predicting
+from patchbank.methods.alignseg import published
 from patchbank.methods.alignseg.model import assignment_logits
 from patchbank.methods.contract import run_predict
 from patchbank.predictions import PredictionReader, PredictionRecord
@@ -77,8 +78,8 @@ def test_missing_and_foreign_keys_are_named(tmp_path: Path) -> None:
 def test_published_checkpoints_come_in_and_go_out(tmp_path: Path) -> None:
     settings = small(epochs=1, decoder="reference", pairing="reference", centre="none", layers=2)
     path = run(tmp_path, settings)["head"]
-    heads.export_published(path, tmp_path / "out.pth")
-    heads.import_published(tmp_path / "out.pth", tmp_path / "in.safetensors", heads=3)
+    published.export_published(path, tmp_path / "out.pth")
+    published.import_published(tmp_path / "out.pth", tmp_path / "in.safetensors", {"heads": 3})
     before, after = heads.load_head(path), heads.load_head(tmp_path / "in.safetensors")
     tokens = torch.randn(2, 5, 12)
     assert torch.equal(before.model(tokens), after.model(tokens))
@@ -91,4 +92,4 @@ def test_what_the_published_format_cannot_say_is_refused(tmp_path: Path) -> None
     stacked = run(tmp_path / "b", small(epochs=1, centre="none", layers=2))["head"]
     for path, said in ((centred, "centres its tokens"), (stacked, "stacks its 2 layers")):
         with pytest.raises(UserError, match=said):
-            heads.export_published(path, tmp_path / "out.pth")
+            published.export_published(path, tmp_path / "out.pth")

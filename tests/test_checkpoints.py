@@ -8,10 +8,10 @@ import pytest
 import torch
 from golden_files import load_golden
 
-from patchbank.checkpoints import reference
 from patchbank.checkpoints.dino import clean_backbone_keys
 from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
+from patchbank.methods.alignseg import published as reference
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

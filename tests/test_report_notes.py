@@ -35,7 +35,9 @@ def make_row(method: str, protocol: str, mean: float, **changes: Any) -> dict[st
 
 
 def make_floor(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
+    number = method.rpartition("-")[2]
     own = {"floor": True, "miou": {"mean": mean, "std": 1.0, "n": 5}, "segments": 5.0}
+    own |= {"sees_tokens": "kmeans" in method, "at": int(number) if number.isdigit() else 0}
     return make_row(method, protocol, mean, **(own | {"seeds": {"training": [], "kmeans": [0, 1, 2, 3, 4]}} | changes))
 
 
@@ -50,7 +52,7 @@ ROWS = [
 
 
 def test_floors_are_those_with_the_same_post_processing() -> None:
-    refined = {"settings": {"postprocess": "pamr"}}
+    refined = {"postprocess": "pamr"}
     rows = sort_rows([*ROWS, make_row("alignseg+pamr", "hungarian", 20.0, **refined)])
     (said,) = [note for note in build_notes(rows) if note.startswith("Floors beside")]
     assert said == "Floors beside alignseg+pamr are without `pamr`: differences contain what that brings."
@@ -69,7 +71,7 @@ def test_a_method_that_is_upsampled_bilinearly_has_floors_that_are() -> None:
     rows = [make_row("transfgu", "hungarian", 20.0, upsample="bilinear"), make_floor("kmeans", "hungarian", 30.0)]
     assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans"]
     assert "Floors beside transfgu are without `bilinear`: differences contain what that brings." in build_notes(rows)
-    rows.append(make_floor("kmeans+bilinear", "hungarian", 31.0, settings={"postprocess": "bilinear"}))
+    rows.append(make_floor("kmeans+bilinear", "hungarian", 31.0, postprocess="bilinear"))
     assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans+bilinear"]
     assert not any(note.startswith("Floors beside") for note in build_notes(rows))
 
@@ -188,10 +190,3 @@ def test_methods_are_compared_with_each_other() -> None:
     for low, high, verb in verbs:
         (note,) = method_notes(rows, [interval("a", "b", low, high), interval("a", "kmeans", 18, 20)])
         assert note.startswith(f"a {verb} b under hungarian (20.0 against 22.0; means of 15 runs each; 95 %")
-
-
-def test_a_learned_metric_is_said_to_be_part_of_the_difference() -> None:
-    own = make_row("alignseg", "hungarian", 30.0, settings={"metric": "discriminant"})
-    assert any("alignseg clusters its segments by a metric" in note for note in build_notes([own]))
-    plain = make_row("alignseg", "hungarian", 30.0, settings={"metric": "none"})
-    assert not any("by a metric" in note for note in build_notes([plain]))

@@ -117,8 +117,9 @@ def test_markdown_holds_every_row_under_its_protocol(tmp_path: Path) -> None:
 
 
 def test_the_version_of_the_crf_stands_where_a_row_used_it(tmp_path: Path) -> None:
-    for settings, shown in (({"postprocess": "pamr"}, False), ({"postprocess": "crf"}, True)):
-        report = build_report([scores_file(tmp_path, [make_row("a", "hungarian", 30.0, settings=settings)])], CONTEXT)
+    for option, shown in (("pamr", False), ("crf", True)):
+        context = dataclasses.replace(CONTEXT, facts={"a": {"postprocess": option}})
+        report = build_report([scores_file(tmp_path, [make_row("a", "hungarian", 30.0)])], context)
         report["provenance"]["machine"]["pydensecrf2"] = "1.1"
         assert ("| pydensecrf2 | 1.1 |" in report_markdown(report)) == shown
 

@@ -25,7 +25,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_pictures_of_the_way(world: dict[str, Path], source: str, columns: int, tmp_path: Path) -> None:
     checkpoint = train_in(world, source, SOURCES[source])
     wanted = TRAITS.pictures if source == "exact" else ("whole",)
-    assert traits(SOURCES[source]).get("pictures") == wanted
+    assert traits(SOURCES[source]).pictures == wanted
     banks = {recipe: world[recipe] for recipe in wanted}
     drawn = []
     for name in ("first.png", "again.png"):

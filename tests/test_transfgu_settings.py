@@ -10,7 +10,7 @@ from patchbank.methods.transfgu.losses import category_loss, make_targets, uncer
 from patchbank.methods.transfgu.model import MaskDecoder
 from patchbank.methods.transfgu.optimiser import build_optimiser
 from patchbank.methods.transfgu.schedule import age_of, alpha_of, restarts
-from patchbank.methods.transfgu.settings import TransFGUSettings, recipes, resolve, traits
+from patchbank.methods.transfgu.settings import TransFGUSettings, draws_read, recipes, resolve, traits
 from patchbank.methods.transfgu.step import update
 
 
@@ -57,12 +57,18 @@ def test_banks_follow_from_the_settings() -> None:
     assert recipes(similar) == ("whole", "augmented")
     assert recipes({**base, "stage": "pseudo_labels"}) == ("windows",)
     assert recipes({**similar, "stage": "pseudo_labels"}) == ("whole",)
-    assert traits(base) == {"pictures": ("windows", "lastblock")}
-    assert traits({**base, "window_feature": "pooled"}) == {"pictures": ("lastblock",)}
-    assert traits(similar) == {"pictures": ("whole",)}
-    maps = {"curves": False, "pictures": ()}
-    assert traits({**base, "stage": "pseudo_labels"}) == {**maps, "reads": ("lastblock",)}
-    assert traits({**similar, "stage": "pseudo_labels"}) == {**maps, "reads": ("whole",)}
+    assert traits(base).pictures == ("windows", "lastblock")
+    assert traits({**base, "window_feature": "pooled"}).pictures == ("lastblock",)
+    assert (traits(similar).pictures, traits(similar).recipes) == (("whole",), ("whole", "augmented"))
+    for settings, reads in ((base, "lastblock"), (similar, "whole")):
+        found = traits({**settings, "stage": "pseudo_labels"})
+        assert (found.curves, found.pictures, found.reads) == (False, (), (reads,))
+
+
+def test_draws_that_are_read_follow_from_passes_over_the_images() -> None:
+    base = resolve({"epochs": 3}, {"k": [5]})
+    assert [draws_read(base, stored) for stored in (2, 9)] == [2, 3]
+    assert draws_read({**base, "repeat": 2}, 9) == 6
 
 
 def test_teacher_schedule_of_voc() -> None:

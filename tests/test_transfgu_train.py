@@ -15,6 +15,7 @@ from patchbank.backbones.tail import load_tail
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
+from patchbank.cli import main
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
 from patchbank.methods.contract import run_predict
@@ -22,7 +23,7 @@ from patchbank.methods.transfgu import predict as prediction
 from patchbank.methods.transfgu import pseudo_labels
 from patchbank.methods.transfgu.batches import plan_epoch
 from patchbank.methods.transfgu.centroids import make_centroids, mean_of_members, pool_windows
-from patchbank.methods.transfgu.head import export_published, import_published, load_head
+from patchbank.methods.transfgu.head import load_head
 from patchbank.methods.transfgu.pseudo_labels import gradient_rows
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
 from patchbank.methods.transfgu.train import train_segmenter
@@ -131,28 +132,34 @@ def test_many_classes_are_stored_as_labels_of_the_upsampled_logits(
     assert (labels == expected).mean() > 0.98  # float16 of the scores
 
 
-def test_checkpoints_of_the_published_shape_come_and_go(world: dict[str, Path], tmp_path: Path) -> None:
+def test_checkpoints_of_the_published_shape_come_and_go(
+    world: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def given(name: str, out: str) -> int:
+        told = [f"--{key}={int(EXACT[key])}" for key in ("heads", "stuff", "background")]
+        return main(["import", "transfgu", str(tmp_path / name), "--out", str(tmp_path / out), *told])
+
     ours = train_in(world, "exported")
-    export_published(ours, tmp_path / "decoder.pth")
+    assert main(["export", "transfgu", str(ours), "--out", str(tmp_path / "decoder.pth")]) == 0
     state = torch.load(tmp_path / "decoder.pth", weights_only=True)
     assert {"cls_emb", "proj_dec.weight", "blocks.1.attn.qkv.weight", "proj_patch", "mask_norm.bias"} <= set(state)
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "wrapped.pth")
     for name in ("decoder.pth", "wrapped.pth"):
-        import_published(tmp_path / name, tmp_path / "back.safetensors", TransFGUSettings.from_mapping(EXACT))
+        assert given(name, "back.safetensors") == 0
         back, head = load_head(tmp_path / "back.safetensors"), load_head(ours)
         for key, value in head.model.state_dict().items():
             torch.testing.assert_close(back.model.state_dict()[key], value, rtol=0, atol=0)
     predict_in(world, tmp_path / "back.safetensors")
     del state["proj_patch"]
     torch.save(state, tmp_path / "broken.pth")
-    with pytest.raises(UserError, match="missing keys proj_patch"):
-        import_published(tmp_path / "broken.pth", tmp_path / "x.safetensors", TransFGUSettings.from_mapping(EXACT))
+    assert given("broken.pth", "x.safetensors") == 1
+    assert "missing keys proj_patch" in capsys.readouterr().err
     torch.save({"weight": torch.zeros(2)}, tmp_path / "foreign.pth")
-    with pytest.raises(UserError, match="holds no decoder of TransFGU"):
-        import_published(tmp_path / "foreign.pth", tmp_path / "x.safetensors", TransFGUSettings.from_mapping(EXACT))
+    assert given("foreign.pth", "x.safetensors") == 1
+    assert "holds no decoder of TransFGU" in capsys.readouterr().err
     centred = train_in(world, "tokens", SOURCES["tokens"])
-    with pytest.raises(UserError, match="centres its tokens"):
-        export_published(centred, tmp_path / "y.pth")
+    assert main(["export", "transfgu", str(centred), "--out", str(tmp_path / "y.pth")]) == 1
+    assert "centres its tokens" in capsys.readouterr().err
 
 
 def test_centroids_are_means_and_an_empty_one_is_named() -> None:

@@ -39,7 +39,7 @@ from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import context_of, score_method
 from patchbank.files import read_npz, write_json
-from patchbank.methods.contract import run_predict, run_train
+from patchbank.methods.contract import draws_read, run_predict, run_train
 from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.progress import track
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
@@ -100,7 +100,7 @@ def run_row(
             "used": float(np.mean(used)),
             "stability": float(np.mean([stability(path, clustering["k"][0]) for path in tables.values()])),
             "train_seconds": float(np.mean(seconds)) if seconds else None,
-            "bank_bytes": sum(_bank_bytes(path, method["settings"]) for path in inputs.training.values()),
+            "bank_bytes": sum(_bank_bytes(path, method) for path in inputs.training.values()),
             "threads": used_threads,
         },
     )
@@ -180,9 +180,8 @@ def _run_seed(
     return seconds
 
 
-def _bank_bytes(path: Path, settings: Mapping[str, Any]) -> int:
+def _bank_bytes(path: Path, method: Mapping[str, Any]) -> int:
     """Bytes of a training bank's shards, of as many draws as are read."""
     bank = open_bank(path)
     size = sum(shard.stat().st_size for shard in bank.folder.glob("[0-9]*.h5"))
-    read = min(bank.draws, settings.get("draws") or bank.draws, settings.get("epochs", bank.draws))
-    return size * int(read) // bank.draws
+    return size * draws_read(method["folder"], method["settings"], bank.draws) // bank.draws

@@ -15,10 +15,10 @@ from typing import Any
 from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.score import context_of
 from patchbank.files import read_json, write_json, write_text
+from patchbank.methods import contract
 from patchbank.progress import track
 
 COLUMNS = ("per_image", "hungarian", "overcluster")
-FLOOR = "image-kmeans"
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,17 @@ class TableRow:
 
 
 def floors_at(used: Sequence[float], floors: Sequence[str]) -> list[str]:
-    """Names of the floors at the numbers of segments that rows use, rounded up; a floor of one segment is `single`."""
-    counts = sorted({max(2, math.ceil(value)) for value in used})
-    return [f"{floor}-{count}" for floor in floors for count in counts]
+    """Names of the floors, those at a number of segments at each that rows use, rounded up and at least 2."""
+    counts, known = sorted({_rounded(value) for value in used}), contract.rows()
+    return [
+        name
+        for floor in floors
+        for name in ([f"{floor}-{count}" for count in counts] if known[floor].traits.at_counts else [floor])
+    ]
+
+
+def _rounded(used: float) -> int:
+    return max(2, math.ceil(used))
 
 
 def write_table(
@@ -74,7 +82,7 @@ def _compared(
     listed, differences = [], []
     for name in track(list(by_name), "compare", "row"):
         row, result = by_name[name], found[name]
-        floor = "" if row.method["traits"]["floor"] else f"{FLOOR}-{max(2, math.ceil(result['used']))}"
+        floor = "" if row.method["traits"]["floor"] else _floor_beside(rows, _rounded(result["used"]))
         oracle = row.method["oracle"]
         listed.append({"name": name, "factor": row.factor, "floor_at": floor, "oracle": oracle, **result})
         others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
@@ -83,6 +91,12 @@ def _compared(
             every = compare_methods(pairs)["comparisons"]
             differences += [one for one in every if one["a"] == name]
     return {"rows": listed, "comparisons": differences}
+
+
+def _floor_beside(rows: Sequence[TableRow], segments: int) -> str:
+    """The floor that sees the same tokens at that number of segments; empty where there is none."""
+    methods = [row.method for row in rows]
+    return next((str(m["name"]) for m in methods if m["traits"]["sees_tokens"] and m["at"] == segments), "")
 
 
 def _as_compared(row: TableRow, classes: Sequence[str], scoring: Mapping[str, Any]) -> Compared:
@@ -96,9 +110,9 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
     yield ""
     yield (
         f"mIoU in percent, mean ± standard deviation over trainings x k-means seeds. Below a score: its difference to "
-        f"`{base}` with the 95 % interval over images and seeds, **bold** where that excludes 0. Floor: `{FLOOR}-q`, q "
-        "being the number of segments that the row uses, rounded up. Stability: agreement (adjusted Rand index) of the "
-        "segment clusters of two k-means seeds, which needs no label."
+        f"`{base}` with the 95 % interval over images and seeds, **bold** where that excludes 0. Floor: the one "
+        "that sees the same tokens at the number of segments that the row uses, rounded up. Stability: agreement "
+        "(adjusted Rand index) of the clusters of two k-means seeds, which needs no label."
     )
     for name, table in content.items():
         yield ""

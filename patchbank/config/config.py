@@ -19,6 +19,7 @@ from patchbank.config.problems import problems
 from patchbank.config.schema import complete, expand_paths, merge
 from patchbank.datasets.spec import DatasetSpec, make_spec
 from patchbank.errors import raise_problems
+from patchbank.evaluation import postprocessing
 from patchbank.files import digest
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
@@ -151,23 +152,22 @@ class Config:
     def postprocessed(self, dataset: str) -> list[Method]:
         """Rows ``<method>+<option>`` of the methods that ask for them.
 
-        ``flip`` predicts from features of its own with the method's checkpoint; every other option is another count of
+        An option with features of its own predicts with the method's checkpoint; every other one is another count of
         the method's predictions.
         """
-        return [
-            replace(
-                method,
-                name=f"{method.name}+{option}",
-                settings={**method.settings, "postprocess": option},
-                **(
-                    {"trained": method.name, "features": "flipped"}
-                    if option == "flip"
-                    else {"postprocess": option, "source": method.name}
-                ),
-            )
-            for method in self.methods(dataset)
-            for option in self.of(dataset)["methods"][method.name].get("postprocess", ())
-        ]
+        found = []
+        for method in self.methods(dataset):
+            for option in self.of(dataset)["methods"][method.name].get("postprocess", ()):
+                row = replace(method, name=f"{method.name}+{option}", postprocess=option)
+                features = postprocessing.named(option).features
+                own = replace(row, trained=method.name, features=features) if features else None
+                found.append(own or replace(row, source=method.name))
+        return found
+
+    def recipe(self, dataset: str, name: str) -> dict[str, Any]:
+        """Settings of a recipe."""
+        found: dict[str, Any] = self.of(dataset)["recipes"][postprocessing.settings_recipe(name)]
+        return found
 
     def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
         """An entry of `methods` as the row `row`, with changed settings."""
@@ -176,27 +176,32 @@ class Config:
         own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess", "oracle")}
         own |= dict(changes)
         folder = str(found.get("kind", entry)).replace("-", "_")
-        shared = {**self.shared(dataset), "multicrop": options["recipes"]["multicrop"]}
-        method = contract.resolve(row, folder, own, shared, tuple(found.get("seeds", options["seeds"])))
+        of = contract.Row(folder, contract.traits(folder), own)
+        method = contract.resolve(row, of, self._shared(dataset, of), tuple(found.get("seeds", options["seeds"])))
         told = found.get("oracle", {}).items()
         splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
         return replace(method, oracle=splits[0] if splits else None)
 
-    def floor(self, dataset: str, name: str) -> Method:
-        """A floor or ceiling by its name: ``single``, ``voronoi-<q>``, ``image-kmeans-<q>``, or a folder of its own.
+    def _shared(self, dataset: str, row: contract.Row) -> dict[str, Any]:
+        """What `resolve` is told of the rest of the configuration."""
+        return {**self.shared(dataset), "recipes": {name: self.recipe(dataset, name) for name in row.traits.needs}}
 
-        One with a folder of its own runs with the first seed alone: nothing in it is trained from a random start.
-        """
-        seeds, own = self.of(dataset)["seeds"], name.replace("-", "_")
-        if own in contract.method_folders():
-            return contract.resolve(name, own, {}, self.shared(dataset), seeds[:1])
-        return contract.resolve(name, "floors", {"name": name}, self.shared(dataset), seeds)
+    def floor(self, dataset: str, name: str) -> Method:
+        """A floor or ceiling by its name, ``<floor>-<segments>`` for one at a number of segments."""
+        row, seeds = contract.row_named(name), self.of(dataset)["seeds"]
+        return contract.resolve(name, row, self._shared(dataset, row), seeds[:1] if row.traits.one_seed else seeds)
 
     def standing(self, dataset: str) -> list[str]:
         """Names of the floors and ceilings that are known before anything is predicted."""
-        options = self.of(dataset)
-        floors = [name for name in ("single", "random-clusters") if name in options["floors"]]
-        return floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
+        options, known = self.of(dataset), contract.rows()
+        floors = [name for name in options["floors"] if not known[name].traits.at_counts]
+        found = floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
+        return [name for name in found if name not in options["methods"]]
+
+    def counted_floors(self, dataset: str) -> list[str]:
+        """Floors that stand at the methods' numbers of segments, without a number."""
+        known = contract.rows()
+        return [name for name in self.of(dataset)["floors"] if known[name].traits.at_counts]
 
     def method(self, dataset: str, name: str) -> Method:
         """A method, with post-processing or without, or a floor by its name."""

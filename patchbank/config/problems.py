@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from patchbank.clustering.projection import ProjectionSettings
 from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
-from patchbank.evaluation import crf
+from patchbank.evaluation import postprocessing
 from patchbank.methods import contract
 from patchbank.views.bounds import scale_problems
 
@@ -39,16 +39,16 @@ def problems(config: Config) -> Iterator[str]:
         try:
             config.of(name)
             for method in config.methods(name):
-                asked = config.of(name)["methods"][method.name].get("postprocess", ())
-                if "flip" in asked and "whole" not in method.traits.reads:
-                    yield f"datasets.{name}: {method.name} reads no tokens, which flip would average"
-                if "crf" in asked and not crf.installed():
-                    yield f"datasets.{name}: {crf.INSTALL}"
+                for option in config.of(name)["methods"][method.name].get("postprocess", ()):
+                    asked = postprocessing.named(option)
+                    if asked.features and "whole" not in method.traits.reads:
+                        yield f"datasets.{name}: {method.name} reads no tokens, which {option} would change"
+                    if missing := asked.missing():
+                        yield f"datasets.{name}: {missing}"
             few, *more = config.clusters(name)
             if "overcluster" in config.of(name)["protocols"] and not more:
                 yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"
-            for floor in (*config.standing(name), "single", "voronoi-2"):
-                config.floor(name, floor)
+            yield from _of_floors(config, name)
             ProjectionSettings(**config.shared(name)["projection"])
             spec = config.spec(name)
             check_layout(spec)
@@ -67,9 +67,27 @@ def problems(config: Config) -> Iterator[str]:
             yield f"datasets.{name}: {error}"
 
 
+def _of_floors(config: Config, dataset: str) -> Iterator[str]:
+    known = contract.rows()
+    kinds = {
+        "floors": [name for name, row in known.items() if row.traits.floor],
+        "ceilings": [name for name, row in known.items() if row.traits.ceiling],
+    }
+    for kind, names in kinds.items():
+        for name in config.of(dataset)[kind]:
+            if name not in names:
+                yield f"datasets.{dataset}: {kind}: {name!r} is not one of {', '.join(names)}"
+            else:
+                config.floor(dataset, f"{name}-2" if known[name].traits.at_counts else name)
+
+
 def _of_ablations(config: Config) -> Iterator[str]:
     for name in config.values["ablations"]:
-        ablation = config.ablation(name)
+        ablation, known = config.ablation(name), contract.rows()
+        for floor in ablation.floors:
+            if floor not in known or not known[floor].traits.floor:
+                listed = ", ".join(row for row, of in known.items() if of.traits.floor)
+                yield f"ablations.{name}.floors: {floor!r} is not one of {listed}"
         for dataset in ablation.datasets:
             for row in ablation.rows:
                 source = config.ablation_set(ablation, dataset, row)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from patchbank.datasets import Entry, Manifest, load_image
 from patchbank.datasets.images import load_raw
 from patchbank.errors import UserError, raise_problems
+from patchbank.evaluation import postprocessing
 from patchbank.evaluation.counts import (
     Counts,
     CountsFile,
@@ -70,7 +71,7 @@ def count_predictions(
         preprocessing: name of a preprocessing variant.
         workers: threads (default: the CPUs that are available).
         label_kind: compare with class labels or with instance ids.
-        postprocess: an option of `patchbank.evaluation.refine`, or none.
+        postprocess: an option of `patchbank.evaluation.postprocessing`, or none.
 
     Raises:
         UserError: an image of the prediction is not in the manifest, an unknown preprocessing, a bad mask, or
@@ -84,11 +85,12 @@ def count_predictions(
                 "needs them; take it out of `protocols`."
             )
         refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
-        refine, late = refinements.get(postprocess), list[str]()
+        option, late = postprocessing.named(postprocess), list[str]()
+        refine = refinements[postprocess] if option.refined_at else None
         # a variant of its own takes the softmax of all ids; post-processing gives no pixel to one without a patch
         soften = partial(soft_assignments, every_id=preprocessing in SOFT)
-        softly = soften if not refine and (preprocessing in SOFT or postprocess == "bilinear") else None
-        asked: Upsample = "bilinear" if softly else "nearest" if postprocess else reader.record.upsample
+        softly = soften if not refine and (preprocessing in SOFT or option.upsample == "bilinear") else None
+        asked: Upsample = "bilinear" if softly else option.upsample or reader.record.upsample
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
             name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
@@ -103,6 +105,7 @@ def count_predictions(
             rules=rules,
             label_kind=label_kind,
             refine=refine,
+            at_input=option.refined_at == "input",
             late=late,
         )
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
@@ -181,6 +184,7 @@ def _count_entry(
     rules: Mapping[str, Upsample],
     label_kind: LabelKind,
     refine: Refine | None,
+    at_input: bool,
     late: list[str],
 ) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask.
@@ -201,7 +205,7 @@ def _count_entry(
         grid = grids[name]
         if image is not None and refine is not None:
             try:
-                grid = refined_ids(grid, image, input_size if isinstance(refine, DenseCRF) else view.size, refine)
+                grid = refined_ids(grid, image, input_size if at_input else view.size, refine)
             except TookTooLong:
                 LOG.warning("%s: the CRF of %s took too long; it is counted without", entry.image, name)
                 late.append(name)

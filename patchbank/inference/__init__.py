@@ -5,5 +5,5 @@
 and head as one model for other runtimes.
 
 What a method must offer: a module `infer.py` in its folder with `load(checkpoint)`, which returns a torch module as
-`patchbank.methods.contract.TokenModel` describes it. Nothing here names a method, and no earlier room knows this one.
+`patchbank.methods.shape.TokenModel` describes it. Nothing here names a method, and no earlier room knows this one.
 """

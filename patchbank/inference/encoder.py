@@ -20,7 +20,7 @@ from patchbank.config.load import default_config
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
 from patchbank.methods import contract
-from patchbank.methods.contract import TokenModel
+from patchbank.methods.shape import TokenModel
 from patchbank.weights.spec import BackboneSpec
 
 WEIGHTS = "results/weights/{name}/weights.safetensors"
@@ -34,7 +34,8 @@ def load_model(checkpoint: str | Path) -> TokenModel:
         UserError: not a checkpoint, one with missing or foreign keys, or one of a method without `infer.py`.
     """
     if Path(checkpoint).suffix in (".pth", ".pt"):
-        raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: `patchbank import alignseg`.")
+        named = " or ".join(f"`patchbank import {name}`" for name in contract.published_folders())
+        raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: {named}.")
     method = load_checkpoint(checkpoint)[1].get("method")
     able = [name for name in contract.method_folders() if contract.offers(name, "infer")]
     if method not in able:

@@ -31,7 +31,7 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 from patchbank.inference.encoder import load_encoder, load_model
-from patchbank.methods.contract import TokenModel
+from patchbank.methods.shape import TokenModel
 
 TOLERANCE = 1e-3
 """Largest difference of a score (a cosine) between torch and onnxruntime that passes."""

@@ -31,7 +31,7 @@ from patchbank.inference.inputs import Input, find_inputs, make_folder
 from patchbank.inference.naming import Naming, dataset_ids, own_segments
 from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
 from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
-from patchbank.methods.contract import TokenModel
+from patchbank.methods.shape import TokenModel
 from patchbank.progress import track
 from patchbank.threads import available
 

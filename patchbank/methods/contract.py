@@ -1,68 +1,37 @@
-"""A method as a type: its traits, and what each of its modules must offer.
+"""Methods as the rest of the package knows them: rows with settings, found by folder, and one way to run each stage.
 
-A method is a folder of `patchbank/methods`. Its modules, each with the protocol that it fits:
-
-| module | protocol | there |
-|---|---|---|
-| `settings.py` | `Configured` | always |
-| `predict.py` | `Predictor` | always |
-| `train.py` | `Trainable` | where it learns something |
-| `infer.py` | `Inferable` | where it works on pictures outside a bank too |
-| `pictures.py` | `Pictured` | where it shows what it makes on its way to a prediction |
-
-`settings.py` declares, where it needs them, also ``recipes(settings)`` (the banks that are read depend on the
-settings), ``traits(settings)`` (other traits do) and ``check_width(settings, width)`` (not every width of the tokens
-will do). Scripts, commands, ablations and tests run a stage by `run_train`, `run_predict` and `run_pictures`, on what
-`patchbank.methods.jobs` describes. Nothing here lists the methods: they are found.
+Scripts, commands, ablations and tests run a stage by `run_train`, `run_predict` and `run_pictures`, on what
+`patchbank.methods.jobs` describes; `patchbank.methods.shape` says what a folder holds. Nothing here lists the methods:
+they are found, and a method's module is imported when it is needed.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any
 
 from patchbank.errors import UserError
 from patchbank.methods.jobs import PictureJob, PredictJob, TrainJob
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Traits:
-    """Traits of a method.
-
-    Attributes:
-        kind: ``segments`` (ids inside one image, given dataset-wide ids by segment clusters) or ``classes``.
-        trained: whether there is a `train.py`.
-        recipes: recipes of the bank that training reads (unless `settings.recipes` says it for given settings).
-        curves: whether `steps.csv` of training holds losses to draw.
-        pictures: recipes of the train split's bank that `pictures.draw` of the method's folder reads; empty where it
-            has none. They show what the method makes on its way to a prediction.
-        reads: recipes of the bank that prediction reads.
-        floor: whether rows are marked as a floor.
-        ceiling: whether rows are marked as a ceiling.
-        fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are.
-        oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
-            one do its stages get the `manifest`, and with it the labels.
-    """
-
-    kind: Literal["segments", "classes"]
-    trained: bool
-    recipes: tuple[str, ...] = ()
-    curves: bool = False
-    pictures: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ("whole",)
-    floor: bool = False
-    ceiling: bool = False
-    fitted: bool = False
-    oracle: Literal["train", "val"] | None = None
+from patchbank.methods.shape import (
+    Bounded,
+    Configured,
+    Dependent,
+    Frugal,
+    Inferable,
+    Pictured,
+    Predictor,
+    Published,
+    Several,
+    TokenModel,
+    Trainable,
+    Traits,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +44,8 @@ class Method:
         settings: what its stages get.
         seeds: its trainings.
         traits: see `Traits`.
-        postprocess: option of `patchbank.evaluation.refine` that is applied when pixels are counted, or none.
+        at: number of segments that a floor was asked for (`Traits.at_counts`), else 0.
+        postprocess: name in `patchbank.evaluation.postprocessing`, or none.
         source: row whose predictions and segment clusters it reads, where that is another one.
         trained: row whose checkpoint it predicts with, where that is another one.
         features: recipe of the bank that it reads in place of `whole`.
@@ -87,6 +57,7 @@ class Method:
     settings: Mapping[str, Any]
     seeds: tuple[int, ...]
     traits: Traits
+    at: int = 0
     postprocess: str = ""
     source: str = ""
     trained: str = ""
@@ -94,77 +65,21 @@ class Method:
     oracle: str | None = None
 
 
-class TokenModel(Protocol):
-    """What `Inferable.load` returns: a torch module from an image's tokens to scores of its segments or classes.
+@dataclass(frozen=True)
+class Row:
+    """A row that a method's folder offers by itself, as floors and ceilings are.
 
     Attributes:
-        record: the checkpoint's record; `backbone` describes the encoder (None where it is not known).
-        dim: width D of the tokens.
-        segments: number Q of segments.
+        folder: of the method.
+        traits: of the row.
+        own: values that `resolve` is given.
+        at: number of segments that its name asks for, else 0.
     """
 
-    record: Mapping[str, Any]
-    dim: int
-    segments: int
-
-    def scores(self, tokens: Tensor) -> Tensor:
-        """Scores (B, Q, N) float32 of tokens (B, N, D) float16 or float32, exactly as stage `predict` computes them."""
-        ...
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """The same from float32 tokens, in plain operations that can be written as ONNX."""
-        ...
-
-    def to(self, device: torch.device) -> Any:
-        """Move the module."""
-        ...
-
-
-@runtime_checkable
-class Configured(Protocol):
-    """`settings.py`: what the configuration has to know; it imports nothing that is slow to import."""
-
-    TRAITS: Traits
-
-    def resolve(self, own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-        """Complete, checked settings from the method's entry; `UserError` for values that it does not accept."""
-        ...
-
-
-@runtime_checkable
-class Trainable(Protocol):
-    """`train.py`: from banks to a checkpoint whose record holds at least `method`, `seed` and `settings`."""
-
-    def train(self, job: TrainJob) -> None:
-        """Train and write `job.files`; equal jobs give equal tensors."""
-        ...
-
-
-@runtime_checkable
-class Predictor(Protocol):
-    """`predict.py`: from a bank, and a checkpoint where something was trained, to predictions on the patch grid."""
-
-    def predict(self, job: PredictJob) -> None:
-        """Predict every image of the split and write `job.out`."""
-        ...
-
-
-@runtime_checkable
-class Inferable(Protocol):
-    """`infer.py`: the method on tokens that come from no bank."""
-
-    def load(self, path: str | Path) -> TokenModel:
-        """The model of a checkpoint; `UserError` where it is none of this method."""
-        ...
-
-
-@runtime_checkable
-class Pictured(Protocol):
-    """`pictures.py`: what the method makes on its way to a prediction."""
-
-    def draw(self, job: PictureJob) -> None:
-        """Draw some training images and write `job.out`."""
-        ...
+    folder: str
+    traits: Traits
+    own: Mapping[str, Any]
+    at: int = 0
 
 
 def run_train(job: TrainJob) -> None:
@@ -196,6 +111,18 @@ def load_model(folder: str, checkpoint: str | Path) -> TokenModel:
     return model
 
 
+def published(folder: str) -> Published:
+    """What reads and writes checkpoints of the method's published code."""
+    module = _module(folder, "published")
+    assert isinstance(module, Published), f"{module.__name__} does not fit Published"
+    return module
+
+
+def published_folders() -> list[str]:
+    """Folders of the methods with a published format, sorted."""
+    return [folder for folder in method_folders() if offers(folder, "published")]
+
+
 def method_folders() -> list[str]:
     """Folders of `patchbank/methods` with a method, sorted."""
     return sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py"))
@@ -211,39 +138,67 @@ def traits(folder: str) -> Traits:
     return _settings(folder).TRAITS
 
 
+def rows() -> dict[str, Row]:
+    """Every row that a folder offers by itself, by its name, without a number of segments."""
+    found: dict[str, Row] = {}
+    for folder in method_folders():
+        module = _settings(folder)
+        if isinstance(module, Several):
+            found |= {name: Row(folder, of, {"row": name}) for name, of in module.ROWS.items()}
+        else:
+            found[folder.replace("_", "-")] = Row(folder, module.TRAITS, {})
+    return found
+
+
+def row_named(name: str) -> Row:
+    """The row of that name, ``<row>-<segments>`` for one at a number of segments.
+
+    Raises:
+        UserError: there is none; the floors and ceilings are named.
+    """
+    known = rows()
+    base, _, number = name.rpartition("-")
+    if name in known and not known[name].traits.at_counts:
+        return known[name]
+    if base in known and known[base].traits.at_counts and re.fullmatch("[1-9][0-9]*", number):
+        return replace(known[base], own={**known[base].own, "segments": int(number)}, at=int(number))
+    listed = [
+        f"{name}-<q>" if row.traits.at_counts else name
+        for name, row in known.items()
+        if row.traits.floor or row.traits.ceiling
+    ]
+    raise UserError(f"{name!r} is neither a method nor a floor or ceiling ({', '.join(listed)}).")
+
+
 def check_width(folder: str, settings: Mapping[str, Any], width: int) -> None:
     """Raise `UserError` when the method in `folder` cannot work with tokens of that width."""
-    module: Any = _settings(folder)
-    if hasattr(module, "check_width"):
+    module = _settings(folder)
+    if isinstance(module, Bounded):
         module.check_width(settings, width)
 
 
-def resolve(
-    name: str,
-    folder: str,
-    own: Mapping[str, Any],
-    shared: Mapping[str, Any],
-    seeds: Sequence[int],
-) -> Method:
-    """A method from its entry in the configuration.
+def draws_read(folder: str, settings: Mapping[str, Any], stored: int) -> int:
+    """How many of a bank's stored draws the training reads."""
+    module = _settings(folder)
+    return module.draws_read(settings, stored) if isinstance(module, Frugal) else stored
+
+
+def resolve(name: str, row: Row, shared: Mapping[str, Any], seeds: Sequence[int]) -> Method:
+    """A method from its entry in the configuration, or a floor or ceiling.
 
     Args:
         name: how rows call it.
-        folder: folder of `patchbank/methods`.
-        own: the entry's values.
-        shared: what every k-means of the set has in common (K, seeds, projection), and the settings of `multicrop`.
+        row: folder, and values of its own.
+        shared: see `Configured.resolve`.
         seeds: seeds of trainings.
 
     Raises:
-        UserError: for a folder without a method, or values that the method does not accept.
+        UserError: values that the method does not accept.
     """
-    module: Any = _settings(folder)
-    found, settings = traits(folder), module.resolve(own, shared)
-    if hasattr(module, "recipes"):
-        found = replace(found, recipes=tuple(module.recipes(settings)))
-    if hasattr(module, "traits"):
-        found = replace(found, **module.traits(settings))
-    return Method(name=name, folder=folder, settings=settings, seeds=tuple(seeds), traits=found)
+    module = _settings(row.folder)
+    settings = module.resolve(row.own, shared)
+    found = module.traits(settings) if isinstance(module, Dependent) else row.traits
+    return Method(name, row.folder, settings, tuple(seeds), found, at=row.at)
 
 
 def _module(folder: str, name: str) -> ModuleType:

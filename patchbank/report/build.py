@@ -33,7 +33,7 @@ from patchbank.files import read_json
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
 from patchbank.report.published import published
-from patchbank.report.rows import Row, read_rows
+from patchbank.report.rows import Row, read_rows, with_facts
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class ReportContext:
         seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
         threads: CPU threads that the stages used.
         drawn: rows whose trainings read stored draws, the same for all seeds.
+        facts: row's name -> what the configuration knows of it, see `patchbank.report.rows.with_facts`.
         labelled: whether the evaluation split has masks.
         remarks: sentences of trainings' records, each with its row's name in front.
     """
@@ -88,6 +89,7 @@ class ReportContext:
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     threads: int = 1
     drawn: Sequence[str] = ()
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labelled: bool = True
     remarks: Sequence[str] = ()
 
@@ -161,7 +163,7 @@ def build_report(
     Raises:
         UserError: a scores file is missing or broken, or was made with another list of classes.
     """
-    rows = read_rows(scores)
+    rows = with_facts(read_rows(scores), context.facts)
     _check_classes(rows, context)
     compared = read_json(comparisons)["comparisons"] if comparisons else []
     backbone = context.backbone
@@ -182,7 +184,7 @@ def build_report(
         "fit": context.fit,
         "preprocessing": context.preprocessing,
         "rows": rows,
-        "elsewhere": read_rows(elsewhere),
+        "elsewhere": with_facts(read_rows(elsewhere), context.facts),
         "comparisons": compared,
         "published": published(context.dataset, rows),
         "notes": [*build_notes(rows, context.labelled, context.drawn, compared), *context.remarks],

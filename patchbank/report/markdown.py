@@ -205,7 +205,7 @@ def _row_note(row: Row, report: Mapping[str, Any]) -> str:
     for name in ("preprocessing", "fit"):
         if row[name] not in (None, "", report[name]):
             notes.append(f"{name}: {row[name]}")
-    if row.get("upsample") == "bilinear" and not row["settings"].get("postprocess"):
+    if row.get("upsample") == "bilinear" and not row.get("postprocess"):
         notes.append("upsampled bilinearly")
     return "; ".join(notes)
 
@@ -279,7 +279,7 @@ def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
     commit = (
         f"`{git['commit']}`" + (" with uncommitted changes" if git["changed"] else "") if git["commit"] else "not known"
     )
-    by_crf = any(row["settings"].get("postprocess") == "crf" for row in report["rows"])
+    by_crf = any(row.get("postprocess") == "crf" for row in report["rows"])
     libraries = ("python", "torch", "timm", "numpy", "faiss", *(["pydensecrf2"] if by_crf else []))
     return [
         ["PatchBank", f"{origin['package']}, commit {commit}"],

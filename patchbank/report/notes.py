@@ -3,9 +3,9 @@
 A method is called better only where the 95 % interval of the paired difference (`patchbank.evaluation.compare`)
 excludes 0; without an interval, comparisons are of means over the runs of each row and say so. A trained method is
 compared with floors of the same protocol, K, variant and preprocessing: every floor it does not beat is named,
-and of those it beats `image-kmeans-q` and `kmeans`, which see the same tokens. Under a protocol inside the image (no
-K) more segments alone raise the score, so a comparison there names the segments of both, and of several
-`image-kmeans-q` only the q of the method's mean number of segments, rounded up, is used where it is there.
+and of those it beats the ones that see the same tokens. Under a protocol inside the image (no K) more segments alone
+raise the score, so a comparison there names the segments of both, and of several floors that see the same tokens at
+numbers of segments only those at the method's mean number, rounded up, are used where they are there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ def build_notes(
         *_other_pixels(rows),
         *_oracles(rows),
         *_fit_on_val(rows),
-        *_own_metric(rows),
         *_few_seeds(rows),
         *_shared_draws(rows, drawn),
         *_capped(rows),
@@ -119,9 +118,9 @@ def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
             break
     if row["k"] is not None or row["segments"] is None:
         return floors
-    wanted = f"image-kmeans-{math.ceil(row['segments'])}"
-    if any(floor["method"] == wanted for floor in floors):
-        floors = [f for f in floors if not f["method"].startswith("image-kmeans-") or f["method"] == wanted]
+    wanted = math.ceil(row["segments"])
+    if any(is_strong(floor) and floor.get("at") == wanted for floor in floors):
+        floors = [f for f in floors if not (is_strong(f) and f.get("at")) or f["at"] == wanted]
     return floors
 
 
@@ -131,14 +130,14 @@ def beats(row: Row, floor: Row) -> bool:
 
 
 def is_strong(floor: Mapping[str, Any]) -> bool:
-    """Whether a floor sees the same tokens as the method: `image-kmeans-q`, `kmeans` and rows of its kind."""
-    return str(floor["method"]).startswith(("kmeans", "image-kmeans-"))
+    """Whether a floor sees the same tokens as the method."""
+    return bool(floor.get("sees_tokens"))
 
 
 def _way(row: Mapping[str, Any]) -> str:
     """How a row gets from patches to pixels: its post-processing, else the rule of its method."""
     own = "bilinear" if row.get("upsample") == "bilinear" else "nearest"
-    return str((row.get("settings") or {}).get("postprocess") or own)
+    return str(row.get("postprocess") or own)
 
 
 def _other_pixels(rows: Sequence[Row]) -> list[str]:
@@ -188,15 +187,6 @@ def _fit_on_val(rows: Sequence[Row]) -> list[str]:
     if not methods:
         return []
     return [f"Clusters of {listing(methods)} were fitted on the images they are scored on (fit: val)."]
-
-
-def _own_metric(rows: Sequence[Row]) -> list[str]:
-    methods = sorted({row["method"] for row in trained(rows) if row["settings"].get("metric", "none") != "none"})
-    return [
-        f"{method} clusters its segments by a metric that it learned without labels; the floors cluster theirs as the "
-        "configuration says, so what the metric brings is part of every difference across images."
-        for method in methods
-    ]
 
 
 def _few_seeds(rows: Sequence[Row]) -> list[str]:

@@ -68,6 +68,17 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
     return sort_rows(list(found.values()))
 
 
+def with_facts(rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """The rows with what the configuration knows of them.
+
+    Args:
+        rows: of the tables.
+        facts: row's name -> `sees_tokens`, `at` and `postprocess`, as of `patchbank.methods.contract.Method` and its
+            traits; rows without an entry are left as they are.
+    """
+    return [row | dict(facts.get(row["method"], {})) for row in rows]
+
+
 def group(row: Mapping[str, Any]) -> int:
     """0 for a method, 1 for a floor, 2 for a ceiling."""
     return 2 if row["ceiling"] else 1 if row["floor"] else 0

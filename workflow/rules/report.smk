@@ -120,6 +120,7 @@ rule report:
         code=code.of("report", "patchbank.report.build", "patchbank.report.write"),
         trained=reports.trained,
         drawn=reports.drawn,
+        facts=reports.facts,
         note=reports.note,
         config=reports.shaping,
         digest=reports.digest,

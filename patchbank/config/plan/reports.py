@@ -36,9 +36,9 @@ class Reports:
     # panel
 
     def columns(self, dataset: str) -> list[tuple[Method, int]]:
-        """(row, seed) of the panel: every method and the image-kmeans floor at the largest number of segments."""
-        floors = [name for name in self.rows.floors(dataset) if name.startswith("image-kmeans-")]
-        shown = [*self.config.methods(dataset), *(self.config.floor(dataset, name) for name in floors[-1:])]
+        """(row, seed) of the panel: every method, and the floor at most segments of those that see the same tokens."""
+        floors = [self.config.floor(dataset, name) for name in self.rows.floors(dataset)]
+        shown = [*self.config.methods(dataset), *[floor for floor in floors if floor.traits.sees_tokens][-1:]]
         return [(method, min(method.seeds)) for method in shown]
 
     def panel_columns(self, w: of.OfSet) -> list[tuple[str, str, int]]:
@@ -129,6 +129,14 @@ class Reports:
         recipes = self.config.of(w.dataset)["recipes"]
         methods = [*self.config.methods(w.dataset), *self.config.postprocessed(w.dataset)]
         return [m.name for m in methods if any("draws" in recipes[recipe] for recipe in m.traits.recipes)]
+
+    def facts(self, w: of.OfSet) -> dict[str, dict[str, Any]]:
+        """What a report's notes have to know of each row, by its name."""
+        names = [*self.rows.fixed(w.dataset), *self.rows.floors(w.dataset)]
+        return {
+            m.name: {"sees_tokens": m.traits.sees_tokens, "at": m.at, "postprocess": m.postprocess}
+            for m in (self.rows.method(w.dataset, name) for name in names)
+        }
 
     def note(self, w: of.OfSet) -> str:
         """What a report says of the backbone."""

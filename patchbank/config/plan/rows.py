@@ -71,7 +71,7 @@ class Rows:
 
     def floors(self, dataset: str) -> list[str]:
         """Names of the floors at the methods' numbers of segments."""
-        floors = [name for name in ("voronoi", "image-kmeans") if name in self.config.of(dataset)["floors"]]
+        floors = self.config.counted_floors(dataset)
         counts = self.segment_counts(dataset) if floors else []
         return [f"{floor}-{count}" for floor in floors for count in counts]
 

@@ -83,11 +83,8 @@ class Stages:
         return as_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
 
     def recipe(self, w: of.OfBank) -> Mapping[str, Any]:
-        """Settings of a recipe; `flipped` is `whole` averaged with its mirror image, so it has none of its own."""
-        settings: Mapping[str, Any] = self.config.of(w.dataset)["recipes"][
-            "whole" if w.recipe == "flipped" else w.recipe
-        ]
-        return settings
+        """Settings of a recipe."""
+        return self.config.recipe(w.dataset, w.recipe)
 
     def extraction(self, w: of.OfSet) -> Mapping[str, Any]:
         """Settings of the encoder's forward pass and of how its output is stored."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from patchbank.checkpoints.reference import read_reference, shape_settings, write_reference
 from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.grouping import group
@@ -140,34 +139,3 @@ def check_backbone(head: Head, found: Mapping[str, Any], path: str | Path) -> No
     differing = [text for text, key in zip(differing, expected, strict=True) if found.get(key) != expected[key]]
     if differing:
         raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")
-
-
-def import_published(source: str | Path, target: str | Path, heads: int) -> None:
-    """Write a published AlignSeg `.pth` as a head of ours (reference decoder and pairing, tokens not centred).
-
-    Args:
-        source: the `.pth`.
-        target: the `.safetensors` to write.
-        heads: attention heads of its decoder (3 for VOC and COCO, 4 for MOVi); no shape tells them.
-    """
-    weights = read_reference(source)
-    shapes = shape_settings(weights)
-    dim = shapes.pop("dim")
-    modes = {"decoder": "reference", "pairing": "reference", "centre": "none"}
-    settings = AlignSegSettings.from_mapping({**shapes, **modes, "heads": heads})
-    model = QueryDecoder(dim, settings)
-    check_keys(source, weights, model.state_dict())
-    model.load_state_dict(weights)
-    save_head(target, model, settings, Centring(), {"imported_from": Path(source).name})
-
-
-def export_published(source: str | Path, target: str | Path) -> None:
-    """Write a head of ours as a published-style `.pth`; its centring has no place there and must be ``none``."""
-    head = load_head(source)
-    if head.settings.centre != "none":
-        raise UserError(f"{source} centres its tokens ({head.settings.centre}); the published format cannot say that.")
-    if head.settings.layers > 1 and head.settings.decoder != "reference":
-        raise UserError(
-            f"{source} stacks its {head.settings.layers} layers; the published code would use the last only."
-        )
-    write_reference(target, head.model.state_dict(), epoch=head.settings.epochs)

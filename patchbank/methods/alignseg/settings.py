@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits
 
-TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), curves=True)
+TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), needs=("multicrop",), curves=True)
 
 _CHOICES = {
     "decoder": ("stacked", "reference"),
@@ -134,9 +134,10 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     if "crops" in own:
         raise UserError("AlignSeg settings: crops follows from recipes.multicrop; change it there.")
     if own.get("tokens_from") == "whole":
-        if shared["multicrop"]["augment"]:
+        multicrop = shared["recipes"]["multicrop"]
+        if multicrop["augment"]:
             raise UserError("AlignSeg settings: tokens_from is 'whole', whose crops have no pixels to augment.")
-        own = {**own, "crops": {key: shared["multicrop"][key] for key in _CROPS}}
+        own = {**own, "crops": {key: multicrop[key] for key in _CROPS}}
     return asdict(AlignSegSettings.from_mapping(own))
 
 
@@ -148,6 +149,16 @@ def check_width(settings: Mapping[str, Any], width: int) -> None:
 def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Recipes of the banks that training with these settings reads."""
     return ("whole",) if settings["tokens_from"] == "whole" else ("multicrop",)
+
+
+def traits(settings: Mapping[str, Any]) -> Traits:
+    """Traits under these settings."""
+    return replace(TRAITS, recipes=recipes(settings))
+
+
+def draws_read(settings: Mapping[str, Any], stored: int) -> int:
+    """How many of the stored draws are read: one an epoch, at most `draws` of them, and then again from the first."""
+    return min(stored, int(settings["draws"]) or stored, int(settings["epochs"]))
 
 
 def _problem(name: str, value: Any) -> str | None:

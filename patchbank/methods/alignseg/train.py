@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
 
 LOG = logging.getLogger(__name__)
+METRIC_NOTE = (
+    "segments are clustered by a metric that was learned without labels; the floors cluster theirs as the "
+    "configuration says, so what the metric brings is part of every difference across images."
+)
 FETCH_EVERY = 50
 """Steps whose losses are fetched from a GPU together."""
 
@@ -96,6 +100,7 @@ def train_head(
     run = _Run(bank, settings, job.seed, centring, TrainingState(job.state_root, origin), place)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"}
+    record["notes"] = [] if settings.metric == "none" else [METRIC_NOTE]
     record |= {"backbone": bank.record.get("backbone"), "images": len(bank.images), "steps": len(rows)}
     write_logs(rows, job.files.steps_csv, job.files.epochs_csv)
     save_head(job.files.checkpoint, run.model, settings, centring, record, run.metric())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from patchbank.clustering.kmeans import KMeansSettings
 from patchbank.clustering.projection import Centre
-from patchbank.errors import UserError
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits
 
-NAME = re.compile(r"single|(?P<floor>voronoi|image-kmeans)-(?P<q>[1-9][0-9]*)")
 TRAITS = Traits(kind="segments", trained=False, floor=True)
+ROWS = {
+    "single": TRAITS,
+    "voronoi": replace(TRAITS, at_counts=True),
+    "image-kmeans": replace(TRAITS, at_counts=True, sees_tokens=True),
+}
 
 FloorKind = Literal["voronoi", "image-kmeans", "single"]
 
@@ -42,13 +44,10 @@ class FloorSettings:
 
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a floor from its name (``single``, ``voronoi-<q>``, ``image-kmeans-<q>``)."""
-    found = NAME.fullmatch(str(own["name"]))
-    if not found:
-        raise UserError(f"{own['name']!r} is neither a method nor a floor (single, voronoi-<q>, image-kmeans-<q>).")
+    """Settings of a floor from its row (of `ROWS`) and its number of segments."""
     return {
-        "floor": found["floor"] or "single",
-        "q": int(found["q"] or 1),
+        "floor": own["row"],
+        "q": int(own.get("segments", 1)),
         "centre": shared["centre"],
         "kmeans": dict(shared["kmeans"]),
     }

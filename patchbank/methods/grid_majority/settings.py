@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
 
-TRAITS = Traits(kind="classes", trained=False, ceiling=True, oracle="val")
+TRAITS = Traits(kind="classes", trained=False, ceiling=True, one_seed=True, oracle="val")
 
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """The same ids stand under every number of clusters, so that every protocol has the ceiling."""
+    refuse_unknown("grid-majority", own)
     return {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])[:1]}

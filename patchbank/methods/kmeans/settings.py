@@ -8,10 +8,9 @@ from typing import Any
 
 from patchbank.clustering.kmeans import KMeansSettings
 from patchbank.clustering.projection import ProjectionSettings
-from patchbank.errors import UserError
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
 
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), floor=True, fitted=True)
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), floor=True, sees_tokens=True, fitted=True)
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,7 @@ def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]
     An entry may have a projection (`pca`, `whiten`) and fits (`niter`, `nredo`) of its own, so that a method which
     whitens, or starts k-means more often, has its floor beside the rows that do not.
     """
-    unknown = sorted(set(own) - set(OWN))
-    if unknown:
-        known = ", ".join(OWN)
-        raise UserError(f"kmeans: unknown {', '.join(unknown)}; known are {known} (the rest stands under clustering).")
+    refuse_unknown("kmeans", own, OWN, "the rest stands under clustering")
     projection = {
         "centre": shared["centre"],
         **shared["projection"],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
 
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), ceiling=True, oracle="train")
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), ceiling=True, one_seed=True, oracle="train")
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,6 @@ class ProbeSettings:
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """The fit, and the numbers of clusters under which the classes are stored, so that every protocol has them."""
+    refuse_unknown("linear-probe", own, [field.name for field in fields(ProbeSettings)])
     same = {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])[:1]}
     return {**asdict(ProbeSettings(**own)), **same}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
 
-TRAITS = Traits(kind="classes", trained=False, floor=True)
+TRAITS = Traits(kind="classes", trained=False, floor=True, one_seed=True)
 
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """`k` and `kmeans_seeds`, as for every k-means of the set."""
+    refuse_unknown("random-clusters", own)
     return {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])}

@@ -3,25 +3,20 @@
 A checkpoint (`patchbank.checkpoints.store`) holds the decoder's parameters as ``decoder/<name>``, the centroids of the
 pseudo labels as ``centroids`` (K, d) (not for an imported decoder), for ``token_similarity`` their projection as
 ``projection/<name>``, and for a ``centre`` other than ``none`` ``centre/shift`` and ``centre/scale`` (D,) float32.
-
-The published system's checkpoints are plain state dicts with the decoder's own names; `import_published` and
-`export_published` read and write them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from patchbank.checkpoints.reference import load_torch
 from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
-from patchbank.files import atomic_path
 from patchbank.methods.transfgu.model import MaskDecoder
 from patchbank.methods.transfgu.settings import TransFGUSettings
 
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
 
 METHOD = "transfgu"
 _DECODER = "decoder/"
-_WRAPPERS = ("module.", "decoder.")
 
 
 @dataclass(frozen=True)
@@ -127,44 +121,3 @@ def check_backbone(record: Mapping[str, Any], found: Mapping[str, Any], path: st
     differing = [f"{k} {found.get(k)!r} instead of {v!r}" for k, v in expected.items() if found.get(k) != v]
     if differing:
         raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")
-
-
-def import_published(source: str | Path, target: str | Path, settings: TransFGUSettings) -> None:
-    """Write a decoder state dict of the published code as a head of ours.
-
-    Args:
-        source: the torch file: a state dict, or a dictionary with one under `state_dict`.
-        target: the `.safetensors` to write.
-        settings: classes, heads and layers; tokens are not centred.
-
-    Raises:
-        UserError: no such file, or keys or shapes that do not fit the settings.
-    """
-    content = load_torch(source)
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    state = state if isinstance(state, dict) else {}
-    weights = {_plain(str(key)): value for key, value in state.items() if not _plain(str(key)).startswith("encoder")}
-    if "cls_emb" not in weights:
-        raise UserError(
-            f"{source} holds no decoder of TransFGU (no cls_emb, with or without {' or '.join(_WRAPPERS)})."
-        )
-    settings = replace(settings, centre="none")
-    model = build_decoder(int(weights["cls_emb"].shape[-1]), settings)
-    check_keys(source, weights, model.state_dict())
-    model.load_state_dict(weights)
-    save_head(target, Head(model, settings, Centring(), {}, {"imported_from": Path(source).name}))
-
-
-def export_published(source: str | Path, target: str | Path) -> None:
-    """Write the decoder of a head of ours as a plain state dict; its centring has no place there and must be none."""
-    head = load_head(source)
-    if head.settings.centre != "none":
-        raise UserError(f"{source} centres its tokens ({head.settings.centre}); the published format cannot say that.")
-    with atomic_path(target) as temporary:
-        torch.save(head.model.state_dict(), temporary)
-
-
-def _plain(key: str) -> str:
-    for wrapper in _WRAPPERS:
-        key = key.removeprefix(wrapper)
-    return key

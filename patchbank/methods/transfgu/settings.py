@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.contract import Traits
+from patchbank.methods.shape import Traits
 
 TRAITS = Traits(
     kind="classes",
@@ -176,13 +176,19 @@ def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return (features, "augmented") if similar else (features, "lastblock", "augmented")
 
 
-def traits(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Traits that depend on the settings: maps have no training curves, and some read the block instead of tokens."""
+def traits(settings: Mapping[str, Any]) -> Traits:
+    """Traits under these settings: maps have no training curves, and some read the block instead of tokens."""
     similar = settings["pseudo_label"] == "token_similarity"
+    found = replace(TRAITS, recipes=recipes(settings))
     if settings["stage"] == "segmenter":
         pooled = settings["window_feature"] == "pooled"
-        return {"pictures": ("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures}
-    return {"curves": False, "pictures": (), "reads": ("whole",) if similar else ("lastblock",)}
+        return replace(found, pictures=("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures)
+    return replace(found, curves=False, pictures=(), reads=("whole",) if similar else ("lastblock",))
+
+
+def draws_read(settings: Mapping[str, Any], stored: int) -> int:
+    """How many of the stored draws are read: one a pass over the list of images, and then again from the first."""
+    return min(stored, int(settings["epochs"]) * max(1, int(settings["repeat"])))
 
 
 def check_width(settings: Mapping[str, Any], width: int) -> None:

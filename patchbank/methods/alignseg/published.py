@@ -1,4 +1,4 @@
-"""Checkpoints of the published AlignSeg: its `.pth` to our names and back.
+"""Checkpoints of the published code: its `.pth` to our names and back (`patchbank import alignseg`, `export alignseg`).
 
 A torch file with `epoch`, `net`, `state_dict` and `optimizer`; `state_dict` holds `backbone.*` (not ours: the backbone
 has its own weights file) and the decoder under these names, `{i}` being the layer:
@@ -19,14 +19,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from patchbank.errors import UserError
-from patchbank.files import atomic_path
+from patchbank.methods.shape import Option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OPTIONS = (Option("heads", "attention heads, which no shape tells: 3 for VOC and COCO, 4 for MOVi"),)
 
 _BLOCKS = {
     "decoder_cross_attention_layers": {"multihead_attn": "cross_attention", "norm": "cross_norm"},
@@ -92,31 +93,19 @@ def read_reference(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, not a torch file of plain tensors, or not a checkpoint of AlignSeg.
     """
+    from patchbank.checkpoints.torch_files import load_torch
+
     content = load_torch(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no dictionary of weights.")
     return from_reference(content.get("state_dict", content))
 
 
-def load_torch(path: str | Path) -> Any:
-    """Content of a torch file, tensors on the CPU, without running any code in it.
-
-    Raises:
-        UserError: the file is missing, or holds more than plain tensors.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(f"{path} is no torch file of plain tensors ({str(error).splitlines()[0]}).") from None
-
-
 def write_reference(path: str | Path, tensors: Mapping[str, Tensor], epoch: int, net: str = "alignseg") -> None:
     """Write our decoder weights as a published-style `.pth`, without backbone and optimiser state."""
-    content = {"epoch": epoch, "net": net, "state_dict": to_reference(tensors), "optimizer": {}}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    from patchbank.checkpoints.torch_files import save_torch
+
+    save_torch(path, {"epoch": epoch, "net": net, "state_dict": to_reference(tensors), "optimizer": {}})
 
 
 def shape_settings(tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -130,3 +119,41 @@ def shape_settings(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     if hidden is None:
         raise UserError("The decoder weights have no feed-forward layer 0; the checkpoint is incomplete.")
     return {"queries": queries, "dim": dim, "layers": max(layers) + 1, "hidden": len(hidden)}
+
+
+def import_published(source: Path, target: Path, options: Mapping[str, int]) -> None:
+    """Write a published `.pth` as a head of ours (reference decoder and pairing, tokens not centred).
+
+    Args:
+        source: the `.pth`.
+        target: the `.safetensors` to write.
+        options: `heads` of its decoder.
+    """
+    from patchbank.checkpoints.store import check_keys
+    from patchbank.methods.alignseg.head import Centring, save_head
+    from patchbank.methods.alignseg.model import QueryDecoder
+    from patchbank.methods.alignseg.settings import AlignSegSettings
+
+    weights = read_reference(source)
+    shapes = shape_settings(weights)
+    dim = shapes.pop("dim")
+    modes = {"decoder": "reference", "pairing": "reference", "centre": "none"}
+    settings = AlignSegSettings.from_mapping({**shapes, **modes, "heads": options["heads"]})
+    model = QueryDecoder(dim, settings)
+    check_keys(source, weights, model.state_dict())
+    model.load_state_dict(weights)
+    save_head(target, model, settings, Centring(), {"imported_from": source.name})
+
+
+def export_published(source: Path, target: Path) -> None:
+    """Write a head of ours as a published-style `.pth`; its centring has no place there and must be ``none``."""
+    from patchbank.methods.alignseg.head import load_head
+
+    head = load_head(source)
+    if head.settings.centre != "none":
+        raise UserError(f"{source} centres its tokens ({head.settings.centre}); the published format cannot say that.")
+    if head.settings.layers > 1 and head.settings.decoder != "reference":
+        raise UserError(
+            f"{source} stacks its {head.settings.layers} layers; the published code would use the last only."
+        )
+    write_reference(target, head.model.state_dict(), epoch=head.settings.epochs)

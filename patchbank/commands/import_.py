@@ -1,0 +1,52 @@
+"""`patchbank import METHOD FILE --out CHECKPOINT`: a checkpoint of published code as one of ours."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchbank.commands import Command
+from patchbank.methods import contract
+from patchbank.paths import expand_path
+
+
+@dataclass(frozen=True)
+class ImportCommand:
+    """The command of one method.
+
+    Attributes:
+        method: its folder.
+    """
+
+    method: str
+
+    @property
+    def HELP(self) -> str:
+        """What it does, in one line."""
+        return f"make a checkpoint of a file of the published code of {self.method}"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """The file, what it does not tell, the output."""
+        parser.add_argument("file", metavar="FILE", type=expand_path, help="the published checkpoint, e.g. a .pth")
+        for option in contract.published(self.method).OPTIONS:
+            default = "" if option.default is None else f" (default {option.default})"
+            required = option.default is None
+            flag, text = f"--{option.name}", option.help + default
+            parser.add_argument(flag, type=int, metavar="N", required=required, default=option.default, help=text)
+        parser.add_argument(
+            "--out", required=True, type=expand_path, help="the .safetensors to write; its record is written beside it"
+        )
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Import."""
+        module = contract.published(self.method)
+        given = {option.name: int(getattr(options, option.name)) for option in module.OPTIONS}
+        module.import_published(Path(options.file), Path(options.out), given)
+        print(f"{options.out}; give its encoder with --backbone and --weights where it is used")
+        return 0
+
+
+def each() -> dict[str, Command]:
+    """One command for each method that has a published format."""
+    return {folder.replace("_", "-"): ImportCommand(folder) for folder in contract.published_folders()}
