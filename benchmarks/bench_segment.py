@@ -19,6 +19,7 @@ from PIL import Image
 from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import FrozenViT
+from patchbank.bank.centring import Centring
 from patchbank.config.load import default_config
 from patchbank.datasets.images import load_image
 from patchbank.inference.inputs import find_inputs
@@ -26,7 +27,7 @@ from patchbank.inference.naming import own_segments
 from patchbank.inference.pictures import GridSegments, PictureWriter
 from patchbank.inference.segment import Segmenter, segment_files
 from patchbank.inference.tokens import whole_tokens
-from patchbank.methods.alignseg.head import Centring, Head
+from patchbank.methods.alignseg.head import Head
 from patchbank.methods.alignseg.infer import Inference
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.settings import AlignSegSettings

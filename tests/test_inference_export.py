@@ -12,12 +12,13 @@ from bank_factory import TINY
 from PIL import Image
 from safetensors.torch import save_file
 
+from patchbank.bank.centring import Centring
 from patchbank.cli import main
 from patchbank.files import sha256_file
 from patchbank.inference import onnx_model
 from patchbank.inference.encoder import load_encoder, load_model
 from patchbank.inference.segment import Segmenter, own_segments
-from patchbank.methods.alignseg.head import Centring, load_head, save_head
+from patchbank.methods.alignseg.head import load_head, save_head
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.published import write_reference
 from patchbank.methods.alignseg.settings import AlignSegSettings

@@ -10,11 +10,11 @@ import pytest
 import torch
 from transfgu_world import EXACT, make_world
 
+from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.transfgu.batches import load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import make_centroids
-from patchbank.methods.transfgu.head import Centring
 from patchbank.methods.transfgu.prepare import prepare
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
 from patchbank.methods.transfgu.state import TrainingState

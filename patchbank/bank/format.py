@@ -14,10 +14,10 @@ file, contiguous and uncompressed:
 | `flip` | (samples, views) | uint8 | 1 = mirrored |
 | `image` | (samples,) | S16 | content id |
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
-| `sum`, `square_sum` | (D,) | float64 | over all stored tokens of the shard |
+| `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all stored tokens of the shard |
 
 A recipe may store other datasets instead (`views.lastblock`, `views.windows`): its record lists them under `fields`, in
-the order in which the checksum reads them. `sum` and `square_sum` stand beside `tokens` only.
+the order in which the checksum reads them. Sums stand beside `tokens` only, the last of them not in older shards.
 
 One sample is one (image, draw) with its views adjacent; draws of an image stand together. Shard attributes: `format`,
 `content` (hash of what shapes the values of a row), `count` (tokens summed), `complete` (written last). Images are cut

@@ -6,6 +6,8 @@ Output: an `.npz` with `mean` (D,), `std` (D,) float64 and `count`; the head, k-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import h5py
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.bank.format import cut, read_record, shard_name
+from patchbank.bank.sums import Sums
 from patchbank.errors import UserError
 from patchbank.files import read_npz, write_npz
 
@@ -41,20 +44,15 @@ class Statistics:
 def compute_statistics(bank: str | Path, out: str | Path) -> Statistics:
     """Add the sums of all shards of `bank` and write mean, standard deviation and count to `out`."""
     folder, record = read_record(bank)
-    total: NDArray[np.float64] | None = None
-    squares: NDArray[np.float64] | None = None
-    count = 0
+    parts = []
     for index, ids in enumerate(cut(record["ids"], record["shards"])):
         if not ids:
             continue
         with h5py.File(folder / shard_name(index), "r") as shard:
-            part, part_squares = np.asarray(shard["sum"]), np.asarray(shard["square_sum"])
-            total = part if total is None else total + part
-            squares = part_squares if squares is None else squares + part_squares
-            count += int(shard.attrs["count"])
-    if total is None or squares is None:
+            parts.append(Sums.load(shard))
+    if not parts:
         raise UserError(f"{folder} holds no images; statistics need at least one.")
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    write_npz(out, {"mean": mean, "std": std, "count": np.array(count)})
-    return Statistics(mean, std, count)
+    sums = reduce(add, parts)
+    mean, std = sums.moments()
+    write_npz(out, {"mean": mean, "std": std, "count": np.array(sums.count)})
+    return Statistics(mean, std, sums.count)

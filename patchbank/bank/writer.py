@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from patchbank.bank.cast import cast
 from patchbank.bank.format import FORMAT, row_crc
+from patchbank.bank.sums import Sums
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 
@@ -42,8 +43,7 @@ class ShardWriter:
         self._file.create_dataset("image", (self._samples,), "S16")
         self._file.create_dataset("crc", (self._samples,), np.uint32)
         self._fields = [*self._shapes, "image"]
-        dim = self._shapes["tokens"][0][-1] if "tokens" in self._shapes else 0
-        self._sum, self._square_sum, self._count = np.zeros(dim), np.zeros(dim), 0
+        self._sums: Sums | None = None
         return self
 
     def write(self, images: Sequence[str], fields: Mapping[str, NDArray[Any]]) -> None:
@@ -66,9 +66,7 @@ class ShardWriter:
         self._row += len(images)
         if "tokens" in stored:
             tokens = stored["tokens"].reshape(-1, stored["tokens"].shape[-1]).astype(np.float64)
-            self._sum += tokens.sum(0)
-            self._square_sum += np.einsum("nd,nd->d", tokens, tokens)
-            self._count += len(tokens)
+            self._sums = Sums.of(tokens) if self._sums is None else self._sums + Sums.of(tokens)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,10 +74,8 @@ class ShardWriter:
         if kind is None:
             if self._row != self._samples:
                 raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
-            if "tokens" in self._shapes:
-                self._file.create_dataset("sum", data=self._sum)
-                self._file.create_dataset("square_sum", data=self._square_sum)
-                self._file.attrs["count"] = self._count
+            if self._sums is not None:
+                self._sums.store(self._file)
             self._file.flush()
             self._file.attrs["complete"] = True
         self._file.close()

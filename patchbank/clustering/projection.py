@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.bank.centring import EPSILON, Centre, Centring, moments
 from patchbank.bank.statistics import Statistics
 from patchbank.errors import UserError
 
-Centre = Literal["none", "mean", "standardise"]
-EPSILON = 1e-12
 BLOCK = 1024
 """Rows whose covariance is added at a time; bounds the memory of the float64 copy."""
 
@@ -92,11 +91,9 @@ def fit_projection(
         The projection; its signs are fixed (largest entry of each component positive), so that it is one of a kind.
     """
     dim = features.shape[1]
-    shift, scale = np.zeros(dim), np.ones(dim)
-    if settings.centre != "none":
-        mean, std = (statistics.mean, statistics.std) if statistics is not None else _moments(features)
-        shift = mean
-        scale = 1 / np.maximum(std, EPSILON) if settings.centre == "standardise" else scale
+    if settings.centre != "none" and statistics is None:
+        statistics = moments(features)
+    shift, scale = Centring.of(statistics, settings.centre).arrays(dim)
     matrix = np.diag(scale)
     if settings.pca:
         kept = min(settings.pca, dim, len(features))
@@ -113,8 +110,3 @@ def fit_projection(
             vectors = vectors / np.sqrt(np.maximum(variance, EPSILON))
         matrix = matrix @ vectors
     return Projection(shift.astype(np.float32), matrix.astype(np.float32), settings.normalise)
-
-
-def _moments(features: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of the columns, float64."""
-    return features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.bank.centring import EPSILON, Centre, Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans
-from patchbank.clustering.projection import EPSILON, Centre, Projection, ProjectionSettings, fit_projection
+from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.files import write_npz
 from patchbank.predictions import PredictionReader
@@ -82,7 +83,7 @@ def pool_segments(
         content id, embeddings (Q, D) float32 of unit length, and which segments have a patch (Q,).
     """
     bank = open_bank(bank_path)
-    shift, scale = centring(statistics, centre)
+    shift, scale = Centring.of(statistics, centre, bank.dim).arrays(bank.dim)
     with PredictionReader(prediction) as segments:
         if segments.images != bank.images:
             raise UserError(f"{prediction} and {bank.folder} hold different images; run the predict stage again.")
@@ -91,13 +92,6 @@ def pool_segments(
             labels = segments.labels("segments", row, row + 1).ravel()
             tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
             yield bank.images[row], *embed_segments(labels, tokens, q, shift, scale)
-
-
-def centring(statistics: Statistics, centre: Centre) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What `centre` does to the mean token of a segment: shift and scale, each (D,) float64."""
-    ones = np.ones(len(statistics.mean))
-    shift = np.zeros(len(ones)) if centre == "none" else statistics.mean
-    return shift, 1 / np.maximum(statistics.std, EPSILON) if centre == "standardise" else ones
 
 
 def embed_segments(
@@ -113,7 +107,7 @@ def embed_segments(
         labels: (N,) segment of each patch.
         tokens: (N, D).
         segments: their number Q.
-        shift, scale: (D,), from `centring`.
+        shift, scale: (D,), from `Centring.arrays`.
 
     Returns:
         (mean token - shift) * scale of each segment, of unit length (Q, D), and which segments have a patch (Q,).
@@ -156,7 +150,8 @@ def cluster_segments(
     arrays: dict[str, NDArray[Any]] = {name: np.stack(rows) for name, rows in tables.items()}
     arrays |= {f"centroids/{name}": centres for name, centres in centroids.items()}
     arrays |= projection.arrays()
-    arrays["token_shift"], arrays["token_scale"] = centring(moments, settings.centre)
+    centring = Centring.of(moments, settings.centre)
+    arrays["token_shift"], arrays["token_scale"] = centring.arrays(len(moments.mean))
     arrays["spherical"] = np.array(settings.kmeans.spherical, dtype=np.uint8)
     arrays["tables"], arrays["k_used"] = np.array(list(centroids)), np.array(sizes, dtype=np.int32)
     arrays["points"] = np.full(len(centroids), len(points), dtype=np.int64)

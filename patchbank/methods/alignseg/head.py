@@ -10,58 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchbank.bank.centring import Centring
 from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.grouping import group
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.settings import AlignSegSettings
 
-if TYPE_CHECKING:
-    from patchbank.bank.statistics import Statistics
-
 METHOD = "alignseg"
 _DECODER, _CENTRE, _METRIC = "decoder/", "centre/", "metric"
-
-
-@dataclass(frozen=True)
-class Centring:
-    """What is done to every token before the head: (token - mean) / std, each part optional.
-
-    Attributes:
-        mean: (D,) float64 or None.
-        std: (D,) float64 or None.
-    """
-
-    mean: Tensor | None = None
-    std: Tensor | None = None
-
-    @classmethod
-    def of(cls, statistics: Statistics | None, centre: str, dim: int) -> Centring:
-        """The part of `statistics` that ``centre`` (none | mean | standardise) asks for.
-
-        Raises:
-            UserError: statistics are needed and missing, or belong to tokens of another width.
-        """
-        if centre == "none":
-            return cls()
-        if statistics is None:
-            raise UserError(f"AlignSeg settings: centre is {centre!r}, which needs the statistics of the train bank.")
-        if statistics.mean.shape != (dim,):
-            raise UserError(f"The statistics have width {len(statistics.mean)}, the bank's tokens have {dim}.")
-        std = torch.from_numpy(statistics.std).double() if centre == "standardise" else None
-        return cls(torch.from_numpy(statistics.mean).double(), std)
-
-    def shift_and_scale(self, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
-        """float32 (D,) vectors for `pooling.prepare_tokens`; a constant channel keeps its scale."""
-        shift = None if self.mean is None else self.mean.float().to(device)
-        if self.std is None:
-            return shift, None
-        return shift, torch.where(self.std > 0, self.std, 1.0).reciprocal().float().to(device)
 
 
 @dataclass(frozen=True)

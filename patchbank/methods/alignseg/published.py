@@ -129,8 +129,9 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
         target: the `.safetensors` to write.
         options: `heads` of its decoder.
     """
+    from patchbank.bank.centring import Centring
     from patchbank.checkpoints.store import check_keys
-    from patchbank.methods.alignseg.head import Centring, save_head
+    from patchbank.methods.alignseg.head import save_head
     from patchbank.methods.alignseg.model import QueryDecoder
     from patchbank.methods.alignseg.settings import AlignSegSettings
 

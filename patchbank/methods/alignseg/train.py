@@ -30,6 +30,7 @@ from torch import Tensor
 
 import patchbank
 from patchbank import threads as cpu_threads
+from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.errors import UserError
@@ -38,7 +39,7 @@ from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.alignseg.batches import Batch, load_batches, plan_epoch, steps_per_epoch
 from patchbank.methods.alignseg.capture import CapturedStep
 from patchbank.methods.alignseg.foreground import ForegroundMasks
-from patchbank.methods.alignseg.head import Centring, save_head
+from patchbank.methods.alignseg.head import save_head
 from patchbank.methods.alignseg.initial_queries import kmeans_queries
 from patchbank.methods.alignseg.logs import StepLog, write_logs
 from patchbank.methods.alignseg.metric import fit_metric

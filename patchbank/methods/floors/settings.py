@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
+from patchbank.bank.centring import Centre
 from patchbank.clustering.kmeans import KMeansSettings
-from patchbank.clustering.projection import Centre
 from patchbank.methods.shape import Traits
 
 TRAITS = Traits(kind="segments", trained=False, floor=True)

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from patchbank import threads as cpu_threads
+from patchbank.bank.centring import Centring
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
-from patchbank.clustering.projection import EPSILON
 from patchbank.datasets import Manifest
 from patchbank.datasets.patches import NONE, image_patches
 from patchbank.errors import UserError
@@ -45,7 +45,10 @@ def train(job: TrainJob) -> None:
     bank, known = open_bank(job.banks["whole"]), Manifest.load(job.labels())
     moments = Statistics.load(job.statistics)
     tokens, labels = labelled_tokens(bank, known, options, job.seed)
-    mean, std = torch.from_numpy(moments.mean).float(), torch.from_numpy(moments.std).float().clamp_min(EPSILON)
+    centring = Centring.of(moments, "standardise", bank.dim)
+    assert centring.mean is not None
+    assert centring.std is not None
+    mean, std = centring.mean.float(), centring.std.float()
     points = (torch.from_numpy(tokens) - mean) / std
     weight, bias, losses = fit(points, torch.from_numpy(labels), len(known.classes), options)
     LOG.info("linear probe on %d tokens of %d classes: loss %.4f", len(labels), len(np.unique(labels)), losses[-1])

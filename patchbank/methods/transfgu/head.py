@@ -10,55 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from patchbank.bank.centring import Centring
 from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.transfgu.model import MaskDecoder
 from patchbank.methods.transfgu.settings import TransFGUSettings
 
-if TYPE_CHECKING:
-    from patchbank.bank.statistics import Statistics
-
 METHOD = "transfgu"
 _DECODER = "decoder/"
-
-
-@dataclass(frozen=True)
-class Centring:
-    """What is done to every token before the decoder: (token - shift) * scale.
-
-    Attributes:
-        shift, scale: (D,) float32, or None for nothing.
-    """
-
-    shift: Tensor | None = None
-    scale: Tensor | None = None
-
-    @classmethod
-    def of(cls, statistics: Statistics, centre: str) -> Centring:
-        """The part of `statistics` that ``centre`` (none | mean | standardise) asks for."""
-        if centre == "none":
-            return cls()
-        shift, std = torch.from_numpy(statistics.mean), torch.from_numpy(statistics.std)
-        if centre == "mean":
-            std = torch.ones_like(std)
-        return cls(shift.float(), torch.where(std > 0, std, 1.0).reciprocal().float())
-
-    def to(self, device: torch.device) -> Centring:
-        """The same on another device."""
-        if self.shift is None or self.scale is None:
-            return self
-        return Centring(self.shift.to(device), self.scale.to(device))
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Centre tokens (..., D)."""
-        if self.shift is None or self.scale is None:
-            return tokens
-        return (tokens - self.shift) * self.scale
 
 
 @dataclass(frozen=True)
@@ -80,8 +44,9 @@ def build_decoder(dim: int, settings: TransFGUSettings, seed: int = 0) -> MaskDe
 def save_head(path: str | Path, head: Head) -> None:
     """Write a head; its record adds where it comes from (seed, backbone, banks, ...)."""
     tensors = {_DECODER + name: value for name, value in head.model.state_dict().items()}
-    if head.centring.shift is not None and head.centring.scale is not None:
-        tensors |= {"centre/shift": head.centring.shift, "centre/scale": head.centring.scale}
+    shift, scale = head.centring.shift_and_scale()
+    if shift is not None:
+        tensors |= {"centre/shift": shift, "centre/scale": torch.ones_like(shift) if scale is None else scale}
     record = {**head.record, "method": METHOD, "dim": head.model.dim, "settings": asdict(head.settings)}
     save_checkpoint(path, {**tensors, **head.extra}, record)
 
@@ -105,7 +70,10 @@ def load_head(path: str | Path) -> Head:
         expected |= {f"centre/{name}": torch.empty(model.dim) for name in ("shift", "scale")}
     check_keys(path, {name: value for name, value in tensors.items() if name not in extra}, expected)
     model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
-    centring = Centring(tensors.get("centre/shift"), tensors.get("centre/scale"))
+    centring = Centring()
+    if settings.centre != "none":
+        std = tensors["centre/scale"].double().reciprocal()  # back and forth gives the same float32
+        centring = Centring(tensors["centre/shift"].double(), std if settings.centre == "standardise" else None)
     return Head(model.eval(), settings, centring, extra, record)
 
 

@@ -33,9 +33,10 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
     Raises:
         UserError: no such file, or keys or shapes that do not fit.
     """
+    from patchbank.bank.centring import Centring
     from patchbank.checkpoints.store import check_keys
     from patchbank.checkpoints.torch_files import load_torch
-    from patchbank.methods.transfgu.head import Centring, Head, build_decoder, save_head
+    from patchbank.methods.transfgu.head import Head, build_decoder, save_head
     from patchbank.methods.transfgu.settings import TransFGUSettings
 
     content = load_torch(source)

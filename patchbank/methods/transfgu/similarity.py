@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.bank.centring import EPSILON
 from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import KMeansSettings, fit_kmeans, image_segments
-from patchbank.clustering.projection import EPSILON, Projection, ProjectionSettings, fit_projection
+from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
 from patchbank.methods.transfgu.centroids import Centroids, mean_of_members
 from patchbank.methods.transfgu.settings import TransFGUSettings
 from patchbank.progress import track

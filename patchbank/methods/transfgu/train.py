@@ -32,6 +32,7 @@ import torch
 
 import patchbank
 from patchbank import threads as cpu_threads
+from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
@@ -41,7 +42,7 @@ from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.transfgu.batches import Batch, Views, load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import Centroids
-from patchbank.methods.transfgu.head import METHOD, Centring, Head, build_decoder, save_head
+from patchbank.methods.transfgu.head import METHOD, Head, build_decoder, save_head
 from patchbank.methods.transfgu.logs import COLUMNS, write_logs
 from patchbank.methods.transfgu.optimiser import build_optimiser
 from patchbank.methods.transfgu.prepare import Prepared, classes_tensors, find_centroids, prepare

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from patchbank.bank.centring import EPSILON
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.projection import EPSILON
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import edges, nearest
