@@ -149,3 +149,10 @@ def test_shards_without_squares_about_the_mean_give_the_same_statistics(tmp_path
     np.testing.assert_array_equal(now.mean, before.mean)
     np.testing.assert_array_equal(now.std, before.std)
     assert (now.count, (tmp_path / "now.npz").read_bytes()) == (before.count, (tmp_path / "before.npz").read_bytes())
+
+
+@given(st.floats(2.0**-20, 2.0**20, width=32))
+def test_a_scale_that_a_head_keeps_in_float32_comes_back_from_its_deviation(kept: float) -> None:
+    scale = torch.tensor([kept], dtype=torch.float32)
+    centring = Centring(torch.zeros(1, dtype=torch.float64), scale.double().reciprocal())
+    assert torch.equal(centring.shift_and_scale()[1], scale)  # type: ignore[arg-type]
