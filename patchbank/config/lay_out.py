@@ -24,9 +24,7 @@ def lay_out(folder: Path) -> None:
     exists = folder.is_dir()
     if exists and (held := sorted(path.name for path in folder.iterdir())):
         more = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        raise UserError(
-            f"{folder} is not empty (it holds {held[0]}{more}); name a folder that is empty or not there yet."
-        )
+        raise UserError(f"{folder} is not empty (it holds {held[0]}{more}); name one that is empty or not there yet.")
     files = list(project_files(PROJECT))
     if not files:
         raise UserError(f"{PROJECT} holds no workflow: the package at {PACKAGE} was copied; install it with pip.")

@@ -35,8 +35,8 @@ class Finished:
         ).output.result
 
 
-start_jobs_alike()
 try:
+    start_jobs_alike(workflow.basedir)
     C = Config(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
