@@ -159,7 +159,8 @@ def test_a_wheel_lays_out_a_folder_that_runs_and_its_commands_need_no_checkout(t
         done = _run(python, "-m", "patchbank", *command, cwd=work)
         assert said in done.stdout, done.stdout
         assert "Traceback" not in done.stdout
-    planned = _run(python, "-m", "snakemake", "-n", "all", cwd=work / "x y", changed={"HOME": NO_HOME})
+    asked = ("-m", "snakemake", "-n", "all", "--config", "bank_root=banks/{a}")
+    planned = _run(python, *asked, cwd=work / "x y", changed={"HOME": NO_HOME})
     assert planned.returncode == 0, planned.stdout[-3000:]
     assert "This was a dry-run" in planned.stdout
     assert str(ROOT) not in planned.stdout

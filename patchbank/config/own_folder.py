@@ -32,7 +32,7 @@ def with_own_folder(values: dict[str, Any]) -> dict[str, Any]:
     names = [part.strip() for part in classes.split(",") if part.strip()] if isinstance(classes, str) else classes
     entry: dict[str, Any] = {
         "layout": "folder",
-        "root": str(Path(values["folder"]).expanduser().absolute()),
+        "root": str(Path(values["folder"]).absolute()),
         "backbone": BACKBONE,
         "classes": names,
         "settings": {},

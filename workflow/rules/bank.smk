@@ -23,7 +23,7 @@ rule extract:
         backbone=stages.backbone,
         recipe=stages.recipe,
         extract=stages.extraction,
-        bank_root=C.bank_root,
+        bank_root=stages.bank_root,
     message:
         "Extracting {wildcards.recipe} features of {wildcards.dataset}/{wildcards.split}"
     script:

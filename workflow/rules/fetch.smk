@@ -13,7 +13,7 @@ for fetched in fetch_tables():
             mem_mb=1000,
         params:
             name=fetched,
-            data_root=C.values["data_root"],
+            data_root=stages.data_root,
         message:
             f"Fetching {fetched}"
         script:

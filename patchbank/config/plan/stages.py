@@ -33,6 +33,10 @@ class Stages:
 
     # data
 
+    def data_root(self, w: object) -> str:
+        """Folder of the sets; a function like `bank_root`: in plain values Snakemake takes braces for wildcards."""
+        return str(self.config.values["data_root"])
+
     def generator(self, w: of.OfSet) -> str | list[str]:
         """Folder of a generated set's images; nothing for a set that has to be on disk."""
         return [] if self.config.generated(w.dataset) is None else f"results/{w.dataset}/data"
@@ -90,6 +94,10 @@ class Stages:
         """Settings of the encoder's forward pass and of how its output is stored."""
         settings: Mapping[str, Any] = self.config.of(w.dataset)["extract"]
         return settings
+
+    def bank_root(self, w: object) -> str:
+        """Folder of the banks."""
+        return self.config.bank_root
 
     def parts(self, w: of.OfBank) -> list[str]:
         """Outputs of all extract jobs of a bank: one, or as many as the manifest's number of shards asks for."""
