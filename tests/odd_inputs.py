@@ -229,7 +229,9 @@ bad_mask(
     "not in the label map",
 )
 bad_mask("mask with unknown values", png(LABELS + 7, 8, GREY), "decode", "values 6-8|values 6, 7, 8")
-bad_mask("mask, RGB", png(PIXELS, 8, RGB), "header", "colour mode RGB")
+mask("mask, grey saved as RGB", png(np.repeat(LABELS[..., None], 3, 2), 8, RGB), LABELS)
+bad_mask("mask, RGB", png(PIXELS, 8, RGB), "decode", "colour mode RGB")
+bad_mask("mask, RGB of 16 bits", png(np.zeros((3, 4, 3), np.uint16), 16, RGB), "decode", "colour mode RGB")
 bad_mask("mask, RGBA", png(np.zeros((3, 4, 4)), 8, RGBA), "header", "colour mode RGBA")
 bad_mask("mask, grey with alpha", png(np.zeros((3, 4, 2)), 8, GREY_ALPHA), "header", "colour mode LA")
 bad_mask("mask, JPEG", jpeg(BLOCKS), "header", "compression changes labels", ".jpg")

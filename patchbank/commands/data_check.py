@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", metavar="A,B,...", help="class names of --folder; without them it has no labels")
     parser.add_argument(
+        "--label-map", metavar="MAP", help="of --folder: e.g. '{1: sky, 2: road, 0: 255}' (255: ignored)"
+    )
+    parser.add_argument(
         "--config",
         type=expand_path,
         metavar="FILE",
@@ -75,9 +78,12 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
 
     if options.folder is not None:
         classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]
-        return make_spec(options.folder.resolve().name, "folder", options.folder, classes=classes)
-    if options.classes is not None:
-        raise UserError("--classes goes with --folder; the classes of a configured set stand in the configuration.")
+        name, label_map = options.folder.resolve().name, _label_map(options.label_map)
+        return make_spec(name, "folder", options.folder, classes=classes, label_map=label_map)
+    if options.classes is not None or options.label_map is not None:
+        raise UserError(
+            "--classes and --label-map go with --folder; those of a configured set stand in the configuration."
+        )
     path = options.config or config_file()
     values = read_values(path)
     if options.data_root is not None:
@@ -86,6 +92,21 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     if options.dataset not in config.datasets:
         raise UserError(f"{path} has no set {options.dataset!r}; it has {', '.join(config.datasets)}.")
     return config.spec(options.dataset)
+
+
+def _label_map(text: str | None) -> dict[str | int, str | int] | None:
+    """The map of `--label-map`; None where there is none."""
+    import yaml
+
+    from patchbank.errors import UserError
+
+    try:
+        found = None if text is None else yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = text
+    if text is not None and not isinstance(found, dict):
+        raise UserError(f"--label-map {text!r} is no map; write one as '{{1: sky, 2: road, 0: 255}}', in quotes.")
+    return found
 
 
 def _note(text: str) -> None:

@@ -8,7 +8,7 @@ that the mask of a rotated photograph has the rotated size.
 A MATLAB file (IIC's Potsdam tiles) is read as the one array that it holds: (H, W) values or (H, W, 3 or more) RGB.
 
 Masks are read as indices: palette, 1- to 16-bit greyscale PNG (or TIFF, BMP, GIF). Pillow stretches 2- and 4-bit
-greyscale to 0-255; the stretch is undone. Colour masks and lossy formats are refused.
+greyscale to 0-255; the stretch is undone. Grey that was saved as RGB is read; colours and lossy formats are refused.
 """
 
 from __future__ import annotations
@@ -181,6 +181,8 @@ def decode_indices(data: bytes) -> NDArray[Any]:
         image = _load(data)
         _check_indexed(image)
         values = np.asarray(upright(image)[0])
+    if image.mode == "RGB":
+        values = _one_channel(values, _png_header(data)[0])
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     depth, colour_type = _png_header(data)
@@ -221,8 +223,23 @@ def _check_indexed(image: Image.Image) -> None:
     """`Unusable` for a mask of a format or mode that does not hold indices."""
     if image.format in _LOSSY:
         raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
-    if image.mode not in ("1", "L", "P", "I") and image.mode not in GREY16:
-        raise Unusable(f"is not an indexed mask (colour mode {image.mode}); save class ids as palette or grey PNG")
+    if image.mode not in ("1", "L", "P", "I", "RGB") and image.mode not in GREY16:
+        raise Unusable(_not_indexed(image.mode))
+
+
+def _one_channel(values: NDArray[Any], depth: int) -> NDArray[Any]:
+    """(H, W) of a mask (H, W, 3) whose channels agree, as grey that was saved as RGB; `Unusable` for colours."""
+    # of 16 bits a channel Pillow keeps 8, which is no index any more
+    if depth == 16 or (values != values[..., :1]).any():
+        raise Unusable(_not_indexed("RGB"))
+    return values[..., 0]
+
+
+def _not_indexed(mode: str) -> str:
+    return (
+        f"is not an indexed mask (colour mode {mode}); save class ids as palette or grey PNG "
+        "(docs/input_files.md shows how, under 'Colour masks')"
+    )
 
 
 def _png_header(data: bytes) -> tuple[int, int]:

@@ -21,6 +21,8 @@ from patchbank.errors import UserError
 
 IGNORE = 255
 """Class id of pixels that no score counts."""
+NOT_IN_MAP = "not in the label map"
+"""Words by which a sentence about unknown values is known."""
 UNKNOWN = -1
 """Entry of a look-up table for raw values that no map knows."""
 
@@ -51,7 +53,7 @@ def parse_map(written: Mapping[Any, int | str], classes: Sequence[str]) -> dict[
     """A label map as the configuration writes it.
 
     Args:
-        written: raw value or range -> class id, class name, or 255 (ignore).
+        written: raw value or range -> class name, class id, or 255 (ignore); a name wins over a number.
         classes: class names, id = position.
 
     Returns:
@@ -62,6 +64,8 @@ def parse_map(written: Mapping[Any, int | str], classes: Sequence[str]) -> dict[
     """
     mapping: dict[int, int] = {}
     for key, to in written.items():
+        if isinstance(to, str) and to not in classes and to.isdecimal():
+            to = int(to)  # Snakemake's command line passes every value of a mapping as text
         if isinstance(to, str) and to not in classes:
             raise UserError(f"label_map: {key} -> {to!r}, but the classes are {', '.join(classes) or 'not named'}.")
         target = classes.index(to) if isinstance(to, str) else to
@@ -167,7 +171,7 @@ def describe_unknown(values: Sequence[int], lut: Sequence[int] | NDArray[Any]) -
     shown = ", ".join(str(value) for value in values[:8]) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
     known = ranges([raw for raw, to in enumerate(lut) if to != UNKNOWN])
     subject = f"value {shown} is" if len(values) == 1 else f"values {shown} are"
-    return f"{subject} not in the label map (known: {known})"
+    return f"{subject} {NOT_IN_MAP} (known: {known})"
 
 
 def ranges(values: Sequence[int]) -> str:

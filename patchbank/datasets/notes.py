@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import yaml
-
+from patchbank.datasets.dialects import Map, paste
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.summary import SplitSummary, Summary
@@ -53,11 +52,10 @@ def _way_out(spec: DatasetSpec, summary: Summary) -> str:
     """What to write where 255 is a class, and where it is not."""
     absent, lut = _absent_everywhere(summary), spec.lut()
     known = [raw for raw in (spec.label_map or summary.raw) if 0 <= raw < len(lut) and lut[raw] not in (-1, IGNORE)]
-    mapping = {raw: spec.classes[lut[raw]] for raw in known} | {IGNORE: absent[0]}
-    line = yaml.safe_dump(mapping, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
+    mapping: Map = {**{raw: spec.classes[lut[raw]] for raw in known}, **dict.fromkeys(spec.ignore, IGNORE)}
     return (
-        f"If 255 is a class, give the set an entry under `datasets:` of the configuration (docs/datasets.md) with "
-        f"`label_map: {line}`; if it does mean 'ignored', one with `ignore: {[*spec.ignore, IGNORE]}`."
+        f"If 255 is a class, write {paste({**mapping, IGNORE: absent[0]})}. If it does mean 'ignored', say so with "
+        f"`{IGNORE}: {IGNORE}` in such a map."
     )
 
 

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from patchbank.datasets.labels import describe_unknown, unknown_values
+from patchbank.datasets.dialects import numbering
+from patchbank.datasets.labels import NOT_IN_MAP, describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
 from patchbank.datasets.manifest import Entry, Manifest, find
@@ -115,12 +116,14 @@ def examine(
     tally = Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
+    raw: Counter[int] = Counter()
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
         found = _probes(files, remembered, quick, workers or available())
         for item, names, probes in zip(
             splits, files, track(found, f"scan {spec.name}", "image", len(splits)), strict=True
         ):
+            raw.update(dict(probes["mask"].values) if "mask" in probes else {})
             wrong = list(_problems(names, probes, lut))
             problems += wrong
             bad += bool(wrong)
@@ -135,7 +138,7 @@ def examine(
     raise_problems(
         f"{spec.name}: {bad} of {len(splits)} images cannot be used ({len(problems)} problems)",
         problems,
-        f"Repair or remove these files below {spec.root}, then run again.",
+        _advice(spec, problems, numbering(spec, raw)),
     )
     summary = tally.summary()
     if reason := refusal(spec, summary):
@@ -197,6 +200,14 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) 
         unknown = unknown_values(np.array([value for value, _ in found.values], np.int64), lut)
         if unknown:
             yield f"{name}: {describe_unknown(unknown, lut)}"
+
+
+def _advice(spec: DatasetSpec, problems: list[str], numbers: str) -> str:
+    """The way out: `numbers` for masks that hold other values than the label map, repair for the others."""
+    if not numbers:
+        return f"Repair or remove these files below {spec.root}, then run again."
+    others = any(NOT_IN_MAP not in problem for problem in problems)
+    return numbers + (f" Repair or remove the other files below {spec.root}." if others else "")
 
 
 def _entry(files: list[_File], probes: Mapping[Kind, Probe]) -> Entry:
