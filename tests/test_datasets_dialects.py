@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from snakemake.cli import parse_config
 
 from patchbank.cli import main
+from patchbank.config.load import read_config
 from patchbank.datasets import load_labels, make_spec
 from patchbank.datasets.dialects import numbering
 from patchbank.datasets.scan import scan
@@ -76,7 +78,9 @@ def test_the_line_to_paste_works(tmp_path: Path, case: str, monkeypatch: pytest.
     np.testing.assert_array_equal(load_labels(root / "masks/a.png", manifest.lut), expected)
     # behind a command, as a shell reads it
     typed = shlex.split(text[text.index("behind it, ") + len("behind it, ") :].splitlines()[0])
-    assert yaml.safe_load(typed[0].removesuffix(";").removeprefix("label_map=")) == label_map
+    changes = parse_config([f"folder={root}", typed[0].removesuffix(";")])
+    spec = read_config(changes={**changes, "classes": classes}).spec("mine")
+    np.testing.assert_array_equal(load_labels(root / "masks/a.png", spec.lut()), expected)
     value = typed[-1].removesuffix(".")
     assert yaml.safe_load(value) == label_map
     names = [name for name in classes if "," not in name]

@@ -226,7 +226,7 @@ class Config:
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "classes"}
+        apart |= {"folder", "classes", "label_map"}
         return {key: value for key, value in self.of(dataset).items() if key not in apart}
 
     def digest(self, dataset: str) -> str:

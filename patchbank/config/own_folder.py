@@ -25,6 +25,8 @@ def with_own_folder(values: dict[str, Any]) -> dict[str, Any]:
     if values["folder"] is None:
         if values["classes"]:
             raise UserError("config: classes describe the set of `folder`; give --config folder=DIR as well.")
+        if values["label_map"]:
+            raise UserError("config: label_map is that of `folder`; give --config folder=DIR as well.")
         return values
     if MINE in values["datasets"]:
         raise UserError(f"config: folder defines the set {MINE!r}, which datasets has already; rename or remove one.")
@@ -37,4 +39,6 @@ def with_own_folder(values: dict[str, Any]) -> dict[str, Any]:
         "classes": names,
         "settings": {},
     }
+    if values["label_map"] is not None:
+        entry["label_map"] = values["label_map"]
     return values | {"datasets": values["datasets"] | {MINE: entry}}
