@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,10 +184,25 @@ def test_command_on_a_folder(
     assert check("--folder", spec.root, "--classes", "sky, sea") == 0
     shown = capsys.readouterr()
     assert "1 sea" in shown.out
-    assert Path("results/set/sheet.png").is_file()
+    assert re.fullmatch("set-[0-9a-f]{8}.png", next(Path("results/sheets").iterdir()).name)
     assert "train 2, val 1 images, labelled" in shown.err
     assert check("--folder", spec.root, "--quick") == 0
     assert "without labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["voc", "demo", "mine"])
+def test_a_sheet_of_a_folder_is_written_over_no_sets(
+    spec: DatasetSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "results" / name / "sheet.png"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("the set's")
+    for above in ("a", "b"):
+        shutil.copytree(spec.root, tmp_path / above / name)
+        assert check("--folder", tmp_path / above / name, "--classes", "sky, sea") == 0
+    assert kept.read_text() == "the set's"
+    assert len(list((tmp_path / "results" / "sheets").iterdir())) == 2
 
 
 def test_command_names_every_bad_file(

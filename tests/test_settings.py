@@ -49,7 +49,7 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
     [
         (("data_rot",), "x", "data_rot: unknown key; did you mean 'data_root'"),
         (("seeds",), [0, 0], "seeds: "),
-        (("seeds",), "1", "seeds: '1' is not of type 'array'"),
+        (("seeds",), "1", "seeds: '1' is not a list; write seeds=['1']"),
         (("fit",), "test", "fit: 'test' is not one of"),
         (("backbone",), "resnet", "backbone: 'resnet' is not one of the backbones"),
         (("all",), ["imagenet"], "all: 'imagenet' is not one of the datasets"),
@@ -109,7 +109,7 @@ def test_a_folder_defines_the_set_mine(values: dict[str, Any], classes: Any, exp
     assert config.backbone_name("mine") in config.values["backbones"]
     assert "mine" not in Config(values).datasets
     values["datasets"]["mine"] = {"layout": "folder", "backbone": "dino_vits8"}
-    with pytest.raises(UserError, match="folder defines the set 'mine'"):
+    with pytest.raises(UserError, match=r"datasets has a set 'mine'.*add name=pictures"):
         Config(values | {"folder": "my/pictures"})
 
 

@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", type=expand_path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})"
     )
     parser.add_argument(
-        "--sheet", type=expand_path, metavar="PNG", help="where the sheet goes (default: results/<set>/sheet.png)"
+        "--sheet",
+        type=expand_path,
+        metavar="PNG",
+        help="where the sheet goes (default: results/<set>/sheet.png, or results/sheets/)",
     )
 
 
@@ -62,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"{str(error).splitlines()[0]} {str(error).splitlines()[-1]}") from None
     print(found.summary.table())
     if found.manifest is not None:
-        sheet = options.sheet or Path("results", spec.name, "sheet.png")
+        sheet = options.sheet or _sheet(spec, options.folder)
         draw_sheet(found.manifest, sheet)
         print(f"\nsheet: {sheet}")
     return 0
@@ -70,27 +73,30 @@ def run(options: argparse.Namespace) -> int:
 
 def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     """The set that the command line names; `UserError` lists the configured ones when there is none of that name."""
-    from patchbank.config.config import Config
+    from patchbank.config.config import Config, shipped_schema
     from patchbank.config.folders import config_file
-    from patchbank.config.load import read_values
+    from patchbank.config.own_folder import slug_of
+    from patchbank.config.typed import read_values
     from patchbank.datasets import make_spec
     from patchbank.errors import UserError
 
     if options.folder is not None:
         classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]
-        name, label_map = options.folder.resolve().name, _label_map(options.label_map)
+        name, label_map = slug_of(options.folder.resolve()), _label_map(options.label_map)
         return make_spec(name, "folder", options.folder, classes=classes, label_map=label_map)
     if options.classes is not None or options.label_map is not None:
         raise UserError(
             "--classes and --label-map go with --folder; those of a configured set stand in the configuration."
         )
     path = options.config or config_file()
-    values = read_values(path)
+    schema = shipped_schema()
+    values = read_values(path, schema)
     if options.data_root is not None:
         values = {**values, "data_root": str(options.data_root)}
-    config = Config(values)
+    config = Config(values, schema)
     if options.dataset not in config.datasets:
-        raise UserError(f"{path} has no set {options.dataset!r}; it has {', '.join(config.datasets)}.")
+        known = ", ".join(config.datasets)
+        raise UserError(f"{path} has no set {options.dataset!r}; it has {known}. A folder of your own is --folder DIR.")
     return config.spec(options.dataset)
 
 
@@ -107,6 +113,15 @@ def _label_map(text: str | None) -> dict[str | int, str | int] | None:
     if text is not None and not isinstance(found, dict):
         raise UserError(f"--label-map {text!r} is no map; write one as '{{1: sky, 2: road, 0: 255}}', in quotes.")
     return found
+
+
+def _sheet(spec: DatasetSpec, folder: Path | None) -> Path:
+    """Where the sheet goes: for a folder to a name that no set's results and no other folder's sheet have."""
+    from patchbank.files import digest
+
+    if folder is None:
+        return Path("results", spec.name, "sheet.png")
+    return Path("results", "sheets", f"{spec.name}-{digest(str(folder.resolve()))}.png")
 
 
 def _note(text: str) -> None:

@@ -58,7 +58,7 @@ class Config:
     """
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
-        self._schema = schema if schema is not None else yaml.safe_load(read_shipped(SCHEMA))
+        self._schema = schema if schema is not None else shipped_schema()
         self.values = with_own_folder(expand_paths(complete(values, self._schema), self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
         raise_problems("config", list(problems(self)), f"See {schema_for_reading()} for every key.")
@@ -67,6 +67,12 @@ class Config:
     def datasets(self) -> list[str]:
         """Names of all configured sets."""
         return sorted(self.values["datasets"])
+
+    @property
+    def own(self) -> tuple[str, Path] | None:
+        """Name of the results of `folder`, and the folder."""
+        folder, name = self.values["folder"], self.values["name"]
+        return None if folder is None else (name, Path(self.values["datasets"][name]["root"]))
 
     @property
     def enabled(self) -> list[str]:
@@ -226,7 +232,7 @@ class Config:
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "classes", "label_map"}
+        apart |= {"folder", "name", "classes", "label_map"}
         return {key: value for key, value in self.of(dataset).items() if key not in apart}
 
     def digest(self, dataset: str) -> str:
@@ -234,6 +240,12 @@ class Config:
         name = self.backbone_name(dataset)
         entry = self.values["datasets"][dataset]
         return digest([self.shaping(dataset), entry, name, self.values["backbones"][name]])
+
+
+def shipped_schema() -> dict[str, Any]:
+    """The schema of every configuration."""
+    schema: dict[str, Any] = yaml.safe_load(read_shipped(SCHEMA))
+    return schema
 
 
 def as_plain(settings: Any) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from patchbank.config.config import Config
-from patchbank.config.folders import config_file, read_shipped
+from patchbank.config.config import Config, shipped_schema
+from patchbank.config.folders import config_file
 from patchbank.config.schema import merge
-from patchbank.errors import UserError
+from patchbank.config.typed import typed_config
 
 
 def default_config() -> Config:
@@ -25,23 +23,16 @@ def read_config(files: Sequence[str | Path] = (), changes: Mapping[str, Any] | N
     Raises:
         UserError: for a file that is missing or not a YAML mapping, and for every wrong value.
     """
-    base = config_file()
-    values = read_values(base) if base.is_file() else yaml.safe_load(read_shipped(base))
-    for file in files:
-        values = merge(values, read_values(Path(file)))
-    return Config(merge(values, changes or {}))
+    schema = shipped_schema()
+    values = typed_config([config_file(), *files], (), schema)
+    return Config(merge(values, changes or {}), schema)
 
 
-def read_values(file: Path) -> dict[str, Any]:
-    """Values of one YAML file as they stand.
+def command_line_config(files: Sequence[str | Path], entries: Sequence[str]) -> Config:
+    """The configuration of a command line: files, each written over the ones before, then ``KEY=VALUE`` texts.
 
     Raises:
-        UserError: a file that is missing or not a YAML mapping.
+        UserError: for a file or text that cannot be read, and for every wrong value.
     """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file} cannot be read as YAML ({' '.join(str(error).split())}).") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file} holds no keys; write them as in config.yaml.")
-    return values
+    schema = shipped_schema()
+    return Config(typed_config(files, entries, schema), schema)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from patchbank.clustering.projection import ProjectionSettings
+from patchbank.config.own_folder import RESERVED
 from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
 from patchbank.evaluation import postprocessing
@@ -14,9 +15,6 @@ from patchbank.views.bounds import scale_problems
 
 if TYPE_CHECKING:
     from patchbank.config.config import Config
-
-RESERVED = ("bank", "weights", "logs", "benchmarks", "summary")
-"""Names of folders of `results/` that are no sets."""
 
 
 def problems(config: Config) -> Iterator[str]:

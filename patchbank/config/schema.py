@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from patchbank.config.folders import PROJECT, schema_for_reading
 from patchbank.errors import UserError, raise_problems
 from patchbank.paths import expand
+
+KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping of keys to values",
+    "string": "text",
+}
+"""What the schema's types are called in a sentence."""
 
 
 def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +84,14 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of `schema` with what its reference names."""
+    if "$ref" not in part:
+        return part
+    named: Mapping[str, Any] = schema["$defs"][part["$ref"].rpartition("/")[2]]
+    return {**named, **part}
+
+
 def _fill(values: Any, schema: Mapping[str, Any]) -> None:
     if not isinstance(values, dict):
         return
@@ -101,5 +124,42 @@ def _sentences(error: Any) -> Iterator[str]:
                 f"{', '.join(missing)} must be given: a config.yaml in the working folder replaces the whole shipped "
                 f"one ({PROJECT / 'config.yaml'}), so start from a copy of it"
             )
+    elif error.validator == "type":
+        yield f"{place or 'config'}: {_shown(error.instance)} is not {_kinds(error.validator_value)}{_as_list(error)}"
+    elif error.validator == "enum" and isinstance(error.instance, str):
+        known = list(map(str, error.validator_value))
+        near = difflib.get_close_matches(error.instance, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        yield f"{place or 'config'}: {error.instance!r} is not one of {', '.join(known)}{hint}"
+    elif error.validator == "pattern":
+        example = f", for example {plain_name(error.instance)}" if plain_name(error.instance) else ""
+        yield f"{place or 'config'}: {error.instance} is no name here; use {error.schema['description']}{example}"
+    elif error.validator == "oneOf":
+        yield f"{place}: {_shown(error.instance)} is not {error.schema.get('description', 'possible here')}"
     else:
-        yield f"{place}: {error.message}"
+        yield f"{place or 'config'}: {error.message}"
+
+
+def plain_name(text: str) -> str:
+    """A name that a set can have, made from any text: ``Meine Bilder (2)`` is ``meine_bilder_2``; "" for none."""
+    ascii_only = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "_", ascii_only).strip("_")
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML would have it in one line; text that looks like something else is in quotes."""
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("\n...\n").strip()
+    )
+
+
+def _kinds(types: str | list[str]) -> str:
+    return " or ".join(KINDS[name] for name in ([types] if isinstance(types, str) else types))
+
+
+def _as_list(error: Any) -> str:
+    """How a single value is written where a list is meant."""
+    if "array" not in error.validator_value or isinstance(error.instance, Mapping | list) or error.instance is None:
+        return ""
+    path = [str(part) for part in error.absolute_path]
+    return f"; write {path[0]}=[{_shown(error.instance)}]" if len(path) == 1 else f"; write [{_shown(error.instance)}]"

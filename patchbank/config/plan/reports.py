@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from patchbank.config.own_folder import own_results
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
@@ -158,6 +159,6 @@ class Reports:
 
     def others(self, _: Any) -> Mapping[str, int]:
         """Reports of sets that `all` does not run, with their times, so that the summary shows what there is."""
-        names = [name for name in self.config.datasets if name not in self.config.enabled]
-        paths = [Path("results", name, "report.json") for name in names]
+        names = {*self.config.datasets, *own_results()} - set(self.config.enabled)
+        paths = [Path("results", name, "report.json") for name in sorted(names)]
         return {str(path): path.stat().st_mtime_ns for path in paths if path.is_file()}
