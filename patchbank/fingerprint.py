@@ -18,7 +18,7 @@ def code_fingerprint(*modules: str) -> str:
     """Hash of the named modules and of everything in `patchbank` that they import, at any depth.
 
     Args:
-        modules: dotted names such as ``"patchbank.methods.alignseg.train"``.
+        modules: dotted names such as ``"patchbank.bank.extract"``.
 
     Returns:
         16 hexadecimal digits.

@@ -52,6 +52,27 @@ class PredictionRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_origin(path: str | Path, record: PredictionRecord, wanted: Mapping[str, Any]) -> None:
+    """Raise `UserError` where predictions are not those that a row asks for.
+
+    Args:
+        path: of the predictions, for the message.
+        record: their description.
+        wanted: fields of the description and their values, `settings` among them key by key.
+    """
+    found, expected = (_flat(json.loads(json.dumps(dict(value)))) for value in (asdict(record), wanted))
+    differing = [f"{key} {found.get(key)!r} instead of {value!r}" for key, value in expected.items()]
+    differing = [text for text, key in zip(differing, expected, strict=True) if found.get(key) != expected[key]]
+    if differing:
+        raise UserError(f"{path} holds other predictions: {'; '.join(differing)}. Run the predict stage again.")
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with those of `settings` among them."""
+    settings = {f"settings.{key}": value for key, value in (fields.get("settings") or {}).items()}
+    return {key: value for key, value in fields.items() if key != "settings"} | settings
+
+
 class PredictionWriter:
     """Write predictions block by block; use as a context manager, the file appears when the block ends well.
 

@@ -16,8 +16,8 @@ with stage(snakemake):
         manifest=Path(snakemake.input.manifest),
         statistics=Path(snakemake.input.statistics),
         training={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
-        fit=Path(snakemake.input.fit_bank),
-        evaluation=Path(snakemake.input.eval_bank),
+        fit={recipe: Path(snakemake.input[f"fit_{recipe}"]) for recipe in snakemake.params.fit_recipes},
+        evaluation={recipe: Path(snakemake.input[f"eval_{recipe}"]) for recipe in snakemake.params.eval_recipes},
         splits=tuple(snakemake.params.splits),
     )
     run_row(

@@ -22,5 +22,6 @@ with stage(snakemake):
         workers=snakemake.threads,
         label_kind=snakemake.params.label_kind,
         postprocess=snakemake.params.postprocess,
+        origin=snakemake.params.origin,
     )
     write_json(snakemake.output.summary, summarise(Path(snakemake.output.counts)))

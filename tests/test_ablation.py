@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,41 @@ def inputs(world: Path) -> Inputs:
         world / "manifest.json",
         world / "statistics.npz",
         {"multicrop": world / "multicrop.json"},
-        world / "whole.json",
-        world / "val-whole.json",
+        {"whole": world / "whole.json"},
+        {"whole": world / "val-whole.json"},
         ("train", "val"),
     )
+
+
+def test_a_method_of_classes_is_a_row_too(world: Path, tmp_path: Path) -> None:
+    """Its patches' classes are compared between k-means seeds; nothing is clustered, and labels go where they may."""
+    rows = {"plain": {"factor": "x", "settings": {"sample": 100}}}
+    changes = {
+        "methods": {"kmeans": {"seeds": [0]}},
+        "kmeans_seeds": [0, 1],
+        "clustering": {"k": 3, "overcluster": [6]},
+    }
+    ablations = {
+        name: {"method": name, "datasets": ["demo"], "rows": {"plain": row}}
+        for name, row in (("kmeans", rows["plain"]), ("linear-probe", {"factor": "x"}))
+    }
+    config = read_config(changes=changes | {"methods": {"kmeans": {}, "linear-probe": {}}, "ablations": ablations})
+    given = replace(inputs(world), training={"whole": world / "whole.json"}, fit={})
+    results = {}
+    for name in ablations:
+        method = as_plain(config.ablation_row(config.ablation(name), "demo", "plain"))
+        scoring = {**SCORING, "protocols": PROTOCOLS}
+        run_row(method, given, CLUSTERING, scoring, tmp_path / name, tmp_path / f"{name}.json", threads=1)
+        results[name] = read_json(tmp_path / f"{name}.json")
+        assert not list(tmp_path.rglob("clusters.npz"))
+    assert -1 <= results["kmeans"]["stability"] < 1
+    assert results["linear-probe"]["stability"] is None
+    assert {row["protocol"] for row in results["linear-probe"]["rows"]} == set(PROTOCOLS)
+    assert all(row["oracle"] == "train" for row in results["linear-probe"]["rows"])
+
+
+def test_a_floor_at_no_number_of_segments_keeps_its_name() -> None:
+    assert floors_at([4.2], ["single", "voronoi"]) == ["single", "voronoi-5"]
 
 
 def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_ima
 from patchbank.evaluation.preprocessing import Frame, frame
 from patchbank.evaluation.refine import pamr_winners, refined_ids
 from patchbank.evaluation.truth import near_another
-from patchbank.predictions import PredictionRecord, PredictionWriter
+from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 
 CLASSES, GRID = 3, (6, 7)
 
@@ -222,6 +222,22 @@ def window(view: Frame, pixels: np.ndarray) -> np.ndarray:
     """The compared window of pixels at the view's size."""
     y, x = view.corner
     return pixels[y : y + len(view.rows), x : x + len(view.cols)]
+
+
+def test_predictions_of_another_origin_are_refused(tmp_path: Path) -> None:
+    manifest = make_set(tmp_path, 1)
+    write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5}, "nearest")
+    with PredictionReader(tmp_path / "p.h5") as reader:
+        record = reader.record
+    same = {"method": record.method, "kind": record.kind, "seed": record.seed, "settings": dict(record.settings)}
+    arguments = (tmp_path / "p.h5", manifest, tmp_path / "c.npz", "squash_448_100", 1)
+    count_predictions(*arguments, origin=same)
+    for changed, said in (
+        ({"seed": 8}, f"seed {record.seed} instead of 8"),
+        ({"settings": {**record.settings, "queries": 8}}, "settings.queries None instead of 8"),
+    ):
+        with pytest.raises(UserError, match=f"p.h5 holds other predictions: {said}"):
+            count_predictions(*arguments, origin={**same, **changed})
 
 
 def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out(tmp_path: Path) -> None:

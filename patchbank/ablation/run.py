@@ -2,21 +2,22 @@
 
 The stages are those of the pipeline, called one after the other with files between them; a process for each of them and
 each seed would spend more time on starting than on the work. Predictions and checkpoints are removed once they are
-counted; what comparisons need stays.
+counted; what comparisons need stays. Any method will do: what its stages read and write its traits say.
 
-Inputs: banks, statistics and manifest of the pipeline. Outputs: a folder with `seed<n>/counts.npz` and
-`seed<n>/clusters.npz`, and a JSON file:
+Inputs: banks, statistics and manifest of the pipeline. Outputs: a folder with `seed<n>/counts.npz` and, for methods
+that predict segments, `seed<n>/clusters.npz`, and a JSON file:
 
 | key | meaning |
 |---|---|
 | `rows` | as in `scores.json` |
 | `used` | mean number of segments that an image uses |
-| `stability` | mean adjusted Rand index between the segment clusters (K = classes) of two k-means seeds |
+| `stability` | mean adjusted Rand index between the clusters (K = classes) of two k-means seeds; null with one seed |
 | `train_seconds` | mean wall time of a training; null where nothing is trained |
 | `bank_bytes` | size of the part of the banks that training reads |
 | `threads` | CPU threads |
 
-Stability needs no label: it says how clearly segments fall into clusters (von Luxburg 2010, Clustering Stability: An
+Stability is that of segments or, for a method that predicts classes, of patches. It needs no label: it says how clearly
+they fall into clusters (von Luxburg 2010, Clustering Stability: An
 Overview, https://arxiv.org/abs/1007.1075).
 """
 
@@ -24,13 +25,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
@@ -41,6 +43,7 @@ from patchbank.evaluation.score import context_of, score_method
 from patchbank.files import read_npz, write_json
 from patchbank.methods.contract import draws_read, run_predict, run_train
 from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
+from patchbank.predictions import PredictionReader
 from patchbank.progress import track
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 
@@ -52,15 +55,16 @@ class Inputs:
     Attributes:
         manifest, statistics: of the set.
         training: recipe -> bank that training reads.
-        fit, evaluation: `whole` banks of the split that clusters are fitted on, and of the scored one.
+        fit: recipe -> bank of the split that segments' clusters are fitted on; empty for a method of classes.
+        evaluation: recipe -> bank of the scored split.
         splits: names of those two splits.
     """
 
     manifest: Path
     statistics: Path
     training: Mapping[str, Path]
-    fit: Path
-    evaluation: Path
+    fit: Mapping[str, Path]
+    evaluation: Mapping[str, Path]
     splits: tuple[str, str]
 
 
@@ -73,7 +77,7 @@ def run_row(
     out: Path,
     threads: int | None = None,
 ) -> None:
-    """Compute one row; a row that predicts segments is asked for, and nothing else.
+    """Compute one row.
 
     Args:
         method: `patchbank.methods.contract.Method` as plain values.
@@ -84,100 +88,138 @@ def run_row(
         out: the JSON file.
         threads: CPU threads, default all.
     """
-    used_threads = cpu_threads.limit(threads)
+    row = _Row(method, inputs, clustering, scoring["preprocessing"], folder, cpu_threads.limit(threads))
+    seeds = track(method["seeds"], method["name"], "seed")
+    runs = {seed: row.run(seed) for seed in seeds}
+    counts = {seed: run.counts for seed, run in runs.items()}
+    tables = {seed: run.clusters for seed, run in runs.items() if run.clusters}
     manifest = Manifest.load(inputs.manifest)
-    seconds: list[float] = []
-    for seed in track(method["seeds"], method["name"], "seed"):
-        seconds += _run_seed(method, inputs, clustering, scoring["preprocessing"], manifest, seed, folder, used_threads)
-    counts = {seed: folder / f"seed{seed}" / "counts.npz" for seed in method["seeds"]}
-    tables = {seed: folder / f"seed{seed}" / "clusters.npz" for seed in method["seeds"]}
     context = context_of(method, manifest.classes, **scoring)
     used = [summarise(path)["used"] for path in counts.values()]
+    stable = [run.stability for run in runs.values() if run.stability is not None]
+    seconds = [run.seconds for run in runs.values() if run.seconds is not None]
     write_json(
         out,
         {
-            "rows": score_method(counts, tables, context)["rows"],
+            "rows": score_method(counts, tables or None, context)["rows"],
             "used": float(np.mean(used)),
-            "stability": float(np.mean([stability(path, clustering["k"][0]) for path in tables.values()])),
+            "stability": float(np.mean(stable)) if stable else None,
             "train_seconds": float(np.mean(seconds)) if seconds else None,
             "bank_bytes": sum(_bank_bytes(path, method) for path in inputs.training.values()),
-            "threads": used_threads,
+            "threads": row.threads,
         },
     )
 
 
-def stability(clusters: Path, k: int) -> float:
+def stability(clusters: Path, k: int) -> float | None:
     """Mean adjusted Rand index over pairs of k-means seeds, between the clusters (asked K = `k`) of all segments."""
     arrays = read_npz(clusters)
     tables = [arrays[str(name)] for name in arrays["tables"] if str(name).startswith(f"k{k}-")]
-    labels = [table[table >= 0] for table in tables]
+    return agreement([table[table >= 0] for table in tables])
+
+
+def patch_stability(prediction: Path, k: int) -> float | None:
+    """The same between the classes (K = `k`) of all patches, for a method that predicts a variant a k-means seed."""
+    with PredictionReader(prediction) as reader:
+        names = [name for name in reader.variants if name.startswith(f"k{k}-")]
+        return agreement([reader.labels(name, 0, len(reader.images)).ravel() for name in names])
+
+
+def agreement(labels: Sequence[NDArray[np.integer[Any]]]) -> float | None:
+    """Mean adjusted Rand index of all pairs of labellings (n,) of the same things; None where there is no pair."""
     found = []
     for a, b in combinations(labels, 2):
         together = np.zeros((int(a.max()) + 1, int(b.max()) + 1), np.int64)
         np.add.at(together, (a, b), 1)
         found.append(adjusted_rand(together))
-    return float(np.mean(found)) if found else 1.0
+    return float(np.mean(found)) if found else None
 
 
-def _run_seed(
-    method: Mapping[str, Any],
-    inputs: Inputs,
-    clustering: Mapping[str, Any],
-    preprocessing: str,
-    manifest: Manifest,
-    seed: int,
-    folder: Path,
-    threads: int,
-) -> list[float]:
-    """All stages of one seed; returns the seconds of its training, if there is one."""
-    place, work = folder / f"seed{seed}", folder / f"seed{seed}" / "work"
-    work.mkdir(parents=True, exist_ok=True)
-    checkpoint, seconds = None, []
-    if method["traits"]["trained"]:
-        checkpoint, started = work / "checkpoint.safetensors", time.perf_counter()
+@dataclass(frozen=True)
+class _Run:
+    """What one seed left; seconds are those of its training."""
+
+    counts: Path
+    clusters: Path | None
+    stability: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row and what its seeds read."""
+
+    method: Mapping[str, Any]
+    inputs: Inputs
+    clustering: Mapping[str, Any]
+    preprocessing: str
+    folder: Path
+    threads: int
+
+    def run(self, seed: int) -> _Run:
+        """All stages of one seed."""
+        place, k = self.folder / f"seed{seed}", self.clustering["k"][0]
+        work = place / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        traits, given = self.method["traits"], self.inputs
+        checkpoint, seconds = self._train(seed, place, work) if traits["trained"] else (None, None)
+        predicted = self._predict(seed, checkpoint, given.evaluation, given.splits[1], work / "eval.h5")
+        clusters = None
+        if traits["kind"] == "segments":
+            fitted = self._predict(seed, checkpoint, given.fit, given.splits[0], work / "fit.h5")
+            settings, clusters = SegmentClusterSettings.parse(self.clustering), place / "clusters.npz"
+            banks = (given.fit["whole"], fitted, given.evaluation["whole"], predicted)
+            cluster_segments(*banks, given.statistics, settings, seed, clusters)
+        stable = stability(clusters, k) if clusters else patch_stability(predicted, k)
+        manifest = Manifest.load(given.manifest)
+        origin = {"method": self.method["name"], "kind": traits["kind"], "seed": seed}
+        origin["settings"] = self.method["settings"]
+        count_predictions(
+            predicted, manifest, place / "counts.npz", self.preprocessing, workers=self.threads, origin=origin
+        )
+        shutil.rmtree(work)
+        return _Run(place / "counts.npz", clusters, stable, seconds)
+
+    @property
+    def _labels(self) -> Path | None:
+        return self.inputs.manifest if self.method["traits"]["oracle"] else None
+
+    def _train(self, seed: int, place: Path, work: Path) -> tuple[Path, float]:
+        """Train; the checkpoint, and how long it took."""
+        started, checkpoint = time.perf_counter(), work / "checkpoint.safetensors"
         run_train(
             TrainJob(
-                folder=method["folder"],
-                banks=inputs.training,
-                statistics=inputs.statistics,
-                settings=method["settings"],
+                folder=self.method["folder"],
+                banks=self.inputs.training,
+                statistics=self.inputs.statistics,
+                settings=self.method["settings"],
                 seed=seed,
                 files=TrainingFiles(checkpoint, place / "steps.csv", place / "epochs.csv"),
                 state_root=work / "state",
-                threads=threads,
+                manifest=self._labels,
+                threads=self.threads,
             )
         )
-        seconds.append(time.perf_counter() - started)
-    predictions = [work / f"{role}.h5" for role in ("fit", "eval")]
-    for bank, split, out in zip((inputs.fit, inputs.evaluation), inputs.splits, predictions, strict=True):
+        return checkpoint, time.perf_counter() - started
+
+    def _predict(self, seed: int, checkpoint: Path | None, banks: Mapping[str, Path], split: str, out: Path) -> Path:
         run_predict(
             PredictJob(
-                folder=method["folder"],
-                row=method["name"],
-                banks={"whole": bank},
-                statistics=inputs.statistics,
-                settings=method["settings"],
+                folder=self.method["folder"],
+                row=self.method["name"],
+                banks={recipe: banks[recipe] for recipe in self.method["traits"]["reads"]},
+                statistics=self.inputs.statistics,
+                settings=self.method["settings"],
                 seed=seed,
-                dataset=manifest.dataset,
+                dataset=Manifest.load(self.inputs.manifest).dataset,
                 split=split,
                 out=out,
                 checkpoint=checkpoint,
-                threads=threads,
+                manifest=self._labels,
+                threads=self.threads,
             )
         )
-    cluster_segments(
-        inputs.fit,
-        predictions[0],
-        inputs.evaluation,
-        predictions[1],
-        inputs.statistics,
-        SegmentClusterSettings.parse(clustering),
-        seed,
-        place / "clusters.npz",
-    )
-    count_predictions(predictions[1], manifest, place / "counts.npz", preprocessing, workers=threads)
-    shutil.rmtree(work)
-    return seconds
+        return out
 
 
 def _bank_bytes(path: Path, method: Mapping[str, Any]) -> int:

@@ -101,8 +101,10 @@ def _floor_beside(rows: Sequence[TableRow], segments: int) -> str:
 
 def _as_compared(row: TableRow, classes: Sequence[str], scoring: Mapping[str, Any]) -> Compared:
     seeds = row.method["seeds"]
-    files = [{seed: row.folder / f"seed{seed}" / f"{kind}.npz" for seed in seeds} for kind in ("counts", "clusters")]
-    return Compared(context_of(row.method, classes, **scoring), *files)
+    counts = {seed: row.folder / f"seed{seed}" / "counts.npz" for seed in seeds}
+    clusters = {seed: row.folder / f"seed{seed}" / "clusters.npz" for seed in seeds}
+    segmented = row.method["traits"]["kind"] == "segments"
+    return Compared(context_of(row.method, classes, **scoring), counts, clusters if segmented else None)
 
 
 def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
@@ -133,20 +135,24 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
         for row in table["rows"]:
             if not row["factor"]:
                 cells = [row["name"], *(_score(row, protocol) for protocol in COLUMNS)]
-                yield f"| {' | '.join(cells)} | {row['used']:.1f} | {row['stability']:.2f} |"
+                yield f"| {' | '.join(cells)} | {row['used']:.1f} | {_number(row['stability'], 2)} |"
 
 
 def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: Sequence[Any], base: str) -> str:
-    seconds = "" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}"
     cells = [row["factor"], f"`{row['name']}`" + (f" (oracle: {row['oracle']})" if row["oracle"] else "")]
     for protocol in COLUMNS:
         cells.append(_score(row, protocol) + _difference(row["name"], base, protocol, comparisons, "<br>"))
-    cells += [f"{row['used']:.1f}", f"{row['stability']:.2f}", seconds, f"{row['bank_bytes'] / 1e9:.2f}"]
+    cells += [f"{row['used']:.1f}", _number(row["stability"], 2), _number(row["train_seconds"], 0)]
+    cells.append(f"{row['bank_bytes'] / 1e9:.2f}")
     cells.append("" if floor is None else f"`{floor['name']}`")
     for protocol in COLUMNS:
         beside = "" if floor is None else _score(floor, protocol)
         cells.append(beside + _difference(row["name"], row["floor_at"], protocol, comparisons, "<br>row - floor "))
     return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _score(row: Mapping[str, Any], protocol: str) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError
-from patchbank.seeds import derive
 
 BLOCK = 65536
 """Points assigned at a time; bounds the memory of the distances."""
@@ -95,18 +94,15 @@ def assign(points: NDArray[np.floating[Any]], centroids: NDArray[np.float32], sp
     return result
 
 
-def image_segments(
-    points: NDArray[np.float32], q: int, seed: int, image: str, settings: KMeansSettings
-) -> NDArray[np.int64]:
+def image_segments(points: NDArray[np.float32], q: int, seed: int, settings: KMeansSettings) -> NDArray[np.int64]:
     """Segments (n,) of one image: k-means of its own points (n, d) of unit length, by cosine.
 
     Args:
         points: (n, d) float32.
         q: segments.
-        seed: of the run; a fit is seeded by (q, seed, image), so that it depends on no other image.
-        image: content id.
+        seed: of the fit, derived from the image, so that it depends on no other one.
         settings: iterations and restarts.
     """
     settings = replace(settings, spherical=True)
-    fit = fit_kmeans(points, q, derive("image-kmeans", q, seed, image), settings)
+    fit = fit_kmeans(points, q, seed, settings)
     return assign(points, fit.centroids, spherical=True)

@@ -13,7 +13,7 @@ HELP = "write encoder and head as one ONNX model, checked against torch"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Models, input, output."""
     parser.add_argument(
-        "--checkpoint", required=True, type=expand, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors"
+        "--checkpoint", required=True, type=expand, help="e.g. results/SET/METHOD/seed0/checkpoint.safetensors"
     )
     parser.add_argument("--out", required=True, type=expand, help="the .onnx to write")
     add_encoder_arguments(parser)

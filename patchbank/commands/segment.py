@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths", metavar="PATH", nargs="+", type=expand, help="picture, or folder of pictures (with its sub-folders)"
     )
     parser.add_argument(
-        "--checkpoint", required=True, type=expand, help="e.g. results/msrc/alignseg/seed0/checkpoint.safetensors"
+        "--checkpoint", required=True, type=expand, help="e.g. results/SET/METHOD/seed0/checkpoint.safetensors"
     )
     parser.add_argument("--out", required=True, type=expand, help="folder to write to")
     add_encoder_arguments(parser)

@@ -1,7 +1,7 @@
 """`patchbank train METHOD --dataset SET --out DIR`: train a method from an existing bank, without the pipeline.
 
-    patchbank train alignseg --dataset msrc --out trained/msrc --seed 1 --set queries=8 --set epochs=20
-    patchbank train alignseg --bank results/msrc/bank/train-multicrop.json --statistics results/msrc/statistics.npz \
+    patchbank train METHOD --dataset msrc --out trained/msrc --seed 1 --set epochs=20
+    patchbank train METHOD --bank results/msrc/bank/train-whole.json --statistics results/msrc/statistics.npz \
         --out trained/msrc
 
 Settings are those of `config.yaml` for the set, changed by every `--config FILE` (as ``snakemake --configfile``) and
@@ -29,7 +29,7 @@ HELP = "train a method from an existing bank, without the pipeline"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is trained, on what, and where results go."""
-    parser.add_argument("method", metavar="METHOD", help="a name under `methods` of the configuration, e.g. alignseg")
+    parser.add_argument("method", metavar="METHOD", help="a name under `methods` of the configuration")
     parser.add_argument("--dataset", metavar="SET", help="set whose settings and banks are used; default: the bank's")
     parser.add_argument("--out", metavar="DIR", required=True, type=expand_path, help="folder for checkpoint and logs")
     parser.add_argument("--seed", type=int, default=0, help="of the training (default 0)")
@@ -128,5 +128,5 @@ def _changes(assignments: Sequence[str]) -> dict[str, Any]:
 
     wrong = [text for text in assignments if not text.partition("=")[1]]
     if wrong:
-        raise UserError(f"--set {wrong[0]}: write KEY=VALUE, for example --set queries=8.")
+        raise UserError(f"--set {wrong[0]}: write KEY=VALUE, for example --set epochs=8.")
     return {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in assignments)}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ from patchbank.evaluation.counts import (
     save_counts,
 )
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
+from patchbank.evaluation.postprocessing import PostProcessing
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
 from patchbank.evaluation.refine import Refine, pamr_winners, refined_ids, soft_assignments
 from patchbank.evaluation.truth import class_labels
-from patchbank.predictions import MAX_SCORES, PredictionReader
+from patchbank.predictions import MAX_SCORES, PredictionReader, check_origin
 from patchbank.progress import track
 from patchbank.threads import available
 
@@ -61,6 +62,7 @@ def count_predictions(
     workers: int | None = None,
     label_kind: LabelKind = "class",
     postprocess: str = "",
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Count all variants of a prediction file and write the counts file.
 
@@ -72,12 +74,14 @@ def count_predictions(
         workers: threads (default: the CPUs that are available).
         label_kind: compare with class labels or with instance ids.
         postprocess: an option of `patchbank.evaluation.postprocessing`, or none.
+        origin: what the prediction's record has to say (`patchbank.predictions.check_origin`).
 
     Raises:
-        UserError: an image of the prediction is not in the manifest, an unknown preprocessing, a bad mask, or
-            instances are asked for and no image has any.
+        UserError: predictions of another method, seed or settings, an image of the prediction is not in the manifest,
+            an unknown preprocessing, a bad mask, or instances are asked for and no image has any.
     """
     with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
+        check_origin(prediction_path, reader.record, origin or {})
         entries = _entries_of(reader, manifest)
         if label_kind == "instance" and not any(entry.instances for entry in entries):
             raise UserError(
@@ -87,27 +91,15 @@ def count_predictions(
         refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
         option, late = postprocessing.named(postprocess), list[str]()
         refine = refinements[postprocess] if option.refined_at else None
-        # a variant of its own takes the softmax of all ids; post-processing gives no pixel to one without a patch
-        soften = partial(soft_assignments, every_id=preprocessing in SOFT)
-        softly = soften if not refine and (preprocessing in SOFT or option.upsample == "bilinear") else None
-        asked: Upsample = "bilinear" if softly else option.upsample or reader.record.upsample
+        softly, asked = _upsampling(reader, preprocessing, option)
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
             name: "bilinear" if asked == "bilinear" and k <= MAX_SCORES else "nearest"
             for name, k in reader.variants.items()
         }
-        count_one = partial(
-            _count_entry,
-            manifest=manifest,
-            preprocessing=preprocessing,
-            input_size=reader.record.input_size,
-            variants=reader.variants,
-            rules=rules,
-            label_kind=label_kind,
-            refine=refine,
-            at_input=option.refined_at == "input",
-            late=late,
-        )
+        at_input, size = option.refined_at == "input", reader.record.input_size
+        how = _Counting(manifest, preprocessing, size, reader.variants, rules, label_kind, refine, at_input, late)
+        count_one = partial(_count_entry, how=how)
         found: dict[str, list[Small]] = {name: [] for name in reader.variants}
         with ThreadPoolExecutor(workers or available()) as pool:
             blocks = list(range(0, len(entries), BLOCK))
@@ -144,6 +136,14 @@ def summarise(path: Path) -> dict[str, Any]:
     return summary | ({"segments": fewest} if "segments" in file else {})
 
 
+def _upsampling(reader: PredictionReader, preprocessing: str, option: PostProcessing) -> tuple[Soften | None, Upsample]:
+    """What is made of scores before they are upsampled, and the rule that is asked for."""
+    # a variant of its own takes the softmax of all ids; post-processing gives no pixel to one without a patch
+    soften = partial(soft_assignments, every_id=preprocessing in SOFT)
+    softly = soften if not option.refined_at and (preprocessing in SOFT or option.upsample == "bilinear") else None
+    return softly, "bilinear" if softly else option.upsample or reader.record.upsample
+
+
 def _said(rule: Upsample, asked: Upsample) -> str:
     """The rule that was used, with a word where another one was asked for."""
     return rule if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
@@ -174,42 +174,43 @@ def _read_grids(
     return ({name: grids[i] for name, grids in read.items()} for i in range(stop - start))
 
 
-def _count_entry(
-    entry: Entry,
-    grids: Mapping[str, NDArray[Any]],
-    manifest: Manifest,
-    preprocessing: str,
-    input_size: tuple[int, int],
-    variants: Mapping[str, int],
-    rules: Mapping[str, Upsample],
-    label_kind: LabelKind,
-    refine: Refine | None,
-    at_input: bool,
-    late: list[str],
-) -> dict[str, Small]:
-    """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask.
+@dataclass(frozen=True)
+class _Counting:
+    """What is the same for all images; variants whose CRF took too long are added to `late`."""
 
-    Variants whose CRF took too long are added to `late`.
-    """
+    manifest: Manifest
+    preprocessing: str
+    input_size: tuple[int, int]
+    variants: Mapping[str, int]
+    rules: Mapping[str, Upsample]
+    label_kind: LabelKind
+    refine: Refine | None
+    at_input: bool
+    late: list[str]
+
+
+def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting) -> dict[str, Small]:
+    """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
+    manifest, label_kind, refine = how.manifest, how.label_kind, how.refine
     file = entry.instances if label_kind == "instance" else entry.mask
     if file is None:
         nothing = np.empty(0, np.int32)
-        return dict.fromkeys(variants, (nothing, nothing, nothing))
+        return dict.fromkeys(how.variants, (nothing, nothing, nothing))
     raw = load_raw(manifest.root / file)
     height, width = raw.shape
-    view = frame(preprocessing, (height, width), input_size)
+    view = frame(how.preprocessing, (height, width), how.input_size)
     labels = view.labels(raw) if label_kind == "instance" else class_labels(raw, view, manifest, file)
     image = load_image(manifest.root / entry.image) if refine else None
     found: dict[str, Small] = {}
-    for name, k in variants.items():
+    for name, k in how.variants.items():
         grid = grids[name]
         if image is not None and refine is not None:
             try:
-                grid = refined_ids(grid, image, input_size if at_input else view.size, refine)
+                grid = refined_ids(grid, image, how.input_size if how.at_input else view.size, refine)
             except TookTooLong:
                 LOG.warning("%s: the CRF of %s took too long; it is counted without", entry.image, name)
-                late.append(name)
-        segments = view.segments(grid, rules[name])
+                how.late.append(name)
+        segments = view.segments(grid, how.rules[name])
         if label_kind == "instance":
             triple = count_instances(segments, labels, k)
         else:

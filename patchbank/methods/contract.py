@@ -39,7 +39,7 @@ class Method:
     """One row of a report: a method or a floor with its resolved settings.
 
     Attributes:
-        name: how rows call it, e.g. ``alignseg`` or ``voronoi-5``.
+        name: how rows call it.
         folder: folder of `patchbank/methods` that holds it.
         settings: what its stages get.
         seeds: its trainings.

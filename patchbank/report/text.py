@@ -47,7 +47,7 @@ def place(row: Mapping[str, Any]) -> str:
 
 
 def name_of(row: Mapping[str, Any]) -> str:
-    """Method of a row, with its use of labels where there is one, e.g. ``"alignseg (oracle: val)"``."""
+    """Method of a row, with its use of labels where there is one, e.g. ``"probe (oracle: val)"``."""
     return f"{row['method']} (oracle: {row['oracle']})" if row["oracle"] else str(row["method"])
 
 

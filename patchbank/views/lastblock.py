@@ -10,7 +10,7 @@ Shapes the values of banks (`patchbank.bank.identity`).
 | `last_residual` | (1, D) | float32 | the class token that enters the block |
 
 The values and not the block's input: both take N * D numbers, but the values are what the closed form multiplies with,
-while the input would cost two projections of every token again. `docs/transfgu.md` has the sizes. Beside the shards
+while the input would cost two projections of every token again. Beside the shards
 lies `tail.safetensors`, the class token's way through the block (`patchbank.backbones.tail`).
 """
 

@@ -21,6 +21,8 @@ checkpoint ablation_row:
         code=ablations.row_code,
         method=ablations.method,
         recipes=ablations.recipes,
+        fit_recipes=ablations.fit_recipes,
+        eval_recipes=ablations.eval_recipes,
         splits=ablations.splits,
         clustering=stages.clustering,
         scoring=evaluation.scoring,

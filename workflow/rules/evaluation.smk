@@ -25,6 +25,7 @@ checkpoint count:
         preprocessing=evaluation.preprocessing,
         label_kind=evaluation.label_kind,
         postprocess=evaluation.postprocess,
+        origin=evaluation.origin,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:

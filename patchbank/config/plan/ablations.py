@@ -55,10 +55,19 @@ class Ablations:
         return {
             "manifest": manifest(source),
             "statistics": f"results/{source}/statistics.npz",
-            "fit_bank": pointer(source, fit, "whole"),
-            "eval_bank": pointer(source, evaluated, "whole"),
+            **{f"fit_{recipe}": pointer(source, fit, recipe) for recipe in self.fit_recipes(w)},
+            **{f"eval_{recipe}": pointer(source, evaluated, recipe) for recipe in self.eval_recipes(w)},
             **self.config.training_banks(source, self._method(w)),
         }
+
+    def eval_recipes(self, w: of.OfAblationRow) -> list[str]:
+        """Recipes of the scored split's banks: those that are predicted from, and what segments are pooled from."""
+        traits = self._method(w).traits
+        return list(dict.fromkeys([*traits.reads, *(["whole"] if traits.kind == "segments" else [])]))
+
+    def fit_recipes(self, w: of.OfAblationRow) -> list[str]:
+        """Recipes of the banks that segments' clusters are fitted on; a method of classes needs none."""
+        return self.eval_recipes(w) if self._method(w).traits.kind == "segments" else []
 
     def row_code(self, w: of.OfAblationRow) -> str:
         """Code of a row: what runs it, its method, and the protocols of the set."""

@@ -49,6 +49,12 @@ class Evaluation:
         """Option that is applied when pixels are counted, or none."""
         return self.rows.method(w.dataset, w.method).postprocess
 
+    def origin(self, w: of.OfRun) -> dict[str, Any]:
+        """What the predictions that are counted have to say of themselves."""
+        method = self.rows.method(w.dataset, w.method)
+        row, kind = method.source or method.name, method.traits.kind
+        return {"method": row, "kind": kind, "seed": int(w.seed), "settings": dict(method.settings)}
+
     def counts(self, w: of.OfCounts) -> list[str]:
         """Counts of every seed."""
         seeds = self.rows.method(w.dataset, w.method).seeds

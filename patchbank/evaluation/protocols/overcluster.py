@@ -4,7 +4,7 @@ Variant `precision`: cluster k goes to argmax_c n[k, c] / |k|; variant `iou`: to
 argmax_c n[k, c] / (|k| + |c| - n[k, c]). Ties: the lowest class. All clusters of a class are merged; IoU per class;
 mean over ALL classes: a class without cluster counts 0, absent classes too. No cluster is left out.
 
-Source: Leopart's evaluation code (golden `alignseg_metrics`, `overcluster_*`); it drops the last short batch, this
+Source: Leopart's evaluation code (golden of AlignSeg's metrics, `overcluster_*`); it drops the last short batch, this
 does not.
 """
 

@@ -13,7 +13,7 @@ from patchbank.methods.floors.settings import FloorSettings
 from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
-from patchbank.seeds import generator
+from patchbank.seeds import derive, generator
 
 
 def predict(job: PredictJob) -> None:
@@ -32,7 +32,8 @@ def predict(job: PredictJob) -> None:
                 labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, job.seed, image))
             elif options.floor == "image-kmeans":
                 points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
-                labels = image_segments(points, options.q, job.seed, image, options.kmeans).reshape(bank.grid)
+                own = derive("image-kmeans", options.q, job.seed, image)
+                labels = image_segments(points, options.q, own, options.kmeans).reshape(bank.grid)
             else:
                 labels = np.zeros(bank.grid, dtype=np.int64)
             writer.write_labels("segments", row, labels[None])
