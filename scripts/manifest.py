@@ -18,5 +18,7 @@ with stage(snakemake):
     values = snakemake.params.spec
     spec = DatasetSpec(**{**values, "root": Path(values["root"])})
     found = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
+    for note in found.notes:
+        logging.getLogger("manifest").warning(note)
     write_json(snakemake.output.check, found.check())
     found.manifest.save(snakemake.output.manifest)

@@ -31,6 +31,7 @@ with stage(snakemake):
     )
     context = replace(context, facts=snakemake.params.facts)
     given = snakemake.input
+    context = replace(context, data=read_json(given.check)["notes"])
     scores = [Path(path) for path in (*given.scores, *given.get("floor_scores", []))]
     elsewhere = [Path(path) for path in (*given.get("elsewhere", []), *given.get("floors_elsewhere", []))]
     report = build_report(scores, context, Path(given.comparisons), elsewhere)

@@ -166,7 +166,7 @@ def test_report_files_are_the_same_bytes_twice_and_hold_no_time(tmp_path: Path) 
     assert set(report["provenance"]) == {"package", "git", "config", "seeds", "machine"}
     assert set(report) == {
         *("dataset", "classes", "images", "backbone", "fit", "elsewhere", "labelled"),
-        *("preprocessing", "rows", "comparisons", "published", "notes", "provenance"),
+        *("preprocessing", "rows", "comparisons", "published", "data", "notes", "provenance"),
     }
 
 

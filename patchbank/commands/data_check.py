@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print tables and warnings; every problem where there are any."""
+    """Print what is worth a sentence, then tables; every problem where there are any."""
     from patchbank.datasets.scan import examine
     from patchbank.errors import UserError
     from patchbank.report.sheet import draw_sheet
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         for detail in error.details:
             print(f"  - {detail}", file=sys.stderr)
         raise UserError(f"{str(error).splitlines()[0]} {str(error).splitlines()[-1]}") from None
+    for note in found.notes:
+        print(f"- {note}")
     print(found.summary.table())
     if found.manifest is not None:
         sheet = options.sheet or _sheet(spec, options.folder)

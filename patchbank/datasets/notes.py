@@ -89,7 +89,7 @@ def _of_splits(summary: Summary, tell: Callable[[Summary, str, SplitSummary], st
 def _unlabelled(summary: Summary, name: str, split: SplitSummary) -> str:
     count = split.without_mask
     if count == split.images and count:
-        return "no image has a mask, so they are used without labels."
+        return "no image has a mask, so it is used without labels."
     if not count:
         return ""
     use = "left out of all scores" if name == summary.eval_split else "used without labels"

@@ -94,7 +94,7 @@ def examine(
     Args:
         spec: the dataset.
         workers: processes that decode; default = CPUs of this process. The result does not depend on it.
-        log: takes one line a note (numbers of images, conversions, `patchbank.datasets.notes`).
+        log: takes one line of text at a time (numbers of images, conversions, what is left out).
         memory: folder for what scans remember; None = nothing is remembered. The result does not depend on it.
         quick: of files that are not remembered read the header only; no manifest, no class histogram.
 
@@ -143,11 +143,10 @@ def examine(
     summary = tally.summary()
     if reason := refusal(spec, summary):
         raise UserError(reason)
-    sentences = tuple(notes(spec, summary))
-    for note in [*summary.lines(), *sentences]:
-        _say(log, f"{spec.name}: {note}")
+    for line in summary.lines():
+        _say(log, f"{spec.name}: {line}")
     manifest = None if quick else _manifest(spec, lut, entries)
-    return Scan(manifest, summary, sentences, by_reason(listing.left_out, spec.root))
+    return Scan(manifest, summary, tuple(notes(spec, summary)), by_reason(listing.left_out, spec.root))
 
 
 def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:

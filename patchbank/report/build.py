@@ -14,7 +14,8 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `elsewhere` | rows at the further preprocessing variants of `score_at`, with the same fields |
 | `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
 | `published` | numbers of papers under these protocols, see `patchbank.report.published` |
-| `notes` | sentences that belong beside the numbers, see `patchbank.report.notes` |
+| `data` | sentences on the set that a reader must know before any score, see `patchbank.datasets.notes` |
+| `notes` | those, then the sentences that belong beside the numbers, see `patchbank.report.notes` |
 | `provenance` | `package`, `git`, `config`, `seeds`, `machine`; no times |
 """
 
@@ -77,6 +78,7 @@ class ReportContext:
         facts: row's name -> what the configuration knows of it, see `patchbank.report.rows.with_facts`.
         labelled: whether the evaluation split has masks.
         remarks: sentences of trainings' records, each with its row's name in front.
+        data: sentences on the set, the `notes` of its `check.json`.
     """
 
     dataset: str
@@ -92,6 +94,7 @@ class ReportContext:
     facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labelled: bool = True
     remarks: Sequence[str] = ()
+    data: Sequence[str] = ()
 
 
 def context_from(
@@ -187,7 +190,8 @@ def build_report(
         "elsewhere": with_facts(read_rows(elsewhere), context.facts),
         "comparisons": compared,
         "published": published(context.dataset, rows),
-        "notes": [*build_notes(rows, context.labelled, context.drawn, compared), *context.remarks],
+        "data": list(context.data),
+        "notes": [*context.data, *build_notes(rows, context.labelled, context.drawn, compared), *context.remarks],
         "provenance": {
             "package": __version__,
             "git": git_state(),

@@ -59,6 +59,9 @@ READING = (
 )
 
 
+DATA = "Notes on the data"
+"""Title of what stands above all scores."""
+
 CLASSES = (
     f"IoU of each class under `{HEADLINE}`, percent, mean over seeds; {NOTHING} where a class is absent and its "
     "cluster is empty."
@@ -95,7 +98,7 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         Markdown that ends with a newline.
     """
     rows: list[Row] = list(report["rows"])
-    parts = [f"# {report['dataset']}", *headline(report, rows), *setting(report)]
+    parts = [f"# {report['dataset']}", *_data_section(report["data"]), *headline(report, rows), *setting(report)]
     if rows:
         parts += ["## Scores", READING]
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
@@ -104,14 +107,24 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
     if report["elsewhere"]:
         parts += ["## Other preprocessing", ELSEWHERE, table(*elsewhere_table(report))]
     parts += _published_section(report["published"])
-    if rows and report["notes"]:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in report["notes"])]
+    if rows and (notes := further_notes(report)):
+        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     parts += _class_section(report["classes"], rows)
     for figure in figures:
         link = Path(os.path.relpath(figure.path, folder)).as_posix().replace(" ", "%20")
         parts += [f"## {figure.title}", f"![{figure.title}]({link})", figure.caption]
     parts += _provenance(report)
     return "\n\n".join(parts) + "\n"
+
+
+def further_notes(report: Mapping[str, Any]) -> list[str]:
+    """The notes that do not stand above the scores."""
+    return list(report["notes"][len(report["data"]) :])
+
+
+def _data_section(data: Sequence[str]) -> list[str]:
+    """What a reader must know of the set before any score; nothing for a set without surprises."""
+    return [f"## {DATA}", "\n".join(f"- {note}" for note in data), "## In short"] if data else []
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

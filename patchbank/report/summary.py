@@ -1,8 +1,8 @@
 """Write `results/summary.{json,md}`: all datasets side by side, one row for each dataset, protocol and method.
 
 Inputs: the `report.json` of every dataset that ran. Outputs: a dict with `datasets` (one entry each, with images,
-number of classes and backbone) and `rows` (the fields of `KEPT`, percent), and the same as Markdown. Scores of
-different protocols never stand in one table.
+number of classes, backbone and notes on the data) and `rows` (the fields of `KEPT`, percent), and the same as Markdown.
+Scores of different protocols never stand in one table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.files import read_json
-from patchbank.report.markdown import READING, table, without_empty
+from patchbank.report.markdown import DATA, READING, table, without_empty
 from patchbank.report.protocols import MEANING, order, score_name
 from patchbank.report.rows import mean_of
 from patchbank.report.text import NOTHING, k_text, mark, name_of, percent, score_text, seeds_text
@@ -59,6 +59,7 @@ def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
             "backbone": report["backbone"]["name"],
             "block": report["backbone"]["block"],
             "labelled": report.get("labelled", bool(report["rows"])),
+            "data": report.get("data", []),  # a report of an older version has none
             "scored": bool(report["rows"]),
         }
         for report in loaded
@@ -83,7 +84,7 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
     if not summary["datasets"]:
         return "# Summary\n\nNo dataset is enabled, so there is nothing to show.\n"
     rows = summary["rows"]
-    parts = ["# Summary", _dataset_table(summary["datasets"])]
+    parts = ["# Summary", *_data_section(summary["datasets"]), _dataset_table(summary["datasets"])]
     if rows:
         parts += ["## Scores", READING]
     for protocol in sorted({row["protocol"] for row in rows}, key=order):
@@ -128,6 +129,16 @@ def dataset_cells(entry: Mapping[str, Any]) -> list[str]:
         str(entry["block"]),
         "below" if entry["scored"] else f"{NOTHING} ({nothing})",
     ]
+
+
+def data_notes(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader must know of the sets before any score, each sentence behind its set's name."""
+    return [f"{entry['dataset']}: {note}" for entry in datasets for note in entry["data"]]
+
+
+def _data_section(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = data_notes(datasets)
+    return [f"## {DATA}", "\n".join(f"- {note}" for note in found), "## Datasets"] if found else []
 
 
 def _dataset_table(datasets: Sequence[Mapping[str, Any]]) -> str:

@@ -90,6 +90,7 @@ rule pictures:
 rule report:
     input:
         manifest="results/{dataset}/manifest.json",
+        check="results/{dataset}/check.json",
         bank=reports.eval_bank,
         scores=reports.fixed_scores,
         floor_scores=reports.floor_scores,

@@ -22,9 +22,11 @@ from patchbank.files import atomic_folder, read_json, write_text
 from patchbank.report.curves import COLOURS
 from patchbank.report.markdown import (
     CLASSES,
+    DATA,
     ELSEWHERE,
     PUBLISHED,
     READING,
+    further_notes,
     headline,
     protocol_table,
     provenance_lines,
@@ -161,7 +163,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "curves_caption": CURVES,
         "times": _times(source.benchmarks),
     }
-    shown = {**values, "scores": values["protocols"], "gallery": gallery.groups, "notes": report["notes"]}
+    shown = {**values, "scores": values["protocols"], "gallery": gallery.groups}
     sections = [{"id": ANCHORS.get(name, name), "title": title} for name, title in SECTIONS.items() if shown[name]]
     write_text(folder / "index.html", render("dataset.html.j2", report=report, sections=sections, **values))
 
@@ -169,7 +171,9 @@ def write_page(source: PageSource, folder: Path) -> None:
 def _words(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says and tabulates from the report alone."""
     return {
+        "data_title": DATA,
         "headline": headline(report, report["rows"]),
+        "notes": further_notes(report),
         "setting": setting(report),
         "reading": READING,
         "protocols": tables.protocol_tables(

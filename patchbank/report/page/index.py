@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.files import write_text
-from patchbank.report.markdown import READING
+from patchbank.report.markdown import DATA, READING
 from patchbank.report.page.render import render
 from patchbank.report.page.tables import Table, make_table, protocol_tables, scores_table
-from patchbank.report.summary import DATASETS, dataset_cells, protocol_table
+from patchbank.report.summary import DATASETS, data_notes, dataset_cells, protocol_table
 
 
 def write_index(summary: Mapping[str, Any], out: Path) -> None:
@@ -38,6 +38,8 @@ def write_index(summary: Mapping[str, Any], out: Path) -> None:
             datasets=make_table("Datasets", DATASETS, [dataset_cells(entry) for entry in summary["datasets"]]),
             links={name: f"{name}/{page}" for name, page in pages.items()},
             reading=READING,
+            data_title=DATA,
+            data=data_notes(summary["datasets"]),
             protocols=protocol_tables(summary["rows"], scores),
         ),
     )
