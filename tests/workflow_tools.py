@@ -15,11 +15,12 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from patchbank.config.folders import PARTS
 from patchbank.config.schema import merge
 from patchbank.weights.model import build_model
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("Snakefile", "config.yaml", "workflow", "scripts", "envs", "profiles", "patchbank")
+COPIED = (*PARTS, "patchbank")
 TINY: dict[str, Any] = {
     "seeds": [0],
     "kmeans_seeds": [0],
