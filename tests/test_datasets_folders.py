@@ -91,6 +91,13 @@ def test_words_of_folders_without_pictures_mean_nothing(tmp_path: Path) -> None:
     assert names(folder(tmp_path, "x"))["val"] == [["images/a.jpg", "gt/a.png", None]]
 
 
+def test_labels_among_the_pictures_are_no_pictures(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "2023/b.jpg", "2023/masks/b.png", "2023/deep/GT/c.png", "masks/a.png", "masks/2023/b.png")
+    assert [item[0] for item in names(folder(tmp_path, "x"))["val"]] == ["2023/b.jpg", "a.jpg"]
+    (line,) = told(find(folder(tmp_path, "x")).left_out, tmp_path)
+    assert line == "folders of labels among the pictures (2): 2023/masks, 2023/deep/GT"
+
+
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/a.jpg", "images/val/b.jpg", "images/test/c.jpg", "masks/val/b.png", "preview.png")
     touch(tmp_path, "images/val/Thumbs.db", "extra/d.jpg")

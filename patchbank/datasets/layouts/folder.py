@@ -134,16 +134,26 @@ def _split(search: Search, folder: Path, split: str) -> Path | None:
     return next(iter(exact or others), None) if exact or len(others) == 1 else None
 
 
-def _labels(search: Search, folder: Path) -> list[Path]:
-    """Sub-folders of labels, which are no pictures to look at."""
-    return [path for path in search.content(folder).folders if path.name.lower() in (*MASKS, *INSTANCES)]
+def _labels(search: Search, top: Path, read: Sequence[Path] = ()) -> dict[Path, str]:
+    """Folders of labels below `top`, which are no pictures to look at, with a reason for those that are not `read`."""
+    found: dict[Path, str] = {}
+    waiting = [top]
+    while waiting:
+        content = search.content(waiting.pop())
+        for path in () if content.results else content.folders:
+            if path.name.lower() in (*MASKS, *INSTANCES):
+                inside = any(one.is_relative_to(path) for one in read)
+                found[path] = "" if inside else "folders of labels among the pictures"
+            elif not path.is_symlink():
+                waiting.append(path)
+    return found
 
 
 def _items(spec: DatasetSpec, search: Search, part: _Part) -> list[Item]:
     """The triples of a split."""
     if not part.images.is_dir():
         raise missing_tree(spec, EXPECTED_TREE, f"{part.images} does not exist.")
-    images = search.below(part.images, dict.fromkeys(_labels(search, part.images), ""))
+    images = search.below(part.images, _labels(search, part.images, (part.masks, part.instances)))
     if not images:
         raise missing_tree(spec, EXPECTED_TREE, f"{part.images} holds no picture.")
     masks = _masks(spec, search, part) if spec.classes else None
