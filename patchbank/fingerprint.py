@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent
 
 
+@cache
 def code_fingerprint(*modules: str) -> str:
     """Hash of the named modules and of everything in `patchbank` that they import, at any depth.
 
@@ -28,7 +30,8 @@ def code_fingerprint(*modules: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def reachable(module: str) -> set[str]:
+@cache
+def reachable(module: str) -> frozenset[str]:
     """Names of all `patchbank` modules that `module` imports, itself included."""
     seen: set[str] = set()
     waiting = [module]
@@ -36,8 +39,47 @@ def reachable(module: str) -> set[str]:
         name = waiting.pop()
         if name not in seen:
             seen.add(name)
-            waiting.extend(_imports(name))
-    return seen
+            waiting.extend(imports(name))
+    return frozenset(seen)
+
+
+def imports(module: str) -> frozenset[str]:
+    """Names of the `patchbank` modules that `module` itself imports."""
+    return _read(module_file(module)).imports
+
+
+def tree_hash(path: Path) -> str:
+    """Hash of the syntax tree of one Python file, comments and docstrings removed."""
+    return _read(path).hash
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is kept of one file: every fingerprint of a process asks for the same files."""
+
+    hash: str
+    imports: frozenset[str]
+
+
+@cache
+def _read(path: Path) -> _Source:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= _modules_of(node)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not _is_bare_string(statement)] or [ast.Pass()]
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(found))
+
+
+def _modules_of(node: ast.Import | ast.ImportFrom) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names if _is_module(alias.name)}
+    if node.level or not node.module:
+        return set()
+    names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return {name for name in names if _is_module(name)}
 
 
 @cache
@@ -48,34 +90,14 @@ def module_file(name: str) -> Path:
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(name: str) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(_parse(module_file(name))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names if _is_module(alias.name))
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            if _is_module(node.module):
-                found.add(node.module)
-            found.update(f"{node.module}.{a.name}" for a in node.names if _is_module(f"{node.module}.{a.name}"))
-    return found
-
-
 def _is_module(name: str) -> bool:
     return (name == "patchbank" or name.startswith("patchbank.")) and module_file(name).is_file()
 
 
-@cache
-def tree_hash(path: Path) -> str:
-    """Hash of the syntax tree of one Python file, comments and docstrings removed."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [statement for statement in node.body if not _is_bare_string(statement)] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def forget() -> None:
+    """Read every file again when it is asked for: a process that changed sources goes on with the new ones."""
+    for cached in (code_fingerprint, reachable, _read, module_file, _is_module):
+        cached.cache_clear()
 
 
 def _is_bare_string(statement: ast.stmt) -> bool:

@@ -16,9 +16,9 @@ from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
-from patchbank.config.config import Config, as_plain
+from patchbank.config.config import as_plain
 from patchbank.config.folders import PROJECT
-from patchbank.config.load import read_config
+from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_npz
@@ -64,7 +64,7 @@ def test_a_wrong_ablation_is_refused_before_anything_runs(changes: dict[str, Any
     entry = {"method": "alignseg", "datasets": ["demo"], "rows": {"a": {"factor": "x"}}, **changes}
     values = yaml.safe_load((PROJECT / "config.yaml").read_text())
     with pytest.raises(UserError, match=said):
-        Config(merge(values, {"ablations": {"mine": entry}}))
+        checked(merge(values, {"ablations": {"mine": entry}}))
 
 
 def test_floors_stand_at_the_segments_used_rounded_up() -> None:

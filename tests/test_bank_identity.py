@@ -68,8 +68,8 @@ def codes() -> dict[str, str]:
 
 
 def forget() -> None:
-    for cached in (fingerprint.module_file, fingerprint._parse, identity._module_hash):
-        cached.cache_clear()
+    fingerprint.forget()
+    identity._module_hash.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_every_module_that_extraction_reaches_is_known_to_shape_values_or_not_to
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += fingerprint._imports(name) if name != MANIFEST else ()
+            waiting += fingerprint.imports(name) if name != MANIFEST else ()
     assert not set(SHAPING) & set(HARMLESS)
     unknown = reached - set(SHAPING) - set(HARMLESS)
     assert not unknown, f"name them in patchbank/bank/identity.py, or here with the reason: {sorted(unknown)}"

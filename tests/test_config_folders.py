@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 
 from patchbank import cli
 from patchbank.config import folders, jobs, lay_out
-from patchbank.config.config import Config
 from patchbank.config.folders import PACKAGE, PARTS, PROJECT, SCHEMA, config_file, how_to_make, project_files
-from patchbank.config.load import read_config
+from patchbank.config.load import checked, read_config
 from patchbank.errors import UserError
 from patchbank.paths import expand
 
@@ -110,7 +109,7 @@ def test_every_path_of_the_configuration_is_expanded_and_says_where_it_starts(
     values["backbones"]["dino_vits16"] |= {"file": "${HOME}/w.pth", "sources": [{"kind": "file", "path": "~/s.pth"}]}
     values["datasets"]["msrc"]["root"] = "$DISK/msrc"
     values["datasets"]["camvid"]["root"] = "~/camvid"
-    config = Config(values)
+    config = checked(values)
     assert config.bank_root == "disk/bank"
     assert [config.spec(name).root for name in ("msrc", "camvid", "voc", "mine")] == [
         Path("/home/a$b/data/disk/msrc"),
@@ -128,7 +127,7 @@ def test_all_paths_that_cannot_be_expanded_are_named_by_their_keys(values: dict[
     values |= {"data_root": "$NOT_SET/x"}
     values["backbones"]["dino_vits8"]["file"] = "~nobody-of-this-name/w.pth"
     with pytest.raises(UserError) as raised:
-        Config(values)
+        checked(values)
     assert "data_root: $NOT_SET/x: the environment has no variable NOT_SET" in str(raised.value)
     assert "backbones.dino_vits8.file: ~nobody-of-this-name/w.pth: the home folder of" in str(raised.value)
 

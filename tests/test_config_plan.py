@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT
+from patchbank.config.load import checked
+from patchbank.config.plan import stages
 from patchbank.config.plan.ablations import Ablations
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
@@ -66,7 +67,7 @@ class Plan:
 
     def __init__(self, folder: Path, changes: dict[str, Any] | None = None, **files: Any) -> None:
         values = copy.deepcopy(yaml.safe_load((PROJECT / "config.yaml").read_text()))
-        self.config = Config(merge(values, CHANGES if changes is None else changes))
+        self.config = checked(merge(values, CHANGES if changes is None else changes))
         self.files = Files(folder, SUMMARY, **files)
         self.rows = Rows(self.config, self.files)
         code = Code(PROJECT / "scripts")
@@ -189,6 +190,14 @@ def test_a_local_weights_file_is_told_by_size_and_time(tmp_path: Path) -> None:
     assert plan.stages.local_file_state(of(backbone="dino_vits16")) is None
 
 
+def test_the_folders_of_a_set_are_walked_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[str] = []
+    monkeypatch.setattr(stages, "tree_fingerprint", lambda spec: walked.append(spec.name) or f"tree of {spec.name}")
+    for dataset in ("msrc", "camvid", "msrc"):
+        assert plan.stages.tree(of(dataset=dataset)) == f"tree of {dataset}"
+    assert walked == ["msrc", "camvid"]
+
+
 # evaluation
 
 
@@ -299,7 +308,7 @@ def test_an_ablation_has_rows_and_floors_at_the_segments_that_they_use(tmp_path:
         assert [m["name"] for m in methods] == [*ablation.rows, *(f"{floor}-3" for floor in ablation.floors)], dataset
     assert list(plan.ablations.factors(asked)) == list(ablation.rows)
     row = of(ablation="alignseg", method=next(iter(ablation.rows)))
-    assert plan.ablations.inputs(row)["fit_bank"] == "results/msrc/bank/train-whole.json"
+    assert plan.ablations.inputs(row)["fit_whole"] == "results/msrc/bank/train-whole.json"
     assert plan.ablations.recipes(row) == ["multicrop"]
 
 

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from test_evaluation_count import make_set, write_predictions
 
-from patchbank.config.config import Config
+from patchbank.config.load import checked
 from patchbank.errors import UserError
 from patchbank.evaluation import crf
 from patchbank.evaluation.count import count_predictions
@@ -124,10 +124,10 @@ def test_a_missing_library_is_found_before_any_job(monkeypatch: pytest.MonkeyPat
     values: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "config.yaml").read_text())
     values["methods"]["alignseg"]["postprocess"] = ["crf"]
     monkeypatch.setattr(crf, "installed", lambda: True)
-    assert Config(values).method("msrc", "alignseg+crf").postprocess == "crf"
+    assert checked(values).method("msrc", "alignseg+crf").postprocess == "crf"
     monkeypatch.setattr(crf, "installed", lambda: False)
     with pytest.raises(UserError, match="crf` needs pydensecrf2"):
-        Config(values)
+        checked(values)
 
 
 @pytest.mark.skipif(not crf.installed(), reason="pydensecrf2 (extra crf) is not installed")

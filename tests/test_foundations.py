@@ -88,8 +88,7 @@ def test_seeds_depend_on_every_part_and_its_type(parts: list[int | str]) -> None
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A little package in place of ours, for the fingerprint."""
-    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
-        cached.cache_clear()
+    fingerprint.forget()
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "patchbank")
     (tmp_path / "patchbank" / "heads").mkdir(parents=True)
     write = {
@@ -102,13 +101,11 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in write.items():
         (tmp_path / "patchbank" / name).write_text(text)
     yield tmp_path / "patchbank"
-    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
-        cached.cache_clear()
+    fingerprint.forget()
 
 
 def _prints() -> dict[str, str]:
-    for cached in (fingerprint._source_of, fingerprint._parse, fingerprint.tree_hash):
-        cached.cache_clear()
+    fingerprint.forget()
     return {n: fingerprint.code_fingerprint(f"patchbank.{n}") for n in ("heads.train", "heads.loss", "report")}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import Config, as_plain
+from patchbank.config.config import as_plain
 from patchbank.config.folders import PROJECT, SCHEMA
-from patchbank.config.load import default_config, read_config
+from patchbank.config.load import checked, default_config, read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError
 from patchbank.evaluation.score import context_of
@@ -84,10 +84,10 @@ def test_wrong_values_are_named_with_the_way_out(
         place = place[key]
     place[path[-1]] = value
     if said is None:
-        Config(values)
+        checked(values)
         return
     with pytest.raises(UserError) as caught:
-        Config(values)
+        checked(values)
     assert said in str(caught.value)
 
 
@@ -98,19 +98,19 @@ def test_alignsegs_wrong_map_exists_at_its_own_preprocessing_only(
     values["datasets"]["coco27"]["table"] = "coco27_alignseg_exact"
     values["datasets"]["coco27"]["settings"] = setting
     with pytest.raises(UserError, match="preprocessing must be squash_448_100"):
-        Config(values)
+        checked(values)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [("", ()), ("sky, road", ("sky", "road")), (["a"], ("a",))])
 def test_a_folder_defines_the_set_mine(values: dict[str, Any], classes: Any, expected: tuple[str, ...]) -> None:
-    config = Config(values | {"folder": "my/pictures", "classes": classes})
+    config = checked(values | {"folder": "my/pictures", "classes": classes})
     spec = config.spec("mine")
     assert (spec.layout, spec.root, spec.classes) == ("folder", Path("my/pictures").absolute(), expected)
     assert config.backbone_name("mine") in config.values["backbones"]
-    assert "mine" not in Config(values).datasets
+    assert "mine" not in checked(values).datasets
     values["datasets"]["mine"] = {"layout": "folder", "backbone": "dino_vits8"}
     with pytest.raises(UserError, match=r"datasets has a set 'mine'.*add name=pictures"):
-        Config(values | {"folder": "my/pictures"})
+        checked(values | {"folder": "my/pictures"})
 
 
 def test_all_problems_come_in_one_message(values: dict[str, Any]) -> None:
@@ -118,19 +118,19 @@ def test_all_problems_come_in_one_message(values: dict[str, Any]) -> None:
     values["fit"] = "test"
     values["recipes"]["whole"]["size"] = "big"
     with pytest.raises(UserError) as caught:
-        Config(values)
+        checked(values)
     assert all(part in str(caught.value) for part in ("seedz", "fit", "recipes.whole.size"))
 
 
 def test_whitening_without_pca_is_an_impossible_combination(values: dict[str, Any]) -> None:
     values["clustering"] |= {"pca": 0, "whiten": True}
     with pytest.raises(UserError, match="needs pca"):
-        Config(values)
+        checked(values)
 
 
 def test_a_sets_own_settings_change_only_that_set(values: dict[str, Any]) -> None:
     values["datasets"]["msrc"]["settings"] = {"seeds": [7], "methods": {"alignseg": {"queries": 9}}}
-    config = Config(values)
+    config = checked(values)
     assert config.method("msrc", "alignseg").settings["queries"] == 9
     assert config.method("msrc", "alignseg").seeds == (7,)
     assert config.method("camvid", "alignseg").settings["queries"] == 5
@@ -140,7 +140,7 @@ def test_a_sets_own_settings_change_only_that_set(values: dict[str, Any]) -> Non
 
 def test_a_method_that_is_left_out_stays_out_where_a_set_changes_it(values: dict[str, Any]) -> None:
     values["methods"]["alignseg"] = None
-    config = Config(values)
+    config = checked(values)
     assert config.values["datasets"]["camvid"]["settings"]["methods"]["alignseg"]
     for dataset in ("demo", "camvid", "msrc"):
         assert [method.name for method in config.methods(dataset)] == ["kmeans"]
@@ -148,7 +148,7 @@ def test_a_method_that_is_left_out_stays_out_where_a_set_changes_it(values: dict
 
 
 def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(values: dict[str, Any]) -> None:
-    config = Config(values)
+    config = checked(values)
     said = {name: config.method("msrc", name) for name in ("alignseg", "kmeans", "linear-probe")}
     assert {name: (m.oracle, m.traits.oracle) for name, m in said.items()} == {
         "alignseg": ("val", None),
@@ -164,35 +164,35 @@ def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(val
     assert found == [None, None, "val", "val"]
     assert config.ablation_row(ablation, "camvid", "metric").oracle is None
     values["methods"]["alignseg"]["postprocess"] = ["flip", "pamr"]
-    assert {row.oracle for row in Config(values).postprocessed("msrc")} == {"val"}
+    assert {row.oracle for row in checked(values).postprocessed("msrc")} == {"val"}
     values["methods"]["alignseg"]["metric"] = "none"
-    assert Config(values).method("msrc", "alignseg").oracle is None
+    assert checked(values).method("msrc", "alignseg").oracle is None
     values["methods"]["kmeans"]["oracle"] = {"train": {}}
-    assert Config(values).method("voc", "kmeans").oracle == "train"
+    assert checked(values).method("voc", "kmeans").oracle == "train"
     for wrong in ("val", {"test": {}}, {"val": {}, "train": {}}):
         values["methods"]["kmeans"]["oracle"] = wrong
         with pytest.raises(UserError, match="oracle"):
-            Config(values)
+            checked(values)
 
 
 def test_overclustering_needs_a_number_of_clusters(values: dict[str, Any]) -> None:
     values["clustering"]["overcluster"] = []
     with pytest.raises(UserError, match=r"datasets.demo: overcluster has no K; give one other than 12"):
-        Config(values)
+        checked(values)
     values["protocols"] = ["hungarian"]
-    Config(values)
+    checked(values)
 
 
 def test_a_method_may_stand_twice_with_other_settings(values: dict[str, Any]) -> None:
     values["methods"]["alignseg-raw"] = {"kind": "alignseg", "centre": "none"}
-    found = Config(values).method("msrc", "alignseg-raw")
+    found = checked(values).method("msrc", "alignseg-raw")
     assert (found.folder, found.settings["centre"], found.traits.kind) == ("alignseg", "none", "segments")
 
 
 def test_one_backbone_for_all_and_a_local_file_first(values: dict[str, Any]) -> None:
     values["backbone"] = "dino_vits8"
     values["backbones"]["dino_vits8"]["file"] = "weights/dino.pth"
-    config = Config(values)
+    config = checked(values)
     assert {config.backbone_name(name) for name in config.datasets} == {"dino_vits8"}
     assert [source["kind"] for source in config.backbone("dino_vits8").sources] == ["file", "hub"]
 
@@ -209,7 +209,7 @@ def test_floors_and_ceilings_with_a_folder_of_their_own_have_one_seed_and_ceilin
     values: dict[str, Any],
 ) -> None:
     values["floors"] = ["single", "random-clusters"]
-    config = Config(values)
+    config = checked(values)
     assert config.standing("msrc") == ["single", "random-clusters", "grid-majority", "linear-probe"]
     random, probe = (config.method("msrc", name) for name in ("random-clusters", "linear-probe"))
     assert (random.folder, random.seeds, random.traits.floor, random.traits.oracle) == (
@@ -221,12 +221,12 @@ def test_floors_and_ceilings_with_a_folder_of_their_own_have_one_seed_and_ceilin
     assert (probe.seeds, probe.traits.ceiling, probe.traits.oracle) == ((0,), True, "train")
     assert random.settings["k"] == [23, 300]
     values["datasets"]["plain"] = {"layout": "folder", "backbone": "dino_vits16"}
-    assert Config(values).standing("plain") == ["single", "random-clusters"]
+    assert checked(values).standing("plain") == ["single", "random-clusters"]
 
 
 def test_postprocessing_makes_rows_of_the_same_predictions(values: dict[str, Any]) -> None:
     values["methods"]["alignseg"]["postprocess"] = ["bilinear", "pamr"]
-    config = Config(values)
+    config = checked(values)
     assert [row.name for row in config.postprocessed("msrc")] == ["alignseg+bilinear", "alignseg+pamr"]
     row = config.method("msrc", "alignseg+pamr")
     plain = config.method("msrc", "alignseg")
@@ -235,17 +235,17 @@ def test_postprocessing_makes_rows_of_the_same_predictions(values: dict[str, Any
     assert "postprocess" not in plain.settings
     assert (plain.features, plain.trained) == ("whole", "")
     values["methods"]["alignseg"]["postprocess"] = ["flip"]
-    (flipped,) = Config(values).postprocessed("msrc")
+    (flipped,) = checked(values).postprocessed("msrc")
     assert (flipped.name, flipped.features, flipped.trained) == ("alignseg+flip", "flipped", "alignseg")
     assert (flipped.source, flipped.postprocess, flipped.trained) == ("", "flip", "alignseg")
     maps = {"kind": "transfgu", "stage": "pseudo_labels", "postprocess": ["flip"]}
     values["methods"]["maps"] = maps
     with pytest.raises(UserError, match="maps reads no tokens, which flip would change"):
-        Config(values)
+        checked(values)
     del values["methods"]["maps"]
     values["methods"]["alignseg"]["postprocess"] = ["erode"]
     with pytest.raises(UserError, match="erode"):
-        Config(values)
+        checked(values)
 
 
 def test_clusters_start_with_the_number_of_classes() -> None:
@@ -255,7 +255,7 @@ def test_clusters_start_with_the_number_of_classes() -> None:
 
 def test_training_reads_the_train_split_and_only_kmeans_the_one_it_is_fitted_on(values: dict[str, Any]) -> None:
     values["fit"] = "val"
-    config = Config(values)
+    config = checked(values)
     alignseg, kmeans = (config.method("msrc", name) for name in ("alignseg", "kmeans"))
     assert config.training_banks("msrc", kmeans) == {"whole": "results/msrc/bank/val-whole.json"}
     assert config.training_banks("voc", alignseg, "r") == {"multicrop": "r/voc/bank/trainaug-multicrop.json"}

@@ -12,6 +12,7 @@ import yaml
 
 from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT
+from patchbank.config.load import checked
 from patchbank.config.schema import merge
 from patchbank.evaluation import protocols
 from patchbank.evaluation.preprocessing import SOFT, VARIANTS
@@ -54,7 +55,7 @@ def loaded(path: Path) -> Config:
     """config.yaml with the file over it, as `--configfile` merges them."""
     values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
     changes: dict[str, Any] = yaml.safe_load(path.read_text())
-    return Config(merge(values, changes))
+    return checked(merge(values, changes))
 
 
 def test_every_file_is_tested() -> None:
@@ -110,7 +111,7 @@ def test_a_published_file_leaves_no_value_to_our_defaults() -> None:
 
 
 def test_a_published_file_changes_no_other_set() -> None:
-    plain = Config(yaml.safe_load((PROJECT / "config.yaml").read_text()))
+    plain = checked(yaml.safe_load((PROJECT / "config.yaml").read_text()))
     for name in PUBLISHED:
         assert loaded(FOLDER / f"{name}.yaml").of("msrc")["methods"] == plain.of("msrc")["methods"]
 
@@ -128,7 +129,7 @@ def test_the_full_table_has_every_protocol_of_classes_at_every_preprocessing(bel
     values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
     for name in (*below, "full_table"):
         values = merge(values, yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
-    config = Config(values)
+    config = checked(values)
     of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
     for dataset in ("demo", "msrc", "camvid"):
         of = config.of(dataset)

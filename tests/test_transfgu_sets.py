@@ -22,7 +22,7 @@ from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.bank.statistics import compute_statistics
 from patchbank.config.config import Config
-from patchbank.config.load import default_config
+from patchbank.config.load import checked, default_config
 from patchbank.config.schema import merge
 from patchbank.datasets import Manifest
 from patchbank.datasets.scan import scan
@@ -79,7 +79,7 @@ def config_of(case: Case, root: Path) -> Config:
         **case.changes,
         "settings": {"recipes": small, "methods": {"transfgu": few}},
     }
-    return Config(merge(merge(default_config().values, published), {"datasets": {case.dataset: entry}}))
+    return checked(merge(merge(default_config().values, published), {"datasets": {case.dataset: entry}}))
 
 
 def bank_of(config: Config, case: Case, recipe: str, split: str, weights: Path, folder: Path) -> Path:

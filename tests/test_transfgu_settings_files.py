@@ -9,6 +9,7 @@ import yaml
 
 from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT, SCHEMA
+from patchbank.config.load import checked
 from patchbank.config.schema import merge
 from patchbank.methods.transfgu.settings import TransFGUSettings
 
@@ -46,7 +47,7 @@ def loaded(name: str, dataset: str, classes: int) -> Config:
         known = yaml.safe_load(SCHEMA.read_text())["properties"]["datasets"]["additionalProperties"]["properties"]
         entry = {k: v for k, v in changes["datasets"][dataset].items() if k in known and k != "table"}
         changes["datasets"][dataset] = {"layout": "folder", "classes": [f"c{i}" for i in range(classes)], **entry}
-    return Config(merge(values, changes))
+    return checked(merge(values, changes))
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -21,7 +21,7 @@ from PIL import Image
 from workflow_tools import TINY, Project
 
 from patchbank.config.config import Config
-from patchbank.config.load import default_config
+from patchbank.config.load import checked, default_config
 from patchbank.config.schema import merge
 from patchbank.datasets import Manifest, tree_fingerprint
 from patchbank.datasets.scan import scan
@@ -77,7 +77,7 @@ REAL = [
 
 def config_of(name: str, root: Path, changes: Mapping[str, Any]) -> Config:
     """The shipped configuration with one set's entry changed."""
-    return Config(merge(default_config().values, {"datasets": {name: {"root": str(root), **changes}}}))
+    return checked(merge(default_config().values, {"datasets": {name: {"root": str(root), **changes}}}))
 
 
 def through_the_stages(config: Config, name: str, folder: Path) -> tuple[Manifest, dict[str, Any]]:
@@ -146,7 +146,7 @@ def test_every_tree_and_set_of_the_configuration_is_tested() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(default_config().datasets) - {"demo"}))
 def test_a_missing_set_is_one_clear_error_with_the_tree_and_the_way_out(tmp_path: Path, name: str) -> None:
-    config = Config(merge(default_config().values, {"data_root": str(tmp_path / "nowhere")}))
+    config = checked(merge(default_config().values, {"data_root": str(tmp_path / "nowhere")}))
     with pytest.raises(UserError) as caught:
         tree_fingerprint(config.spec(name))
     first, *rest = str(caught.value).splitlines()

@@ -75,8 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
 def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     """The set that the command line names; `UserError` lists the configured ones when there is none of that name."""
-    from patchbank.config.config import Config, shipped_schema
+    from patchbank.config.config import shipped_schema
     from patchbank.config.folders import config_file
+    from patchbank.config.load import checked
     from patchbank.config.own_folder import slug_of
     from patchbank.config.typed import read_values
     from patchbank.datasets import make_spec
@@ -95,7 +96,7 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     values = read_values(path, schema)
     if options.data_root is not None:
         values = {**values, "data_root": str(options.data_root)}
-    config = Config(values, schema)
+    config = checked(values, schema)
     if options.dataset not in config.datasets:
         known = ", ".join(config.datasets)
         raise UserError(f"{path} has no set {options.dataset!r}; it has {known}. A folder of your own is --folder DIR.")

@@ -1,7 +1,6 @@
-"""The configuration: checked once, completed with defaults, and asked by every rule.
+"""The configuration: completed with defaults, and asked by every rule.
 
-`Config` is built from `config.yaml` (plus ``--config``) and the schema; every wrong value is named in one message
-before any job runs. It knows nothing of Snakemake.
+`Config` is built from `config.yaml` (plus ``--config``) and the schema. It knows nothing of Snakemake.
 """
 
 from __future__ import annotations
@@ -11,19 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from patchbank.config.folders import SCHEMA, read_shipped, schema_for_reading
+from patchbank.config.folders import SCHEMA, read_shipped
 from patchbank.config.own_folder import with_own_folder
-from patchbank.config.problems import problems
 from patchbank.config.schema import complete, expand_paths, merge
 from patchbank.datasets.spec import DatasetSpec, make_spec
-from patchbank.errors import raise_problems
 from patchbank.evaluation import postprocessing
 from patchbank.files import digest
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.weights.spec import BackboneSpec
+from patchbank.yaml_text import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -47,21 +43,22 @@ class Ablation:
 
 
 class Config:
-    """A checked configuration.
+    """A configuration that is complete and fits its schema; `patchbank.config.load.checked` looks further.
 
     Args:
         values: the merged configuration.
         schema: the JSON schema.
 
     Raises:
-        UserError: with every problem, when a key is unknown, a type is wrong or values contradict each other.
+        UserError: with every problem, when a key is unknown or a type is wrong.
     """
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema if schema is not None else shipped_schema()
         self.values = with_own_folder(expand_paths(complete(values, self._schema), self._schema))
         self._resolved: dict[str, dict[str, Any]] = {}
-        raise_problems("config", list(problems(self)), f"See {schema_for_reading()} for every key.")
+        self._specs: dict[str, DatasetSpec] = {}
+        self._methods: dict[str, list[Method]] = {}
 
     @property
     def datasets(self) -> list[str]:
@@ -88,7 +85,10 @@ class Config:
         """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
         if dataset not in self._resolved:
             changes = self.values["datasets"][dataset]["settings"]
-            found = complete(merge(self.values, changes), self._schema)
+            # what the set leaves alone is complete and checked already
+            changed = merge({key: self.values[key] for key in changes if key in self.values}, changes)
+            checked = complete(changed, {**self._schema, "required": []})
+            found = {**self.values, **{key: checked[key] for key in changed}}
             # a settings file leaves a method of config.yaml out by setting it to null, whatever a set changes in it
             left_out = {name for name, entry in self.values["methods"].items() if entry is None}
             found["methods"] = {
@@ -104,6 +104,11 @@ class Config:
 
     def spec(self, dataset: str) -> DatasetSpec:
         """The set as the datasets room knows it."""
+        if dataset not in self._specs:
+            self._specs[dataset] = self._make_spec(dataset)
+        return self._specs[dataset]
+
+    def _make_spec(self, dataset: str) -> DatasetSpec:
         entry = self.values["datasets"][dataset]
         root = Path("results", dataset, "data")
         if self.generated(dataset) is None:
@@ -153,7 +158,9 @@ class Config:
 
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
-        return [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+        if dataset not in self._methods:
+            self._methods[dataset] = [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+        return self._methods[dataset]
 
     def postprocessed(self, dataset: str) -> list[Method]:
         """Rows ``<method>+<option>`` of the methods that ask for them.
@@ -244,7 +251,7 @@ class Config:
 
 def shipped_schema() -> dict[str, Any]:
     """The schema of every configuration."""
-    schema: dict[str, Any] = yaml.safe_load(read_shipped(SCHEMA))
+    schema: dict[str, Any] = parse_yaml(read_shipped(SCHEMA))
     return schema
 
 

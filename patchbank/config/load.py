@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.config.config import Config, shipped_schema
-from patchbank.config.folders import config_file
+from patchbank.config.folders import config_file, schema_for_reading
+from patchbank.config.problems import problems
 from patchbank.config.schema import merge
 from patchbank.config.typed import typed_config
+from patchbank.errors import raise_problems
 
 
 def default_config() -> Config:
@@ -25,7 +27,18 @@ def read_config(files: Sequence[str | Path] = (), changes: Mapping[str, Any] | N
     """
     schema = shipped_schema()
     values = typed_config([config_file(), *files], (), schema)
-    return Config(merge(values, changes or {}), schema)
+    return checked(merge(values, changes or {}), schema)
+
+
+def checked(values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of these values.
+
+    Raises:
+        UserError: with every wrong value, whether the schema or another value speaks against it.
+    """
+    config = Config(values, schema)
+    raise_problems("config", list(problems(config)), f"See {schema_for_reading()} for every key.")
+    return config
 
 
 def command_line_config(files: Sequence[str | Path], entries: Sequence[str]) -> Config:
@@ -35,4 +48,4 @@ def command_line_config(files: Sequence[str | Path], entries: Sequence[str]) -> 
         UserError: for a file or text that cannot be read, and for every wrong value.
     """
     schema = shipped_schema()
-    return Config(typed_config(files, entries, schema), schema)
+    return checked(typed_config(files, entries, schema), schema)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from patchbank.clustering.projection import ProjectionSettings
+from patchbank.config.config import Config
 from patchbank.config.own_folder import RESERVED
 from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
 from patchbank.evaluation import postprocessing
 from patchbank.methods import contract
 from patchbank.views.bounds import scale_problems
-
-if TYPE_CHECKING:
-    from patchbank.config.config import Config
 
 
 def problems(config: Config) -> Iterator[str]:

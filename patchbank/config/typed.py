@@ -15,6 +15,7 @@ import yaml
 
 from patchbank.config.schema import merge, resolved
 from patchbank.errors import UserError
+from patchbank.yaml_text import SafeLoader
 
 _TEXT, _NULL, _MERGE = (f"tag:yaml.org,2002:{name}" for name in ("str", "null", "merge"))
 NULLS = ("null", "Null", "NULL", "~")
@@ -80,7 +81,7 @@ def _value(entry: str, text: str, part: Mapping[str, Any] | None, schema: Mappin
 
 def _load(text: str, part: Mapping[str, Any], schema: Mapping[str, Any]) -> Any:
     """YAML with the types that `part` of `schema` asks for."""
-    loader = yaml.SafeLoader(text)
+    loader = SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:

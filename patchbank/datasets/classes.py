@@ -27,10 +27,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from patchbank.datasets.labels import IGNORE, Colour, LabelRule, default_colours, parse_values
 from patchbank.errors import UserError
+from patchbank.yaml_text import parse_yaml
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -116,7 +115,7 @@ def _written() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """(family, table) of each name, as the files say."""
     found = {}
     for path in sorted(TABLES.glob("*.yaml")):
-        family: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        family: dict[str, Any] = parse_yaml(path.read_text(encoding="utf-8"))
         for name, table in family.get("tables", {path.stem: family}).items():
             found[name] = (family, table)
     return found

@@ -64,6 +64,18 @@ def assigned_iou(pixels: Ints, assignment: Ints, empty: float) -> Floats:
     return ratio(right, merged.sum(1) + pixels.sum(0) - right, empty)
 
 
+def best_pairs(table: NDArray[Any], maximize: bool = False) -> tuple[Ints, Ints]:
+    """Rows and columns of a one-to-one matching with the least sum of `table`, or the largest; rows ascend.
+
+    Ties: any of the best matchings (scipy's, deterministic for one order of rows and columns).
+    """
+    # here, because the workflow asks every protocol for its name and kind, and never for a matching
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(table, maximize=maximize)
+    return rows, columns
+
+
 def mean(values: Floats) -> float:
     """Mean of the values that are not NaN; NaN where there is none."""
     kept = values[~np.isnan(values)]

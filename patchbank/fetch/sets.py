@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from patchbank.errors import UserError
 from patchbank.fetch.download import Expected, download
 from patchbank.fetch.unpack import BadArchive, unpack
 from patchbank.files import write_text
+from patchbank.yaml_text import parse_yaml
 
 LOG = logging.getLogger(__name__)
 TABLES = Path(__file__).parent / "tables"
@@ -81,7 +80,7 @@ def load_fetch_table(name: str) -> FetchTable:
     path = TABLES / f"{name}.yaml"
     if name not in table_names():
         raise UserError(f"There is no set {name!r} to fetch; known: {', '.join(table_names())}.")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = parse_yaml(path.read_text(encoding="utf-8"))
     archives = tuple(_archive(entry) for entry in content.pop("archives", ()))
     return FetchTable(name=name, archives=archives, **content)
 

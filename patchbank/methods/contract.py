@@ -11,6 +11,7 @@ import importlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -123,11 +124,13 @@ def published_folders() -> list[str]:
     return [folder for folder in method_folders() if offers(folder, "published")]
 
 
-def method_folders() -> list[str]:
+@cache
+def method_folders() -> tuple[str, ...]:
     """Folders of `patchbank/methods` with a method, sorted."""
-    return sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py"))
+    return tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/predict.py")))
 
 
+@cache
 def offers(folder: str, module: str) -> bool:
     """Whether the method has a module of that name, such as ``infer``."""
     return folder in method_folders() and find_spec(f"patchbank.methods.{folder}.{module}") is not None

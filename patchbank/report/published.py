@@ -11,9 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from patchbank.report.rows import Row
+from patchbank.yaml_text import parse_yaml
 
 FILE = Path(__file__).with_name("published.yaml")
 FIELDS = {
@@ -35,7 +34,7 @@ FIELDS = {
 @cache
 def every_number() -> tuple[dict[str, Any], ...]:
     """All published numbers, with every field."""
-    entries: list[dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    entries: list[dict[str, Any]] = parse_yaml(FILE.read_text(encoding="utf-8"))
     return tuple(FIELDS | entry for entry in entries)
 
 

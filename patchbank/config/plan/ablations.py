@@ -8,7 +8,7 @@ from patchbank.ablation.table import floors_at
 from patchbank.config.config import Ablation, as_plain
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
-from patchbank.config.plan.evaluation import Evaluation, protocol_modules
+from patchbank.config.plan.evaluation import Evaluation
 from patchbank.config.plan.paths import manifest, pointer
 from patchbank.config.plan.rows import Rows
 from patchbank.evaluation import protocols
@@ -101,7 +101,7 @@ class Ablations:
 
     def table_code(self) -> str:
         """Code of a table, with that of all protocols."""
-        return self.code.of("ablation", "patchbank.ablation.table", *protocol_modules(protocols.names()))
+        return self.code.of("ablation", "patchbank.ablation.table", *protocols.modules())
 
     def methods(self, w: of.OfAblation) -> dict[str, list[dict[str, Any]]]:
         """All rows of each set, the floors last."""

@@ -12,11 +12,6 @@ from patchbank.config.plan.paths import run_folder, scores, source_folder
 from patchbank.config.plan.rows import INSTANCES, Rows
 
 
-def protocol_modules(names: Sequence[str]) -> list[str]:
-    """Modules of protocols, which no import shows."""
-    return [f"patchbank.evaluation.protocols.{name}" for name in names]
-
-
 class Evaluation:
     """Inputs and params from predictions to scores and their differences.
 
@@ -79,9 +74,10 @@ class Evaluation:
         return as_plain(self.rows.method(w.dataset, w.method))
 
     def protocols(self, dataset: str) -> list[str]:
-        """Modules of the protocols of a set."""
+        """Modules of the protocols of a set, which no import shows."""
         # the matching that pictures show is always that of hungarian
-        return protocol_modules(list(dict.fromkeys([*self.config.of(dataset)["protocols"], "hungarian"])))
+        names = dict.fromkeys([*self.config.of(dataset)["protocols"], "hungarian"])
+        return [f"patchbank.evaluation.protocols.{name}" for name in names]
 
     def score_code(self, w: of.OfSet) -> str:
         """Code of the scores."""

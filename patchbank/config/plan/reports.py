@@ -39,7 +39,7 @@ class Reports:
     def columns(self, dataset: str) -> list[tuple[Method, int]]:
         """(row, seed) of the panel: every method, and the floor at most segments of those that see the same tokens."""
         floors = [self.config.floor(dataset, name) for name in self.rows.floors(dataset)]
-        shown = [*self.config.methods(dataset), *[floor for floor in floors if floor.traits.sees_tokens][-1:]]
+        shown = [*self.rows.methods(dataset), *[floor for floor in floors if floor.traits.sees_tokens][-1:]]
         return [(method, min(method.seeds)) for method in shown]
 
     def panel_columns(self, w: of.OfSet) -> list[tuple[str, str, int]]:
@@ -72,7 +72,7 @@ class Reports:
 
     def curves(self, w: of.OfSet) -> list[str]:
         """Curves of the methods that have any."""
-        names = [method.name for method in self.config.methods(w.dataset) if method.traits.curves]
+        names = [method.name for method in self.rows.methods(w.dataset) if method.traits.curves]
         return [f"results/{w.dataset}/{name}/curves.png" for name in names]
 
     def pictures_code(self, w: of.OfRow) -> str:
@@ -95,7 +95,7 @@ class Reports:
 
     def pictures(self, w: of.OfSet) -> list[str]:
         """Pictures of the methods that draw any."""
-        names = [method.name for method in self.config.methods(w.dataset) if method.traits.pictures]
+        names = [method.name for method in self.rows.methods(w.dataset) if method.traits.pictures]
         return [f"results/{w.dataset}/{name}/pictures.png" for name in names]
 
     # report
@@ -128,7 +128,7 @@ class Reports:
     def drawn(self, w: of.OfSet) -> list[str]:
         """Names of the rows, with post-processing or without, whose trainings read stored draws of views."""
         recipes = self.config.of(w.dataset)["recipes"]
-        methods = [*self.config.methods(w.dataset), *self.config.postprocessed(w.dataset)]
+        methods = [*self.rows.methods(w.dataset), *self.rows.postprocessed(w.dataset)]
         return [m.name for m in methods if any("draws" in recipes[recipe] for recipe in m.traits.recipes)]
 
     def facts(self, w: of.OfSet) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 
 from patchbank.config.config import Config
@@ -26,14 +27,14 @@ class Rows:
     def __init__(self, config: Config, finished: Finished) -> None:
         self.config = config
         self.finished = finished
-
-    def method(self, dataset: str, name: str) -> Method:
-        """A row by its name; `UserError` for a name that is none."""
-        return self.config.method(dataset, name)
+        # every job of a set asks for its rows
+        self.methods = cache(config.methods)
+        self.postprocessed = cache(config.postprocessed)
+        self.method = cache(config.method)
 
     def trained(self, dataset: str) -> list[Method]:
         """Methods that are trained."""
-        return [method for method in self.config.methods(dataset) if method.traits.trained]
+        return [method for method in self.methods(dataset) if method.traits.trained]
 
     def instance_protocols(self, dataset: str) -> list[protocols.Protocol]:
         """Protocols of a set that compare instances instead of classes."""
@@ -47,7 +48,7 @@ class Rows:
 
     def fixed(self, dataset: str) -> list[str]:
         """Names of the rows that are known before anything is predicted."""
-        methods = [*self.config.methods(dataset), *self.config.postprocessed(dataset)]
+        methods = [*self.methods(dataset), *self.postprocessed(dataset)]
         return [*(method.name for method in methods), *self.config.standing(dataset)]
 
     def segment_counts(self, dataset: str) -> list[int]:
@@ -58,7 +59,7 @@ class Rows:
         counts: set[int] = set()
         only_instances = self.instance_protocols(dataset) and not self.config.spec(dataset).classes
         at = INSTANCES if only_instances else ""
-        for method in [*self.config.methods(dataset), *self.config.postprocessed(dataset)]:
+        for method in [*self.methods(dataset), *self.postprocessed(dataset)]:
             if method.traits.floor:
                 continue
             paths = [Path(self.finished.count(dataset, method.name, seed, at)) for seed in method.seeds]

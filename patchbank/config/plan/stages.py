@@ -30,6 +30,7 @@ class Stages:
         self.rows = rows
         self.config = rows.config
         self.code = code
+        self._trees: dict[str, str] = {}
 
     # data
 
@@ -54,7 +55,9 @@ class Stages:
         """What the manifest is made from; `UserError` with the expected tree where the set is not there."""
         if self.config.generated(w.dataset) is not None:
             return "generated"
-        return tree_fingerprint(self.config.spec(w.dataset))
+        if w.dataset not in self._trees:  # walks all folders of the set
+            self._trees[w.dataset] = tree_fingerprint(self.config.spec(w.dataset))
+        return self._trees[w.dataset]
 
     # weights
 

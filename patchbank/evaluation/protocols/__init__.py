@@ -21,6 +21,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from patchbank.errors import UserError
@@ -42,9 +43,10 @@ class Protocol:
     terms: Callable[[Counts], dict[str, Terms]] | None = None
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """Ids of all protocols, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 def modules() -> list[str]:
@@ -52,6 +54,7 @@ def modules() -> list[str]:
     return [f"{__name__}.{name}" for name in names()]
 
 
+@cache
 def get(name: str) -> Protocol:
     """Load one protocol.
 

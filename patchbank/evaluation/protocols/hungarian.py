@@ -13,10 +13,9 @@ Source: TransFGU's evaluation code (golden of its metrics).
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, confusion
-from patchbank.evaluation.measures import Ints, Score, assigned_iou, mean, ratio
+from patchbank.evaluation.measures import Ints, Score, assigned_iou, best_pairs, mean, ratio
 from patchbank.evaluation.terms import Terms, class_sums
 
 CLUSTERS = "classes"
@@ -43,7 +42,7 @@ def terms(counts: Counts) -> dict[str, Terms]:
 
 def _match(pixels: Ints) -> Ints:
     """Class (K,) of each cluster, -1 = none."""
-    classes, clusters = linear_sum_assignment(pixels.T, maximize=True)
+    classes, clusters = best_pairs(pixels.T, maximize=True)
     assignment = np.full(len(pixels), -1, np.int64)
     assignment[clusters] = classes
     return assignment

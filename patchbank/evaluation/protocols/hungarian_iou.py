@@ -10,10 +10,9 @@ Source: Leopart's evaluation code as AlignSeg uses it (golden of its metrics, `h
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, confusion
-from patchbank.evaluation.measures import Ints, Score, assigned_iou, mean, pairwise_iou
+from patchbank.evaluation.measures import Ints, Score, assigned_iou, best_pairs, mean, pairwise_iou
 from patchbank.evaluation.terms import Terms, class_sums
 
 CLUSTERS = "classes"
@@ -35,7 +34,7 @@ def terms(counts: Counts) -> dict[str, Terms]:
 
 def _match(pixels: Ints) -> Ints:
     """Class (K,) of each cluster."""
-    clusters, classes = linear_sum_assignment(1.0 - pairwise_iou(pixels))
+    clusters, classes = best_pairs(1.0 - pairwise_iou(pixels))
     assignment = np.zeros(len(pixels), np.int64)
     assignment[clusters] = classes
     return assignment

@@ -13,10 +13,9 @@ fall on absent classes); this is the protocol as the specification words it.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from patchbank.evaluation.counts import Counts, image_confusions
-from patchbank.evaluation.measures import Floats, Score, mean, pairwise_iou, ratio
+from patchbank.evaluation.measures import Floats, Score, best_pairs, mean, pairwise_iou, ratio
 from patchbank.evaluation.terms import ClassSums, Terms
 
 CLUSTERS = "image"
@@ -39,7 +38,7 @@ def _image_sums(counts: Counts) -> tuple[Floats, Floats]:
     """tp and tp + fp + fn (n, C) of each image and class."""
     right, union = np.zeros((2, len(counts.images), counts.classes))
     for image, _, classes, pixels in image_confusions(counts):
-        rows, columns = linear_sum_assignment(pairwise_iou(pixels), maximize=True)
+        rows, columns = best_pairs(pairwise_iou(pixels), maximize=True)
         matched = pixels[rows, columns]
         right[image, classes[columns]] = matched
         union[image, classes] = pixels.sum(0)
