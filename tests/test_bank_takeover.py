@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import bank_factory
 import h5py
 import numpy as np
 import pytest
@@ -125,6 +127,20 @@ def test_the_file_beside_the_shards_belongs_to_the_new_bank(tmp_path: Path, comp
     load_tail(new.folder, content_hash(new.record))
     with pytest.raises(UserError, match="belongs to another bank"):
         load_tail(new.folder, content_hash(open_bank(old).record))
+
+
+def test_another_name_of_the_backbone_computes_nothing(
+    tmp_path: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(tmp_path, 5)
+    pointer = extract_all(tmp_path, WHOLE)
+    expected, made = tokens_of(pointer), len(computed)
+    monkeypatch.setattr(bank_factory, "TINY", replace(bank_factory.TINY, name="renamed"))
+    extract_all(tmp_path, WHOLE)
+    bank = open_bank(pointer)
+    assert (bank.record["backbone"]["name"], len(computed)) == ("renamed", made)
+    assert bank.folder.parent.name.startswith("renamed-")
+    np.testing.assert_array_equal(tokens_of(pointer), expected)
 
 
 def test_code_that_changed_without_values_keeps_banks(

@@ -45,7 +45,7 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
 
 
 def present(folder: Path, name: str, record: Mapping[str, Any], ids: Sequence[str]) -> bool:
-    """Whether the shard is complete here, or can be linked from a bank with the same values beside this one.
+    """Whether the shard is complete here, or can be linked from a bank of the split with the same values.
 
     A shard is linked only when all its checksums match, so that damage is not inherited.
 
@@ -59,7 +59,8 @@ def present(folder: Path, name: str, record: Mapping[str, Any], ids: Sequence[st
     if _complete(folder / name, contents, ids):
         return True
     recipe = record["recipe"]["name"]
-    for sibling in sorted(folder.parent.glob(f"{recipe}-*/{name}")):
+    # folders of other kinds, too: the backbone may have had another name
+    for sibling in sorted(folder.parent.parent.glob(f"*/{recipe}-*/{name}")):
         if sibling.parent != folder and _complete(sibling, contents, ids) and _sound(sibling, row_fields(record)):
             folder.mkdir(parents=True, exist_ok=True)
             _link(sibling, folder / name)
