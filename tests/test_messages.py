@@ -64,6 +64,8 @@ def sentences(source: str) -> Iterator[str]:
 
 def keys(text: str) -> list[str]:
     named = [key for key in KEY.findall(text) if key.rsplit(".", 1)[1] not in FILES]
+    # a word, a full stop and a value that follows
+    named = [key for key in named if key.split(".")[1][0] not in "{<" or key.split(".")[0] in schema()["properties"]]
     return [key for key in named if key not in NO_KEYS and not key.startswith("patchbank.")]
 
 
