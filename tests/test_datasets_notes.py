@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from page_factory import make_run, make_set, page_source
 from PIL import Image
 from test_report_tables import CONTEXT, ROWS, scores_file
 
@@ -21,8 +22,11 @@ from patchbank.datasets.contrast import SAMPLE, Contrast, contrast
 from patchbank.datasets.images import Decoded, decode_image
 from patchbank.datasets.scan import Scan, examine
 from patchbank.errors import UserError
+from patchbank.files import read_json, write_json
 from patchbank.report.build import build_report
 from patchbank.report.markdown import report_markdown
+from patchbank.report.page.build import write_page
+from patchbank.report.page.index import write_index
 from patchbank.report.summary import build_summary, summary_markdown
 from patchbank.report.write import write_report
 
@@ -282,3 +286,23 @@ def test_reports_and_the_summary_open_with_the_notes(tmp_path: Path) -> None:
     assert f"- toy: {notes[0]}" in summed[: summed.index("| dataset |")]
     plain = report_markdown(build_report([scores_file(tmp_path, ROWS)], CONTEXT))
     assert "Notes on the data" not in plain
+
+
+def test_pages_and_the_index_open_with_the_notes(tmp_path: Path) -> None:
+    make_set(tmp_path)
+    run = make_run(tmp_path, tmp_path / "results")
+    source = page_source(tmp_path, run)
+    report = read_json(source.report)
+    notes = ["Split val: class <b> has no pixel.", "1 picture is nearly black: a&b.png."]
+    write_json(source.report, {**report, "data": notes, "notes": [*notes, *report["notes"]]})
+    write_page(source, run)
+    text = (run / "index.html").read_text()
+    places = [text.index(part) for part in ('id="data"', "class &lt;b&gt; has", "a&amp;b.png", 'class="headline"')]
+    assert places == sorted(places)
+    assert text.count("a&amp;b.png") == 1
+    write_index(build_summary([source.report]), tmp_path / "index.html")
+    index = (tmp_path / "index.html").read_text()
+    assert index.index("toy: 1 picture is nearly black") < index.index('id="datasets"')
+    write_json(source.report, report)
+    write_page(source, run)
+    assert 'id="data"' not in (run / "index.html").read_text()

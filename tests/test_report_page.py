@@ -280,24 +280,6 @@ def test_sheets_of_a_run_show_every_cluster_that_has_a_region(run: Path) -> None
         assert sheet.width == 4 * (SIDE + 4) - 4
 
 
-def test_notes_on_the_data_stand_above_every_score(world: Path, run: Path, tmp_path: Path) -> None:
-    report = read_json(run / "report.json")
-    notes = ["Split val: class <b> has no pixel.", "1 picture is nearly black: a&b.png."]
-    told = tmp_path / "told.json"
-    write_json(told, {**report, "data": notes, "notes": [*notes, *report["notes"]]})
-    write_page(dataclasses.replace(page_source(world, run), report=told), run)
-    text = (run / "index.html").read_text()
-    write_page(page_source(world, run), run)
-    assert text.index('id="data"') < text.index("class &lt;b&gt; has no pixel") < text.index("a&amp;b.png")
-    assert text.index("a&amp;b.png") < text.index('class="headline"')
-    assert text.count("a&amp;b.png") == 1
-    Page(run / "index.html")
-    assert 'id="data"' not in (run / "index.html").read_text()
-    write_index(build_summary([told]), tmp_path / "index.html")
-    index = (tmp_path / "index.html").read_text()
-    assert index.index("toy: 1 picture is nearly black") < index.index('id="datasets"')
-
-
 def test_charts_take_the_pages_ink_and_need_several_k() -> None:
     svg = confusion_chart(np.array([[5, 1, 0], [0, 0, 0]]), ["a & b", "<c>"])
     assert INK not in svg
