@@ -22,8 +22,10 @@ from patchbank.bank.format import cut, shard_count, shard_of
 from patchbank.bank.statistics import compute_statistics
 from patchbank.bank.verify import describe_bank, verify_bank
 from patchbank.bank.writer import ShardWriter
+from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
+from patchbank.files import read_json, write_json
 
 WHOLE = ExtractSettings("whole", {"size": 64}, images_per_shard=4, batch_tokens=64)
 CROPS = ExtractSettings("multicrop", {"size": 32, "draws": 2}, images_per_shard=4, batch_tokens=16)
@@ -79,6 +81,51 @@ def test_rows_come_in_the_asked_order_and_into_given_buffers(world: Path) -> Non
         np.testing.assert_array_equal(out["tokens"][i], bank[row]["tokens"].numpy())
     with pytest.raises(IndexError):
         bank.read([22])
+
+
+@pytest.mark.parametrize("last", [-1, 21, np.int64(-1), np.uint8(21), torch.tensor(-1)])
+def test_an_index_counts_from_the_end_as_in_a_list(world: Path, last: int) -> None:
+    bank = open_bank(str(world / "multicrop.json"))
+    expected = bank.read([21], ("tokens",))["tokens"][0]
+    np.testing.assert_array_equal(bank[last]["tokens"].numpy(), expected)
+    np.testing.assert_array_equal(bank.__getitems__([0, last])[1]["tokens"].numpy(), expected)
+    np.testing.assert_array_equal(bank[-22]["tokens"].numpy(), bank[0]["tokens"].numpy())
+
+
+@pytest.mark.parametrize("outside", [22, -23, np.int64(100)])
+def test_an_index_outside_is_none(world: Path, outside: int) -> None:
+    bank = open_bank(str(world / "multicrop.json"))
+    with pytest.raises(IndexError, match=f"sample {outside} of a bank with 22"):
+        bank[outside]
+    assert len(list(bank)) == 22  # iteration ends by the IndexError
+
+
+@pytest.mark.parametrize("wrong", [1.5, 1.0, np.float32(1), "1", None, True, np.True_, slice(0, 2), [1]])
+def test_an_index_is_a_whole_number(world: Path, wrong: object) -> None:
+    bank = open_bank(str(world / "multicrop.json"))
+    with pytest.raises(TypeError):
+        bank[wrong]  # type: ignore[index]
+
+
+def test_rows_are_whole_numbers_from_0(world: Path) -> None:
+    bank = open_bank(str(world / "multicrop.json"))
+    for wrong in ([1.5], np.array([True, False])):
+        with pytest.raises(TypeError, match="samples of a bank are whole numbers"):
+            bank.read(wrong)  # type: ignore[arg-type]
+    with pytest.raises(IndexError, match="sample -1 of a bank with 22"):
+        bank.read([0, -1])
+    assert bank.read([])["tokens"].shape[0] == 0
+
+
+def test_a_bank_without_images_is_described_as_such(world: Path, tmp_path: Path) -> None:
+    folder = open_bank(str(world / "whole.json")).folder
+    record = read_json(folder / "bank.json")
+    write_json(tmp_path / "bank.json", {**record, "ids": [], "images": 0})
+    assert "recipe     whole: nothing is stored: the bank holds no image" in describe_bank(tmp_path)
+    assert verify_bank(tmp_path) == 0
+    assert main(["verify", str(tmp_path)]) == 0
+    with pytest.raises(UserError, match="holds no images"):
+        open_bank(tmp_path).views  # noqa: B018
 
 
 def test_fewer_draws_are_a_prefix_of_more(world: Path) -> None:

@@ -6,11 +6,12 @@ Files are opened lazily, once per process, never before a fork. Format and recor
 
 from __future__ import annotations
 
+import operator
 import os
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import h5py
 import numpy as np
@@ -127,12 +128,17 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
             field -> (b, ...) in the stored dtype.
 
         Raises:
-            IndexError: for a sample that the bank does not have.
+            IndexError: for a sample that the bank does not have; a negative index is none here.
+            TypeError: for an index that is not a whole number.
             UserError: with ``check=True``, when a checksum differs; it names image and shard.
         """
-        index = np.asarray(rows, dtype=np.int64)
-        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
-            raise IndexError(f"sample {int(index.max())} of a bank with {len(self)}")
+        index = np.asarray(rows)
+        if len(index) and index.dtype.kind not in "iu":
+            raise TypeError(f"samples of a bank are whole numbers, received {index.dtype}.")
+        index = index.astype(np.int64)
+        outside = index[(index < 0) | (index >= len(self))]
+        if len(outside):
+            raise IndexError(f"sample {int(outside[0])} of a bank with {len(self)}")
         stored = index // self.draws * self._stored_draws + index % self.draws
         shards = np.searchsorted(self._starts, stored, side="right") - 1
         kinds = self._any()
@@ -149,11 +155,28 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         return result
 
     def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(value[0]) for name, value in self.read([sample], self.fields[:-1]).items()}
+        """One sample; `-1` is the last one, as of a list.
 
-    def __getitems__(self, samples: list[int]) -> list[dict[str, torch.Tensor]]:
-        rows = {name: torch.from_numpy(value) for name, value in self.read(samples, self.fields[:-1]).items()}
+        Raises:
+            IndexError: for a sample that the bank does not have.
+            TypeError: for an index that is not a whole number (a slice or a mask neither).
+        """
+        return self.__getitems__([sample])[0]
+
+    def __getitems__(self, samples: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+        """Several samples at once, which torch's loader asks for; see `__getitem__`."""
+        chosen = [self._sample(sample) for sample in samples]
+        rows = {name: torch.from_numpy(value) for name, value in self.read(chosen, self.fields[:-1]).items()}
         return [{name: value[i] for name, value in rows.items()} for i in range(len(samples))]
+
+    def _sample(self, sample: SupportsIndex) -> int:
+        """A sample's index, counted from the end where it is negative."""
+        if isinstance(sample, bool | np.bool_):
+            raise TypeError(f"bank[{sample}]: a sample is a whole number, and {sample} is a truth value.")
+        index = operator.index(sample)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of a bank with {len(self)}")
+        return index % len(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """Maps do not travel to another process; they are opened there again."""

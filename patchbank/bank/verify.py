@@ -55,7 +55,9 @@ def _grid(bank: Bank) -> str:
 
 
 def _features(bank: Bank) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Stored features, as one row that stands for all."""
+    """Stored features, as one row that stands for all; none of an empty bank."""
+    if not bank.images:
+        return
     row = bank.read([0], [name for name in bank.fields if name not in ("boxes", "flip", "image")])
     yield from ((name, np.broadcast_to(value, (len(bank), *value.shape[1:]))) for name, value in row.items())
 
@@ -66,14 +68,18 @@ def describe_bank(path: str | Path) -> str:
     record = bank.record
     size = sum(file.stat().st_size for file in bank.folder.glob("[0-9]*.h5"))
     backbone, recipe = record["backbone"], record["recipe"]
+    if bank.images:
+        height, width = bank.input_size
+        views = f"{bank.draws} draw(s) of {bank.views} view(s), {height}x{width} pixels{_grid(bank)}"
+    else:
+        views = "nothing is stored: the bank holds no image"
     lines = [
         f"bank       {bank.folder}",
         f"set        {record['dataset']} / {record['split']}: {len(bank.images)} images, {record['shards']} shard(s)",
         f"backbone   {backbone['name']} ({backbone['model']}), block {backbone['block']}, "
         f"{'final norm' if backbone['norm'] else 'no final norm'}, {record['precision']}",
         f"weights    SHA-256 {backbone['sha256']}",
-        f"recipe     {recipe['name']}: {bank.draws} draw(s) of {bank.views} view(s), {bank.input_size[0]}x"
-        f"{bank.input_size[1]} pixels{_grid(bank)}",
+        f"recipe     {recipe['name']}: {views}",
         *(f"{name:<10} {value.shape} {value.dtype}" for name, value in _features(bank)),
         f"size       {size / 1e6:.1f} MB",
         f"format     {record['format']}, code {record['code']}",

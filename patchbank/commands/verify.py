@@ -19,5 +19,6 @@ def run(options: argparse.Namespace) -> int:
     """Print how many rows match."""
     from patchbank.bank.verify import verify_bank
 
-    print(f"{verify_bank(options.path)} rows, all checksums match")
+    rows = verify_bank(options.path)
+    print(f"{rows} rows, all checksums match" if rows else "the bank holds no row, so there is nothing to verify")
     return 0
