@@ -28,6 +28,9 @@ HATCH = 10
 SMALL = 0.03
 """Regions below this share of the picture get no number."""
 
+NUMBER = 18
+"""Pictures with a side below this many pixels get no numbers, which would hide them."""
+
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#6A3D9A")
 """Colours that people with the common kinds of colour blindness can tell apart (the last one is added)."""
 
@@ -62,6 +65,22 @@ def nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.int64)
     found: NDArray[Any] = labels[rows[:, None], columns[None, :]]
+    return found
+
+
+def region_pixels(region: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Pixels (height, width) of a region (h, w) of the patch grid, as `nearest` finds them, and never none of a region.
+
+    Where the picture has fewer pixels than the grid has patches and no pixel's centre lies in the region, its pixels
+    are those in which the centres of its patches lie.
+    """
+    found = nearest(region, height, width)
+    if not found.any():
+        rows, columns = np.nonzero(region)
+        found[
+            ((rows + 0.5) * height / region.shape[0]).astype(np.int64),
+            ((columns + 0.5) * width / region.shape[1]).astype(np.int64),
+        ] = True
     return found
 
 
@@ -105,8 +124,13 @@ def edges(labels: Labels) -> NDArray[np.bool_]:
 
 
 def number_places(labels: Labels) -> list[tuple[int, int, int]]:
-    """Where to write each region's number: (id, row, column) of the innermost pixel of every large region."""
+    """Where to write each region's number: (id, row, column) of the innermost pixel of every large region.
+
+    A picture that is thinner than a number gets none.
+    """
     places: list[tuple[int, int, int]] = []
+    if min(labels.shape) < NUMBER:
+        return places
     for value in np.unique(labels[labels >= 0]):
         regions, count = ndimage.label(labels == value)
         sizes = np.bincount(regions.ravel(), minlength=count + 1)

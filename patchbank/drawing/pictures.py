@@ -10,6 +10,10 @@ WIDTH = 400
 """Width and largest height of a picture in pixels."""
 
 
+THIN = 16
+"""Smallest side of a shown picture in pixels: one that is many times as long as it is high would be a hairline."""
+
+
 def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
     """`count` entries spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
     count = min(count, len(entries))
@@ -17,9 +21,9 @@ def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 
 def fit(width: int, height: int, side: int = WIDTH) -> tuple[int, int]:
-    """(width, height) that fits into a square of `side`."""
+    """(width, height) that fits into a square of `side`, in the picture's proportions where no side is below `THIN`."""
     scale = side / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
+    return max(THIN, round(width * scale)), max(THIN, round(height * scale))
 
 
 def shorten(name: str, length: int = 44) -> str:

@@ -15,7 +15,7 @@ from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import class_colours, nearest, overlay
-from patchbank.drawing.pictures import shorten
+from patchbank.drawing.pictures import fit, shorten
 from patchbank.report.panel import truth_of
 
 IMAGES = 12
@@ -45,8 +45,7 @@ def first_by_id(manifest: Manifest, count: int) -> list[Entry]:
 def _cells(manifest: Manifest, entry: Entry, colours: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[Cell]:
     """The picture and, in a labelled set, its classes."""
     image = load_image(manifest.root / entry.image)
-    scale = WIDTH / max(image.size)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    size = fit(image.width, image.height, WIDTH)
     pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
     cells = [Cell(pixels, shorten(Path(entry.image).name, 34))]
     truth = truth_of(manifest, entry)

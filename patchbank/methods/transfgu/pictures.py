@@ -88,6 +88,8 @@ def _windows(
     height, width = pixels.shape[:2]
     scale = np.array([width / bank.input_size[1], height / bank.input_size[0]] * 2)
     places = np.round(boxes * scale).astype(np.int64)
+    places[:, :2] = np.minimum(places[:, :2], (width - 1, height - 1))
+    places[:, 2:] = np.maximum(places[:, 2:], places[:, :2] + 1)  # in a thin picture a window is a pixel at least
     chosen = np.flatnonzero(codes == FOREGROUND)
     heat = np.zeros((height, width))
     for x0, y0, x1, y1 in places[chosen].tolist():

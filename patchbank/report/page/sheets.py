@@ -26,7 +26,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
-from patchbank.drawing.overlay import edges, nearest
+from patchbank.drawing.overlay import edges, nearest, region_pixels
 from patchbank.drawing.pictures import choose
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
@@ -173,7 +173,7 @@ def _crops(
         image = np.asarray(load_image(manifest.root / entries[row].image), dtype=np.uint8)
         for index, cluster in wanted[row]:
             labels = labels_of(columns[index], readers[index], entries[row].id)
-            region = nearest(region_of(labels, cluster), *image.shape[:2])
+            region = region_pixels(region_of(labels, cluster), *image.shape[:2])
             crops[index, cluster, row] = crop(image, region)
     return crops
 
