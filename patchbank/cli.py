@@ -15,7 +15,7 @@ from typing import Any
 import patchbank
 from patchbank import commands
 from patchbank.commands import Command
-from patchbank.errors import UserError
+from patchbank.errors import UserError, said_by_the_disk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except UserError as error:
         print(f"patchbank: {error}", file=sys.stderr)
-        return 1
+    except OSError as error:
+        said = said_by_the_disk(error)
+        if said is None:
+            raise
+        print(f"patchbank: {said}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:

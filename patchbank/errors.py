@@ -6,7 +6,14 @@ print it without a traceback and exit with status 1; everything else is a defect
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that is full or read-only: no other file can be written there either."""
+
+NO_WAY = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""Errors of one path: no right to it, too long a name, a file in the place of a folder or the other way round."""
 
 SHOWN = 20
 """How many problems of one stage are printed in full; the others are counted (the log has them all)."""
@@ -23,6 +30,19 @@ class UserError(Exception):
     def __init__(self, message: str, details: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.details = tuple(details)
+
+
+def said_by_the_disk(error: OSError) -> UserError | None:
+    """What the file system refused, as one sentence; None for an error that says more about our code."""
+    file = error.filename2 or error.filename
+    if error.errno in NO_ROOM:
+        where = f"{file}: the disk" if file else "The disk"
+        return UserError(f"{where} takes no more files ({error.strerror}); make room, or name another folder.")
+    if error.errno in NO_WAY and file is not None:
+        return UserError(
+            f"{file} cannot be read or written ({error.strerror}); name another path, or change its rights."
+        )
+    return None
 
 
 def raise_problems(headline: str, problems: Sequence[str], advice: str = "") -> None:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from patchbank.errors import UserError
 
 CHUNK = 1 << 20
+LONGEST = 255
+"""Bytes of a file's name on the file systems in use."""
 
 
 @contextmanager
@@ -32,7 +34,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem[:60]}.", suffix=".tmp" + target.suffix, dir=target.parent)
+    prefix, suffix = f".{cut_name(target.stem, 60)}.", ".tmp" + target.suffix
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -51,7 +54,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:60]}.", suffix=".tmp", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{cut_name(target.name, 60)}.", suffix=".tmp", dir=target.parent))
     try:
         temporary.chmod(0o777 & ~_umask())
         yield temporary
@@ -64,6 +67,29 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cut_name(name: str, most: int) -> str:
+    """The first `most` bytes of a file's name at most, no character cut in two."""
+    return os.fsencode(name)[:most].decode("utf-8", "ignore")
+
+
+def short_name(name: str, ending: str = "") -> str:
+    """A name that a folder can hold with `ending` behind it: file systems count bytes, and hold `LONGEST` of them.
+
+    Args:
+        name: of a file, without folders.
+        ending: what the caller adds to it, e.g. ``.png``.
+
+    Returns:
+        `name` itself where it fits, else its beginning, ``~`` and 12 hexadecimal digits of the whole name's SHA-256, so
+        that two long names stay two.
+    """
+    most = LONGEST - len(os.fsencode(ending))
+    if len(os.fsencode(name)) <= most:
+        return name
+    told = "~" + hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+    return cut_name(name, most - len(told)) + told
 
 
 def _umask() -> int:

@@ -18,7 +18,17 @@ from safetensors.torch import save_file
 from patchbank import fingerprint
 from patchbank.cli import main
 from patchbank.errors import SHOWN, UserError, raise_problems
-from patchbank.files import atomic_path, read_json, read_npz, write_json, write_npz
+from patchbank.files import (
+    LONGEST,
+    atomic_folder,
+    atomic_path,
+    cut_name,
+    read_json,
+    read_npz,
+    short_name,
+    write_json,
+    write_npz,
+)
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import derive, generator
 
@@ -179,3 +189,33 @@ def test_command_line_says_one_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["unknown"])
     assert shutil.which("patchbank")
+
+
+NAMES = ("a" * 255, "ä" * 127, "é" * 100 + "x", "日" * 85, "\U0001f30a" * 63)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_any_letters_are_written_up_to_255_bytes(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / name, 1)
+    assert read_json(tmp_path / name) == 1
+    with atomic_folder(tmp_path / "folders" / name) as folder:
+        (folder / "inside").write_text("")
+    assert (tmp_path / "folders" / name / "inside").is_file()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1), st.integers(0, 80))
+def test_a_name_is_cut_between_letters(name: str, most: int) -> None:
+    cut = cut_name(name, most)
+    assert name.startswith(cut)
+    assert len(cut.encode()) <= most
+    longer = name[: len(cut) + 1]
+    assert longer == cut or len(longer.encode()) > most
+
+
+@given(st.lists(st.text("aé日\U0001f30a", min_size=60, max_size=300), min_size=2, max_size=20, unique=True))
+def test_long_names_fit_and_do_not_collide(names: list[str]) -> None:
+    short = [short_name(name, ".png") for name in names]
+    assert len(set(short)) == len(names)
+    for name, made in zip(names, short, strict=True):
+        assert len(f"{made}.png".encode()) <= LONGEST
+        assert made == name or len(f"{name}.png".encode()) > LONGEST

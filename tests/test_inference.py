@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -20,7 +21,7 @@ from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.files import read_npz, write_json, write_npz
-from patchbank.inference.pictures import NO_ID
+from patchbank.inference.pictures import NO_ID, PictureWriter
 from patchbank.methods.alignseg.settings import resolve
 from patchbank.methods.contract import run_predict, run_train
 from patchbank.predictions import PredictionReader
@@ -164,7 +165,7 @@ def test_bad_files_are_left_out_and_named(
     said = capsys.readouterr()
     assert f"left out {album / 'broken.jpg'}" in said.err
     assert f"left out {album / 'sea' / 'empty.png'}: has zero bytes." in said.err
-    assert "2 of 7 files could not be used" in said.err
+    assert "2 of 7 pictures were left out, the others are written:" in said.err
     assert f"pictures written to {out}: 5; ids are clusters of" in said.out
     first = tree(out)
     names = {"one", "three", "turned", "sea/one", "sea/deep/two"}
@@ -176,6 +177,56 @@ def test_bad_files_are_left_out_and_named(
     shutil.rmtree(out / "labels")
     assert run(world, out, "--soft", paths=(album, album / "one.png")) == 1
     assert tree(out) == first
+
+
+def test_outputs_that_cannot_be_written_lose_no_other(
+    world: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (album / "broken.jpg").unlink()
+    (album / "sea" / "empty.png").unlink()
+    long, wide, odd = "x" * 251, "\U0001f30a" * 62, "\U0001f30a" * 62 + "abc"  # 251, 248 and 251 bytes
+    for name in (long, wide, odd):
+        shutil.copy(album / "one.png", album / f"{name}.png")
+    out = tmp_path / "out"
+    (out / "labels" / "three.png").mkdir(parents=True)  # a folder in the place of a file
+    (out / "overlays").mkdir()
+    (out / "overlays" / "sea").write_text("a file in the place of a folder")
+    assert run(world, out, paths=(album,)) == 1
+    said = capsys.readouterr()
+    assert f"pictures written to {out}: 5" in said.out
+    end = said.err[said.err.index("3 of 8 pictures were left out, the others are written:") :]
+    assert f"{album / 'three.png'}: {out / 'labels' / 'three.png'} cannot be written (Is a directory)." in end
+    assert f"{album / 'sea' / 'one.png'}: {out / 'overlays' / 'sea'} cannot be written" in end
+    assert f"{album / 'sea' / 'deep' / 'two.png'}: " in end
+    assert {path.stem for path in (out / "overlays").iterdir()} == {"one", "turned", "sea", long, wide, odd}
+
+
+@pytest.mark.parametrize("more", [("--size", "64"), ("--window", "64")])
+def test_pictures_of_a_few_pixels_have_outputs_of_their_size(
+    world: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    sizes = {"one": (1, 1), "row": (300, 1), "column": (1, 200), "few": (5, 3)}
+    (tmp_path / "in").mkdir()
+    for name, size in sizes.items():
+        Image.new("RGB", size, (200, 90, 10)).save(tmp_path / "in" / f"{name}.png")
+    assert run(world, tmp_path / "out", "--soft", paths=(tmp_path / "in",), size=more) == 0
+    for name, size in sizes.items():
+        for kind in ("labels", "overlays"):
+            assert Image.open(tmp_path / "out" / kind / f"{name}.png").size == size
+        assert pixels(tmp_path / "out" / "labels" / f"{name}.png").max() < 3  # one of the clusters, never none
+
+
+def test_a_full_disk_stops_and_says_so(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PictureWriter, "__call__", full)
+    assert run(world, tmp_path / "out") == 1
+    said = capsys.readouterr().err
+    assert f"Writing to {tmp_path / 'out'} failed" in said
+    assert "No space left on device" in said
 
 
 def test_windows_over_a_picture_at_its_own_resolution(world: Path, tmp_path: Path) -> None:

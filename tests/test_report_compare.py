@@ -64,6 +64,29 @@ def test_a_run_against_itself_changes_nothing(runs: tuple[Path, Path]) -> None:
     assert {entry["difference"] for entry in found["images"]["kmeans"]} == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ((False, False), "Nothing to compare: A and B have no scores."),
+        ((True, False), "Nothing to compare: B has no scores."),
+        (
+            (True, True),
+            "Nothing to compare: no row of A stands in B (rows belong together by method, protocol, variant, ",
+        ),
+    ],
+)
+def test_runs_without_a_row_in_common_say_so(
+    runs: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: tuple[bool, bool], said: str
+) -> None:
+    for name, run, keeps in zip("ab", runs, kept, strict=True):
+        report = read_json(run / "report.json")
+        rows = [{**row, "preprocessing": f"at {name}"} for row in report["rows"]] if keeps else []
+        write_json(tmp_path / name / "report.json", {**report, "rows": rows})
+        shutil.copy(run / "manifest.json", tmp_path / name)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_the_command_prints_text_and_json(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *map(str, runs)]) == 0
     text = capsys.readouterr().out

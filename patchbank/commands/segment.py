@@ -49,9 +49,9 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Segment; files that cannot be used are named on stderr, and the exit status is 1 where there are any."""
+    """Segment; files that are left out are named on stderr, once more at the end, and the exit status is 1 then."""
     from patchbank import threads
-    from patchbank.errors import UserError
+    from patchbank.errors import SHOWN, UserError
 
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads is {options.threads}, it must be at least 1.")
@@ -72,5 +72,9 @@ def run(options: argparse.Namespace) -> int:
     )
     print(f"pictures written to {options.out}: {written}; ids are {naming.kind} of {naming.source}, see legend.json")
     if problems:
-        print(f"patchbank: {len(problems)} of {written + len(problems)} files could not be used", file=sys.stderr)
+        total = written + len(problems)
+        print(f"patchbank: {len(problems)} of {total} pictures were left out, the others are written:", file=sys.stderr)
+        print("\n".join(f"  - {problem}" for problem in problems[:SHOWN]), file=sys.stderr)
+        if len(problems) > SHOWN:
+            print(f"  ... and {len(problems) - SHOWN} more, all of them named above", file=sys.stderr)
     return 1 if problems else 0

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.preprocessing import frame
-from patchbank.files import atomic_path, write_json, write_npz
+from patchbank.files import atomic_path, short_name, write_json, write_npz
 from patchbank.inference.naming import MOST, Naming
 
 NO_ID = 255
@@ -88,7 +88,9 @@ class PictureWriter:
     soft: bool = False
 
     def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
-        """Write the outputs of picture `name`."""
+        """Write the outputs of picture `name`; a name that is too long for its suffix is cut (`short_name`)."""
+        folder, _, last = name.rpartition("/")
+        name = f"{folder}/{short_name(last, '.png')}".lstrip("/")
         labels = found.labels(image.height, image.width, self.upsample)
         picture = Image.fromarray(labels)
         picture.putpalette(self._palette())

@@ -4,7 +4,8 @@ Inputs: picture files and folders, a checkpoint, the encoder's weights, and segm
 same in every picture. Outputs: see `patchbank.inference.pictures`.
 
 The next pictures are decoded and the last ones written while one is computed; a bounded number waits in memory. A file
-that cannot be used is reported and left out. The same inputs give the same bytes on a CPU.
+that cannot be used, or whose outputs cannot be written, is reported and left out; only a full or read-only disk stops
+the others. The same inputs give the same bytes on a CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.datasets.images import load_image
-from patchbank.errors import UserError, raise_problems
+from patchbank.errors import NO_ROOM, UserError, raise_problems
 from patchbank.inference.encoder import load_encoder, load_model
 from patchbank.inference.inputs import Input, find_inputs, make_folder
 from patchbank.inference.naming import Naming, dataset_ids, own_segments
@@ -171,6 +172,9 @@ def segment_files(
 
     Returns:
         Those sentences.
+
+    Raises:
+        OSError: the disk is full or read-only.
     """
     workers = max(1, min(8, available() - 1))
     problems: list[str] = []
@@ -180,7 +184,17 @@ def segment_files(
         report(problem)
 
     with ThreadPoolExecutor(workers, "read") as readers, ThreadPoolExecutor(workers, "write") as writers:
-        writing: deque[Future[None]] = deque()
+        writing: deque[tuple[Input, Future[None]]] = deque()
+
+        def finish() -> None:
+            one, future = writing.popleft()
+            try:
+                future.result()
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+                refuse(f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror}).")
+
         loaded = _ahead(readers, _load, inputs, workers + segmenter.batch)
         for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
             for problem in (image for _, image in group if isinstance(image, str)):
@@ -190,11 +204,11 @@ def segment_files(
                 if not np.isfinite(found.scores).all():
                     refuse(f"{one.path}: the encoder's tokens are not finite numbers.")
                     continue
-                writing.append(writers.submit(sink, one.name, image, found))
+                writing.append((one, writers.submit(sink, one.name, image, found)))
                 while len(writing) > workers:
-                    writing.popleft().result()
-        for future in writing:
-            future.result()
+                    finish()
+        while writing:
+            finish()
     return problems
 
 

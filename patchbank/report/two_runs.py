@@ -10,7 +10,7 @@ method, `scores.json`, counts and tables of segment clusters). Output: a dict of
 | `classes` | for each method of both runs, IoU of each class under `hungarian`, largest change first |
 | `images` | for each method of both runs, images of both by the change of their `matched` score, largest first |
 | `only_a`, `only_b` | rows that the other run has not |
-| `notes` | what a reader must know: other images, missing files |
+| `notes` | what a reader must know: other images, missing files, nothing to compare |
 
 Rows belong together when method, protocol, variant, K, preprocessing and fit are the same; backbone and settings may
 differ, they are what one compares. Intervals are those of `patchbank.evaluation.compare` (95 %, over images and
@@ -93,7 +93,7 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
             )
     shared = [key for key in a.rows if key in b.rows]
     methods = [method for method in a.methods() if method in b.methods()]
-    notes: list[str] = []
+    notes: list[str] = [] if shared else [_nothing_shared(a, b)]
     intervals = {method: _intervals(method, a, b, notes) for method in methods}
     return {
         "dataset": a.report["dataset"],
@@ -155,6 +155,14 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(row).rstrip() for row in cells)
 
 
+def _nothing_shared(a: RunFolder, b: RunFolder) -> str:
+    """Why no score can be compared."""
+    without = [side.upper() for side, run in zip(SIDES, (a, b), strict=True) if not run.rows]
+    if without:
+        return f"Nothing to compare: {' and '.join(without)} {'have' if len(without) > 1 else 'has'} no scores."
+    return f"Nothing to compare: no row of A stands in B (rows belong together by {', '.join(SAME)})."
+
+
 def _facts(run: RunFolder) -> dict[str, Any]:
     origin = run.report["provenance"]
     return {
@@ -182,11 +190,12 @@ def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dic
         pair = [_compared(run, method) for run in (b, a)]
         if len({CountsFile(next(iter(compared.counts.values()))).images for compared in pair}) > 1:
             raise UserError("the runs were scored on different images.")
-        found = compare_methods(pair)["comparisons"]
+        compared = compare_methods(pair)
     except UserError as error:
         notes.append(f"No intervals for {method}: {error}")
         return {}
-    return {(entry["protocol"], entry["variant"], entry["k"]): entry for entry in found}
+    notes += [f"No intervals for {method}: {entry['reason']}" for entry in compared["left_out"]]
+    return {(entry["protocol"], entry["variant"], entry["k"]): entry for entry in compared["comparisons"]}
 
 
 def _compared(run: RunFolder, method: str) -> Compared:
