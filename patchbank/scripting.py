@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from patchbank import threads
-from patchbank.errors import UserError
+from patchbank.errors import UserError, said_by_the_disk
+from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, write_left_out
+
+BY_ITSELF = ("instances",)
+"""Inputs without which a row still has its other protocols."""
 
 
 @contextmanager
 def stage(snakemake: Any) -> Iterator[None]:
     """Run a stage: log to the rule's log file and to stderr; end with status 1 and one clear message on bad input.
 
-    A `UserError` shows its message on stderr, and all its details in the log. Any other exception is a defect: its
-    traceback lands in both.
+    A `UserError`, or what the disk refused, shows its message on stderr, and all its details in the log. Any other
+    exception is a defect: its traceback lands in both.
+
+    Where the rule's param `optional` is true, the stage belongs to a row that may be left out
+    (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
 
     Args:
         snakemake: the object that Snakemake gives to a script.
@@ -32,16 +39,37 @@ def stage(snakemake: Any) -> Iterator[None]:
     logging.captureWarnings(True)
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
     log = logging.getLogger(__name__)
+    optional = bool(snakemake.params.get("optional"))
     try:
+        if optional and (entry := _missing_input(snakemake)) is not None:
+            _leave_out(snakemake, entry.reason)
+            sys.exit(0)
         yield
-    except UserError as error:
-        log.error("%s", error)
-        logging.getLogger().removeHandler(screen)
-        for detail in error.details:
-            log.error("%s", detail)
-        sys.exit(1)
-    except Exception:
-        log.exception("This is a defect of PatchBank; please report it with this log.")
+    except Exception as error:
+        if optional and isinstance(error, CannotBeMade):
+            _leave_out(snakemake, str(error))
+            return
+        said = said_by_the_disk(error) if isinstance(error, OSError) else error
+        if isinstance(said, UserError):
+            log.error("%s", said)
+            logging.getLogger().removeHandler(screen)
+            for detail in said.details:
+                log.error("%s", detail)
+        else:
+            log.exception("This is a defect of PatchBank; please report it with this log.")
         sys.exit(1)
     finally:
         logging.shutdown()
+
+
+def _missing_input(snakemake: Any) -> LeftOut | None:
+    """What was left out of the inputs that the row cannot do without."""
+    spared = {str(path) for name in BY_ITSELF for path in snakemake.input.get(name, [])}
+    return first_left_out(path for path in map(str, snakemake.input) if path not in spared)
+
+
+def _leave_out(snakemake: Any, reason: str) -> None:
+    at = str(snakemake.wildcards.get("at", "")).removeprefix("-at-")
+    entry = LeftOut(str(snakemake.wildcards.method), at, reason)
+    write_left_out(map(str, snakemake.output), entry)
+    logging.getLogger(__name__).warning("left out: %s", entry.sentence)

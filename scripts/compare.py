@@ -14,6 +14,7 @@ with stage(snakemake):
     from patchbank.evaluation.compare import Compared, compare_methods
     from patchbank.evaluation.score import context_of
     from patchbank.files import write_json
+    from patchbank.left_out import first_left_out, left_out_at
 
     classes = Manifest.load(snakemake.input.manifest).classes
     files = {name: map(Path, snakemake.input.get(name, [])) for name in ("counts", "tables", "instances")}
@@ -23,5 +24,8 @@ with stage(snakemake):
         # files stand in the order of methods and seeds; methods that predict classes have no tables
         names = [name for name in files if name != "tables" or context.kind == "segments"]
         own = {name: dict(zip(method["seeds"], files[name], strict=False)) for name in names}
+        if first_left_out([*own["counts"].values(), *own.get("tables", {}).values()]):
+            continue
+        own["instances"] = {seed: path for seed, path in own["instances"].items() if left_out_at(path) is None}
         compared.append(Compared(context, own["counts"], own.get("tables"), own.get("instances")))
     write_json(snakemake.output[0], compare_methods(compared))

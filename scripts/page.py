@@ -20,11 +20,14 @@ with stage(snakemake):
         [Path(path) for path in given.scores],
         [Path(path) for path in given.tables],
     )
+    shown = {column.title for column in columns}
+    rows = zip(snakemake.params.columns, given.counts, strict=True)
+    counts = [Path(path) for (name, *_), path in rows if name in shown]
     source = PageSource(
         report=Path(given.report),
         manifest=Path(given.manifest),
         columns=columns,
-        counts=[Path(path) for path in given.counts],
+        counts=counts,
         bank=Path(given.bank),
         statistics=Path(given.statistics),
         curves=[Path(path) for path in given.curves],

@@ -132,5 +132,5 @@ def test_a_set_without_labels_is_one_clear_error(world: Path, tmp_path: Path) ->
     for entry in content["splits"]["train"]:
         entry["mask"] = None
     write_json(tmp_path / "manifest.json", content)
-    with pytest.raises(UserError, match="take it out of `ceilings`"):
+    with pytest.raises(UserError, match="label some of its images, or leave the row out"):
         trained(world, tmp_path, tmp_path / "manifest.json")

@@ -73,11 +73,31 @@ def test_a_handful_of_images_gives_no_interval(tmp_path: Path, images: int, pair
         save_counts(tmp_path / f"{name}.npz", {"k3-s0": make_counts(pixels, 3, C)})
     context = replace(KMEANS, protocols=("hungarian", "hungarian_iou", "per_image_hungarian"))
     methods = [Compared(replace(context, method=name, floor=False), {0: tmp_path / f"{name}.npz"}) for name in "ab"]
-    assert len(compare_methods(methods, 50)["comparisons"]) == pairs
+    result = compare_methods(methods, 50)
+    assert len(result["comparisons"]) == pairs
+    reasons = ["an interval needs at least 5 labelled images, and there are 4."] if pairs == 0 else []
+    assert [(entry["row"], entry["reason"]) for entry in result["left_out"]] == [
+        ("paired differences", reason) for reason in reasons
+    ]
+
+
+def test_methods_without_a_seed_in_common_are_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        pixels = [(rng.integers(0, 3, 50), rng.integers(0, C, 50)) for _ in range(6)]
+        save_counts(tmp_path / f"{name}.npz", {f"k3-s{'ab'.index(name)}": make_counts(pixels, 3, C)})
+    context = replace(KMEANS, protocols=("hungarian",))
+    methods = [
+        Compared(replace(context, method=name, floor=False), {seed: tmp_path / f"{name}.npz"})
+        for name, seed in (("a", 0), ("b", 5))
+    ]
+    (entry,) = compare_methods(methods, 50)["comparisons"]
+    assert entry["low"] <= entry["difference"] <= entry["high"]
+    assert entry["runs"] == [1, 1]
 
 
 def test_without_labels_there_is_nothing_to_compare(tmp_path: Path) -> None:
     nothing = make_counts([(np.array([0]), np.array([255]))] * 2, 3, C)
     save_counts(tmp_path / "n.npz", {"k3-s0": nothing})
     methods = [Compared(context, {0: tmp_path / "n.npz"}) for context in (replace(KMEANS, floor=False), KMEANS)]
-    assert compare_methods(methods, 10) == {"comparisons": [], "resamples": 10}
+    assert compare_methods(methods, 10) == {"comparisons": [], "left_out": [], "resamples": 10}

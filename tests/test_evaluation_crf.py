@@ -21,6 +21,7 @@ from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.refine import refined_ids
+from patchbank.left_out import CannotBeMade
 
 ECHO = """
 import sys
@@ -111,23 +112,37 @@ def test_counting_names_images_that_took_too_long(
         Image.new("RGB", (entry.width, entry.height), (0, 0, 0) if i == 1 else (9, 9, 9)).save(tmp_path / entry.image)
     write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5, "k70-s1": 70}, "nearest")
     arguments = (tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 2)
-    monkeypatch.setattr(DenseCRF, "__init__", partialmethod(DenseCRF.__init__, limit=0.5))
+    monkeypatch.setattr(DenseCRF, "__init__", partialmethod(DenseCRF.__init__, limit=3))
     count_predictions(*arguments, postprocess="crf")
     for name in ("k5-s0", "k70-s1"):
         assert (
             CountsFile(tmp_path / "c.npz")[name].upsample
-            == "bilinear masks and the CRF, 1 images without it (over 0 s)"
+            == "bilinear masks and the CRF, 1 images without it (over 3 s)"
         )
 
 
-def test_a_missing_library_is_found_before_any_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_all_take_too_long_are_no_row(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = make_set(tmp_path, 2)
+    for entry in manifest.entries("val"):
+        Image.new("RGB", (entry.width, entry.height)).save(tmp_path / entry.image)
+    write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5}, "nearest")
+    monkeypatch.setattr(DenseCRF, "__init__", partialmethod(DenseCRF.__init__, limit=0.5))
+    with pytest.raises(CannotBeMade, match="the dense CRF took over 0 s on each of 2 images; choose pamr"):
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 2, postprocess="crf")
+
+
+def test_a_missing_library_stops_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "config.yaml").read_text())
     values["methods"]["alignseg"]["postprocess"] = ["crf"]
-    monkeypatch.setattr(crf, "installed", lambda: True)
-    assert checked(values).method("msrc", "alignseg+crf").postprocess == "crf"
     monkeypatch.setattr(crf, "installed", lambda: False)
-    with pytest.raises(UserError, match="crf` needs pydensecrf2"):
-        checked(values)
+    config = checked(values)
+    assert config.method("msrc", "alignseg+crf").postprocess == "crf"
+    asked = {
+        name: config.asked("msrc", name) for name in ("alignseg", "kmeans", "alignseg+crf", "single", "linear-probe")
+    }
+    assert asked == {"alignseg": True, "kmeans": True, "alignseg+crf": False, "single": False, "linear-probe": False}
 
 
 @pytest.mark.skipif(not crf.installed(), reason="pydensecrf2 (extra crf) is not installed")

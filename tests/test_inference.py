@@ -293,7 +293,9 @@ def test_models_that_do_not_fit_are_refused(world: Path, tmp_path: Path, capsys:
     assert "received 'tiny'" in said("--backbone", "tiny", record=anonymous)
     assert "cannot be loaded as weights of vit_small_patch16_224" in said("--backbone", "dino_vits16", record=anonymous)
     assert "was trained on tiny, not on --backbone other" in said("--backbone", "other")
-    assert "make it with `snakemake results/weights/none/weights" in refused(capsys, without_weights(tmp_path, record))
+    assert "`snakemake results/weights/none/weights.safetensors` makes it" in refused(
+        capsys, without_weights(tmp_path, record)
+    )
     wrong = {**record, "backbone": {**record["backbone"], "sha256": "0" * 64}}
     assert "instead of 0000000000000000..." in said(record=wrong)
     assert "nowhere does not exist; name the weights of tiny with --weights." in said("--weights", "nowhere")

@@ -321,7 +321,7 @@ def test_the_index_leads_to_every_page(world: Path, run: Path) -> None:
     assert "toy/index.html" in page.links
     write_index(summary, world / "elsewhere" / "index.html")
     assert "toy/report.md" in Page(world / "elsewhere" / "index.html").links
-    write_index({"datasets": [], "rows": []}, world / "empty" / "index.html")
+    write_index({"datasets": [], "rows": [], "left_out": []}, world / "empty" / "index.html")
     assert "nothing to show" in " ".join(Page(world / "empty" / "index.html").text)
 
 

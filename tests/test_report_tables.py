@@ -165,7 +165,7 @@ def test_report_files_are_the_same_bytes_twice_and_hold_no_time(tmp_path: Path) 
     report = json.loads(names[0][0].read_text())
     assert set(report["provenance"]) == {"package", "git", "config", "seeds", "machine"}
     assert set(report) == {
-        *("dataset", "classes", "images", "backbone", "fit", "elsewhere", "labelled"),
+        *("dataset", "classes", "images", "backbone", "fit", "elsewhere", "labelled", "left_out"),
         *("preprocessing", "rows", "comparisons", "published", "data", "notes", "provenance"),
     }
 

@@ -44,7 +44,7 @@ class Project:
     """A copy of the project in a folder of its own."""
 
     def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
-        self.folder = folder
+        self.folder, self.paths = folder, list[Path]()
         folder.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             source = ROOT / name
@@ -63,8 +63,8 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The copy's package comes first."""
-        return {**os.environ, "PYTHONPATH": str(self.folder)}
+        """The copy's package comes first, then `paths`."""
+        return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [self.folder, *self.paths]))}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake in the copy; output is stdout and stderr together."""

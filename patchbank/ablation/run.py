@@ -41,6 +41,7 @@ from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import context_of, score_method
 from patchbank.files import read_npz, write_json
+from patchbank.left_out import CannotBeMade
 from patchbank.methods.contract import draws_read, run_predict, run_train
 from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.predictions import PredictionReader
@@ -87,6 +88,9 @@ def run_row(
         folder: where counts and clusters go.
         out: the JSON file.
         threads: CPU threads, default all.
+
+    Raises:
+        CannotBeMade: no pixel is labelled, or the method cannot be made of what is there.
     """
     row = _Row(method, inputs, clustering, scoring["preprocessing"], folder, cpu_threads.limit(threads))
     seeds = track(method["seeds"], method["name"], "seed")
@@ -96,6 +100,11 @@ def run_row(
     manifest = Manifest.load(inputs.manifest)
     context = context_of(method, manifest.classes, **scoring)
     used = [summarise(path)["used"] for path in counts.values()]
+    if None in used:
+        raise CannotBeMade(
+            f"no pixel of split {inputs.splits[1]!r} of {manifest.dataset} is labelled, and an ablation compares "
+            "scores; take another set into its `datasets`."
+        )
     stable = [run.stability for run in runs.values() if run.stability is not None]
     seconds = [run.seconds for run in runs.values() if run.seconds is not None]
     write_json(

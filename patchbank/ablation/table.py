@@ -1,20 +1,22 @@
 """The table of an ablation: every row beside the default and beside the floors at the number of segments that it uses.
 
-Inputs: the JSON files and folders of `patchbank.ablation.run`. Outputs: one JSON file (`rows`, `comparisons`) and one
-Markdown page a set of tables. An interval is that of `patchbank.evaluation.compare`, over images and seeds.
+Inputs: the JSON files and folders of `patchbank.ablation.run`. Outputs: one JSON file (`rows`, `comparisons`,
+`left_out`) and one Markdown page a set of tables. An interval is that of `patchbank.evaluation.compare`, over images
+and seeds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.score import context_of
 from patchbank.files import read_json, write_json, write_text
+from patchbank.left_out import LeftOut, left_out_at
 from patchbank.methods import contract
 from patchbank.progress import track
 
@@ -75,8 +77,10 @@ def write_table(
 
 
 def _compared(
-    rows: Sequence[TableRow], classes: Sequence[str], scoring: Mapping[str, Any], base: str
+    every: Sequence[TableRow], classes: Sequence[str], scoring: Mapping[str, Any], base: str
 ) -> dict[str, Any]:
+    left_out = [entry for row in every if (entry := left_out_at(row.result)) is not None]
+    rows = [row for row in every if left_out_at(row.result) is None]
     found = {row.method["name"]: read_json(row.result) for row in rows}
     by_name = {row.method["name"]: row for row in rows}
     listed, differences = [], []
@@ -88,9 +92,10 @@ def _compared(
         others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
         if row.factor:
             pairs = [_as_compared(by_name[other], classes, scoring) for other in (name, *others)]
-            every = compare_methods(pairs)["comparisons"]
-            differences += [one for one in every if one["a"] == name]
-    return {"rows": listed, "comparisons": differences}
+            compared = compare_methods(pairs)
+            differences += [one for one in compared["comparisons"] if one["a"] == name]
+            left_out += [LeftOut(**entry) for entry in compared["left_out"]]
+    return {"rows": listed, "comparisons": differences, "left_out": [asdict(entry) for entry in sorted(set(left_out))]}
 
 
 def _floor_beside(rows: Sequence[TableRow], segments: int) -> str:
@@ -136,6 +141,11 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
             if not row["factor"]:
                 cells = [row["name"], *(_score(row, protocol) for protocol in COLUMNS)]
                 yield f"| {' | '.join(cells)} | {row['used']:.1f} | {_number(row['stability'], 2)} |"
+        if table["left_out"]:
+            yield ""
+            yield "Left out:"
+            yield ""
+            yield from (f"- {LeftOut(**entry).sentence}" for entry in table["left_out"])
 
 
 def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: Sequence[Any], base: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError
+from patchbank.left_out import CannotBeMade
 
 BLOCK = 65536
 """Points assigned at a time; bounds the memory of the distances."""
@@ -102,7 +103,12 @@ def image_segments(points: NDArray[np.float32], q: int, seed: int, settings: KMe
         q: segments.
         seed: of the fit, derived from the image, so that it depends on no other one.
         settings: iterations and restarts.
+
+    Raises:
+        CannotBeMade: there are fewer points than segments.
     """
+    if len(points) < q:
+        raise CannotBeMade(f"an image has {len(points)} patches, fewer than the {q} segments asked for.")
     settings = replace(settings, spherical=True)
     fit = fit_kmeans(points, q, seed, settings)
     return assign(points, fit.centroids, spherical=True)

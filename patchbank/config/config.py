@@ -221,6 +221,10 @@ class Config:
         known = [*self.methods(dataset), *self.postprocessed(dataset)]
         return next((m for m in known if m.name == name), None) or self.floor(dataset, name)
 
+    def asked(self, dataset: str, name: str) -> bool:
+        """Whether a row is an entry of `methods`: every other one may be left out (`patchbank.left_out`)."""
+        return name in self.of(dataset)["methods"]
+
     def ablation(self, name: str) -> Ablation:
         """An ablation by its name under `ablations`."""
         entry = self.values["ablations"][name]

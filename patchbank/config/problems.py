@@ -35,11 +35,8 @@ def problems(config: Config) -> Iterator[str]:
             config.of(name)
             for method in config.methods(name):
                 for option in config.of(name)["methods"][method.name].get("postprocess", ()):
-                    asked = postprocessing.named(option)
-                    if asked.features and "whole" not in method.traits.reads:
+                    if postprocessing.named(option).features and "whole" not in method.traits.reads:
                         yield f"datasets.{name}: {method.name} reads no tokens, which {option} would change"
-                    if missing := asked.missing():
-                        yield f"datasets.{name}: {missing}"
             few, *more = config.clusters(name)
             if "overcluster" in config.of(name)["protocols"] and not more:
                 yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"

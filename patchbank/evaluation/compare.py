@@ -1,8 +1,9 @@
 """Stage `compare`: differences between the methods of a set, with intervals.
 
 Inputs: counts and tables of segment clusters of every row of the table, as the score stage reads them.
-Output: `{"comparisons": [...], "resamples": 10000}`. Every method that is neither floor nor ceiling is compared with
-every floor and every other method, under each protocol, variant and K that both have:
+Output: `{"comparisons": [...], "left_out": [...], "resamples": 10000}`. Every method that is neither
+floor nor ceiling is compared with every floor and every other method, under each protocol, variant and K that both
+have:
 
 | key | meaning |
 |---|---|
@@ -12,14 +13,14 @@ every floor and every other method, under each protocol, variant and K that both
 | `n_images` | labelled images that are resampled |
 | `runs` | number of runs of a and of b |
 
-Below `FEWEST` labelled images there are none. What is resampled, and what an interval leaves out, stands in
-`patchbank.evaluation.paired`.
+Below `FEWEST` labelled images there are none, and `left_out` says so (`patchbank.left_out.LeftOut`). What is
+resampled, and what an interval leaves out, stands in `patchbank.evaluation.paired`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from patchbank.errors import UserError
 from patchbank.evaluation.paired import RESAMPLES, Resampled, compare, draw_images, image_terms
 from patchbank.evaluation.score import ScoreContext, scored_runs
 from patchbank.evaluation.terms import Weights
+from patchbank.left_out import LeftOut
 from patchbank.progress import track
 
 FEWEST = 5
@@ -83,7 +85,13 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
                         "runs": [len(a.scores), len(b.scores)],
                     }
                 )
-    return {"comparisons": found, "resamples": resamples}
+    few = min((len(sample.labelled) for sample in samples.values()), default=FEWEST)
+    left_out = [asdict(LeftOut("paired differences", "", _too_few(few)))] if few < FEWEST else []
+    return {"comparisons": found, "left_out": left_out, "resamples": resamples}
+
+
+def _too_few(images: int) -> str:
+    return f"an interval needs at least {FEWEST} labelled images, and there {'is' if images == 1 else 'are'} {images}."
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,7 @@ from patchbank.evaluation.postprocessing import PostProcessing
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
 from patchbank.evaluation.refine import Refine, pamr_winners, refined_ids, soft_assignments
 from patchbank.evaluation.truth import class_labels
+from patchbank.left_out import CannotBeMade
 from patchbank.predictions import MAX_SCORES, PredictionReader, check_origin
 from patchbank.progress import track
 from patchbank.threads import available
@@ -78,13 +79,14 @@ def count_predictions(
 
     Raises:
         UserError: predictions of another method, seed or settings, an image of the prediction is not in the manifest,
-            an unknown preprocessing, a bad mask, or instances are asked for and no image has any.
+            an unknown preprocessing, or a bad mask.
+        CannotBeMade: instances are asked for and no image has any, or post-processing cannot be done.
     """
     with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
         check_origin(prediction_path, reader.record, origin or {})
         entries = _entries_of(reader, manifest)
         if label_kind == "instance" and not any(entry.instances for entry in entries):
-            raise UserError(
+            raise CannotBeMade(
                 f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
                 "needs them; take it out of `protocols`."
             )
@@ -109,6 +111,9 @@ def count_predictions(
                 for triples in pool.map(count_one, block, grids):
                     for name, triple in triples.items():
                         found[name].append(triple)
+        labelled = sum(entry.mask is not None for entry in entries)
+        if late and all(late.count(name) == labelled for name in found):
+            raise CannotBeMade(f"the dense CRF took over {crf.limit:.0f} s on each of {labelled} images; choose pamr.")
         variants = {
             name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
             for name, triples in found.items()

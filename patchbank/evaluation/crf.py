@@ -18,8 +18,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.errors import UserError
 from patchbank.evaluation import crf_worker
+from patchbank.left_out import CannotBeMade
 
 LIMIT = 60.0
 """Seconds for one image; one of 448x448 with five ids takes about one."""
@@ -71,7 +71,7 @@ class DenseCRF:
 
         Raises:
             TookTooLong: at the time limit.
-            UserError: a worker ended by itself.
+            CannotBeMade: a worker ended by itself.
         """
         if len(masks) == 1:
             return np.zeros(masks.shape[1:], np.int64)
@@ -92,7 +92,7 @@ class DenseCRF:
         if worker.returncode == -signal.SIGALRM:
             raise TookTooLong
         reason = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise UserError(f"The dense CRF ended with code {worker.returncode} ({reason[-1]}); {INSTALL}.")
+        raise CannotBeMade(f"the dense CRF ended with code {worker.returncode} ({reason[-1]}); {INSTALL}.")
 
     def _start(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE

@@ -27,11 +27,15 @@ from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
+from patchbank.left_out import CannotBeMade
+
 Refine = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[np.int64]]
 """Masks (K, H, W), sum 1, and pixels (H, W, 3) -> index (H, W) of the mask that wins."""
 ITERATIONS = 10
 DILATIONS = (1, 2, 4, 8)
 CONTRAST = 0.1
+MOST = 2**26
+"""Pixels of one image that are refined at most; the weights of their neighbours alone take 8 GB."""
 
 
 def pamr(image: Tensor, masks: Tensor, iterations: int = ITERATIONS, dilations: Sequence[int] = DILATIONS) -> Tensor:
@@ -66,7 +70,15 @@ def refined_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int], r
 
     Returns:
         (H, W), the lowest id on ties.
+
+    Raises:
+        CannotBeMade: an image of more than `MOST` pixels.
     """
+    if size[0] * size[1] > MOST:
+        raise CannotBeMade(
+            f"an image would be refined at {size[1]}x{size[0]} pixels, and {MOST} of them are the most; compare at a "
+            "smaller size (`preprocessing`, `score_at`), or leave the option out of `postprocess`."
+        )
     ids, place = np.unique(grid, return_inverse=True)
     hot = torch.from_numpy(np.eye(len(ids), dtype=np.float32)[place.reshape(grid.shape)]).movedim(-1, 0)
     masks = functional.interpolate(hot[None], size, mode="bilinear", align_corners=False)[0]

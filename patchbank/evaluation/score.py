@@ -4,8 +4,9 @@ Inputs: a counts file for each training seed, and one of instances where a proto
 segments also the table of segment clusters of each training seed (`.npz`: int32 (n, Q) arrays named
 `k{asked K}-s{k-means seed}`, `tables` their names, `k_used` the K of each; optional `points`, the training segments
 that k-means was fitted on).
-Output: `{"rows": [...], "matching": {...} | null}`, the fields of a row as in "Names in report.json" of the protocols;
-all scores in percent, mean and standard deviation (ddof 1, null for one run) over runs = trainings x k-means seeds.
+Output: `{"rows": [...], "matching": {...} | null}`, and `missing` where instances were left out (`patchbank.left_out`);
+the fields of a row as in "Names in report.json" of the protocols; all scores in percent, mean and standard deviation
+(ddof 1, null for one run) over runs = trainings x k-means seeds.
 
 Which counts a protocol gets: `image` protocols the segments themselves (or, for methods that predict classes, the
 variant with K = number of classes), `classes` protocols K = number of classes, `more` protocols every other K.

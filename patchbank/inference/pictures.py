@@ -111,7 +111,9 @@ class PictureWriter:
             write_npz(self.folder / "soft" / f"{name}.npz", arrays)
 
     def write_legend(self) -> None:
-        """Write `legend.json`."""
+        """Write `legend.json`, and make the folders of the outputs."""
+        for kind in ("labels", "overlays", *(["soft"] if self.soft else [])):
+            (self.folder / kind).mkdir(parents=True, exist_ok=True)
         rows = zip(self.naming.names, self.naming.colours.tolist(), strict=True)
         write_json(
             self.folder / "legend.json",

@@ -12,6 +12,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 | `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
 | `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
 | `elsewhere` | rows at the further preprocessing variants of `score_at`, with the same fields |
+| `left_out` | rows that could not be made: `row`, `at` (further preprocessing), `reason`, see `patchbank.left_out` |
 | `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
 | `published` | numbers of papers under these protocols, see `patchbank.report.published` |
 | `data` | sentences on the set that a reader must know before any score, see `patchbank.datasets.notes` |
@@ -22,7 +23,7 @@ stages know (dataset, classes, backbone, seeds). Output, a dict of plain values,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from patchbank.files import read_json
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
 from patchbank.report.published import published
-from patchbank.report.rows import Row, read_rows, with_facts
+from patchbank.report.rows import Row, read_left_out, read_rows, with_facts
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,10 @@ def build_report(
     """
     rows = with_facts(read_rows(scores), context.facts)
     _check_classes(rows, context)
-    compared = read_json(comparisons)["comparisons"] if comparisons else []
+    compared = read_json(comparisons) if comparisons else {"comparisons": [], "left_out": []}
+    # a row that is not there at all is not there at further preprocessing either
+    made = {row["method"] for row in rows}
+    further = [entry for entry in read_left_out(elsewhere) if entry.row in made]
     backbone = context.backbone
     return {
         "dataset": context.dataset,
@@ -188,10 +192,15 @@ def build_report(
         "preprocessing": context.preprocessing,
         "rows": rows,
         "elsewhere": with_facts(read_rows(elsewhere), context.facts),
-        "comparisons": compared,
+        "left_out": [*map(asdict, [*read_left_out(scores), *further]), *compared["left_out"]],
+        "comparisons": compared["comparisons"],
         "published": published(context.dataset, rows),
         "data": list(context.data),
-        "notes": [*context.data, *build_notes(rows, context.labelled, context.drawn, compared), *context.remarks],
+        "notes": [
+            *context.data,
+            *build_notes(rows, context.labelled, context.drawn, compared["comparisons"]),
+            *context.remarks,
+        ],
         "provenance": {
             "package": __version__,
             "git": git_state(),

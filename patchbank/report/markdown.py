@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.evaluation.preprocessing import VARIANTS
+from patchbank.left_out import LeftOut
 from patchbank.report.notes import beats, floors_of
 from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
 from patchbank.report.rows import Row, headline_classes, headline_rows, mean_of, runs_of
@@ -104,6 +105,7 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
         for protocol in sorted({row["protocol"] for row in rows}, key=order):
             meaning = [MEANING[protocol]] if protocol in MEANING else []
             parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, report))]
+    parts += left_out_section(report["left_out"])
     if report["elsewhere"]:
         parts += ["## Other preprocessing", ELSEWHERE, table(*elsewhere_table(report))]
     parts += _published_section(report["published"])
@@ -258,6 +260,19 @@ def published_table(published: Sequence[Mapping[str, Any]]) -> tuple[list[str], 
         ]
         for entry in published
     ]
+
+
+def left_out_lines(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for every reason why rows could not be made, with all of them in front."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for entry in left_out:
+        rows.setdefault((entry["at"], entry["reason"]), []).append(entry["row"])
+    return [LeftOut(listing(names), at, reason).sentence for (at, reason), names in rows.items()]
+
+
+def left_out_section(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The section of those sentences; nothing where all rows are there."""
+    return ["## Left out", "\n".join(f"- {line}" for line in left_out_lines(left_out))] if left_out else []
 
 
 def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:

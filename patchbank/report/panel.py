@@ -29,6 +29,7 @@ from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, class_colours,
 from patchbank.drawing.pictures import WIDTH, choose, fit, shorten
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
+from patchbank.left_out import left_out_at
 from patchbank.predictions import PredictionReader
 
 IGNORE = 255
@@ -73,21 +74,25 @@ def panel_columns(
         tables: segment cluster tables of the columns of kind ``segments``, in their order.
 
     Returns:
-        One column for each method; without a matching (no labels) the clusters of the smallest K and seed.
+        One column for each method that was not left out; without a matching (no labels) the clusters of the smallest
+        K and seed.
 
     Raises:
         UserError: a file is missing, or a matching belongs to another training seed.
     """
     waiting = iter(tables)
+    beside = [next(waiting) if kind == "segments" else None for _, kind, _ in methods]
     columns = []
-    for (name, kind, seed), prediction, score in zip(methods, predictions, scores, strict=True):
+    for (name, _, seed), prediction, score, table in zip(methods, predictions, scores, beside, strict=True):
+        if left_out_at(score) is not None:
+            continue
         matching = read_json(score)["matching"] or {}
         if matching and matching["training_seed"] != seed:
             found = matching["training_seed"]
             raise UserError(f"{score} matches clusters of training seed {found}, the panel shows seed {seed}.")
         assignment = tuple(matching.get("assignment") or ())
-        if kind == "segments":
-            arrays = read_npz(next(waiting))
+        if table is not None:
+            arrays = read_npz(table)
             variant = matching.get("variant") or min(map(str, arrays["tables"]), key=_k_and_seed)
             columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment))
         else:

@@ -13,6 +13,7 @@ from typing import Any
 
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import read_json
+from patchbank.left_out import LeftOut, left_out_at
 from patchbank.report.protocols import HEADLINE, order, variant_order
 
 Row = dict[str, Any]
@@ -41,7 +42,7 @@ FIELDS = (
 
 
 def read_rows(paths: Sequence[Path]) -> list[Row]:
-    """All rows of all files, sorted by `sort_rows`, exact duplicates once.
+    """All rows of all files, sorted by `sort_rows`, exact duplicates once; a row that was left out has none.
 
     Args:
         paths: `scores.json` files in any order.
@@ -55,6 +56,8 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
     problems: list[str] = []
     found: dict[str, Row] = {}
     for path in paths:
+        if left_out_at(path) is not None:
+            continue
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
             raise UserError(f"{path} holds no list of rows under 'rows'; delete it and run the score stage again.")
@@ -77,6 +80,15 @@ def with_facts(rows: Sequence[Row], facts: Mapping[str, Mapping[str, Any]]) -> l
             traits; rows without an entry are left as they are.
     """
     return [row | dict(facts.get(row["method"], {})) for row in rows]
+
+
+def read_left_out(paths: Sequence[Path]) -> list[LeftOut]:
+    """What was left out among `scores.json` files, rows and protocols of rows (`missing`), each once, sorted."""
+    found: set[LeftOut] = set()
+    for path in paths:
+        row = left_out_at(path)
+        found |= {row} if row else {LeftOut(**entry) for entry in read_json(path).get("missing", [])}
+    return sorted(found)
 
 
 def group(row: Mapping[str, Any]) -> int:

@@ -1,7 +1,8 @@
 """Write `results/summary.{json,md}`: all datasets side by side, one row for each dataset, protocol and method.
 
 Inputs: the `report.json` of every dataset that ran. Outputs: a dict with `datasets` (one entry each, with images,
-number of classes, backbone and notes on the data) and `rows` (the fields of `KEPT`, percent), and the same as Markdown.
+number of classes, backbone and notes on the data), `rows` (the fields of `KEPT`, percent) and `left_out`, and the same
+as Markdown.
 Scores of different protocols never stand in one table.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.files import read_json
-from patchbank.report.markdown import DATA, READING, table, without_empty
+from patchbank.report.markdown import DATA, READING, left_out_lines, table, without_empty
 from patchbank.report.protocols import MEANING, order, score_name
 from patchbank.report.rows import mean_of
 from patchbank.report.text import NOTHING, k_text, mark, name_of, percent, score_text, seeds_text
@@ -45,7 +46,7 @@ def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
         reports: `report.json` files, in any order.
 
     Returns:
-        ``{"datasets": [...], "rows": [...]}``, sorted by dataset, rows as in the reports.
+        ``{"datasets": [...], "rows": [...], "left_out": [...]}``, sorted by dataset, rows as in the reports.
 
     Raises:
         UserError: a report is missing or is not JSON.
@@ -69,7 +70,9 @@ def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
         for report in loaded
         for row in report["rows"]
     ]
-    return {"datasets": datasets, "rows": rows}
+    # a report of an older version knows of nothing that was left out
+    left_out = [{"dataset": report["dataset"], **entry} for report in loaded for entry in report.get("left_out", [])]
+    return {"datasets": datasets, "rows": rows, "left_out": left_out}
 
 
 def summary_markdown(summary: Mapping[str, Any]) -> str:
@@ -90,7 +93,19 @@ def summary_markdown(summary: Mapping[str, Any]) -> str:
     for protocol in sorted({row["protocol"] for row in rows}, key=order):
         meaning = [MEANING[protocol]] if protocol in MEANING else []
         parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, rows))]
+    if summary["left_out"]:
+        parts += ["## Left out", "\n".join(f"- {line}" for line in left_out_sentences(summary))]
     return "\n\n".join(parts) + "\n"
+
+
+def left_out_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """What was left out of every dataset, its name in front."""
+    names = dict.fromkeys(entry["dataset"] for entry in summary["left_out"])
+    return [
+        f"{name}: {line}"
+        for name in names
+        for line in left_out_lines([entry for entry in summary["left_out"] if entry["dataset"] == name])
+    ]
 
 
 def protocol_table(protocol: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

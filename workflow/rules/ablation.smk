@@ -26,6 +26,7 @@ checkpoint ablation_row:
         splits=ablations.splits,
         clustering=stages.clustering,
         scoring=evaluation.scoring,
+        optional=ablations.may_be_left_out,
     message:
         "Ablation {wildcards.ablation} on {wildcards.dataset}: {wildcards.method}"
     script:

@@ -26,6 +26,8 @@ checkpoint count:
         label_kind=evaluation.label_kind,
         postprocess=evaluation.postprocess,
         origin=evaluation.origin,
+        missing=evaluation.missing,
+        optional=evaluation.may_be_left_out,
     message:
         "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -52,6 +54,7 @@ rule score:
         code=evaluation.score_code,
         method=evaluation.method,
         scoring=evaluation.scoring_at,
+        optional=evaluation.may_be_left_out,
     message:
         "Scoring {wildcards.method} on {wildcards.dataset}"
     script:

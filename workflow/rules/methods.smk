@@ -27,6 +27,7 @@ rule train:
         settings=stages.settings,
         recipes=stages.training_recipes,
         state_root="results/.training",
+        optional=stages.may_be_left_out,
     message:
         "Training {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
@@ -56,6 +57,7 @@ rule predict:
         folder=stages.folder,
         settings=stages.settings,
         recipes=stages.prediction_recipes,
+        optional=stages.may_be_left_out,
     message:
         "Predicting {wildcards.dataset}/{wildcards.split} with {wildcards.method}, seed {wildcards.seed}"
     script:
@@ -80,6 +82,7 @@ rule segment_clusters:
     params:
         code=code.of("segment_clusters", "patchbank.segments.cluster"),
         settings=stages.clustering,
+        optional=stages.may_be_left_out,
     message:
         "Clustering the segments of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
     script:

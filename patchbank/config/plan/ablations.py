@@ -13,6 +13,7 @@ from patchbank.config.plan.paths import manifest, pointer
 from patchbank.config.plan.rows import Rows
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
+from patchbank.left_out import left_out_at
 from patchbank.methods.contract import Method
 
 
@@ -76,12 +77,17 @@ class Ablations:
         own = [f"patchbank.methods.{method.folder}.{stage}" for stage in stages]
         return self.code.of("ablation_row", "patchbank.ablation.run", *own, *self.evaluation.protocols(w.dataset))
 
+    def may_be_left_out(self, w: of.OfAblationRow) -> bool:
+        """Whether the table is written where this row cannot be made: every one but that which others stand beside."""
+        return w.method != next(iter(self.config.ablation(w.ablation).rows))
+
     # a table
 
     def _floors(self, ablation: Ablation, dataset: str) -> list[str]:
         """Floors at the numbers of segments that the rows use, known when these are done."""
         paths = [self.finished.ablation_row(ablation.name, dataset, row) for row in ablation.rows]
-        return floors_at([read_json(path)["used"] for path in paths], ablation.floors)
+        used = [read_json(path)["used"] for path in paths if left_out_at(path) is None]
+        return floors_at(used, ablation.floors)
 
     def results(self, w: of.OfAblation) -> list[str]:
         """Results of all rows on all sets."""

@@ -10,6 +10,7 @@ from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import run_folder, scores, source_folder
 from patchbank.config.plan.rows import INSTANCES, Rows
+from patchbank.evaluation import postprocessing
 
 
 class Evaluation:
@@ -49,6 +50,16 @@ class Evaluation:
         method = self.rows.method(w.dataset, w.method)
         row, kind = method.source or method.name, method.traits.kind
         return {"method": row, "kind": kind, "seed": int(w.seed), "settings": dict(method.settings)}
+
+    def missing(self, w: of.OfRow) -> str:
+        """What has to be installed for its post-processing: a row that was left out is made once it is there."""
+        return postprocessing.named(self.postprocess(w)).missing()
+
+    def may_be_left_out(self, w: of.OfCounts) -> bool:
+        """Whether all else is written where these counts or scores cannot be made (`patchbank.left_out`)."""
+        if w.at == INSTANCES:
+            return bool(self.rows.class_protocols(w.dataset))
+        return bool(w.at) or not self.config.asked(w.dataset, w.method)
 
     def counts(self, w: of.OfCounts) -> list[str]:
         """Counts of every seed."""

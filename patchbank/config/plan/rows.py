@@ -10,6 +10,7 @@ from patchbank.config.config import Config
 from patchbank.config.plan.checkpoints import Finished
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
+from patchbank.left_out import left_out_at
 from patchbank.methods.contract import Method
 
 INSTANCES = "-instance"
@@ -63,7 +64,8 @@ class Rows:
             if method.traits.floor:
                 continue
             paths = [Path(self.finished.count(dataset, method.name, seed, at)) for seed in method.seeds]
-            summaries = [read_json(path) for path in paths]
+            # a row that was left out has no segments
+            summaries = [read_json(path) for path in paths if left_out_at(path) is None]
             counts.update(summary["segments"] for summary in summaries if "segments" in summary)
             used = [summary["used"] for summary in summaries if summary["used"] is not None]
             if used:

@@ -123,6 +123,10 @@ class Stages:
         """The row that a job is for."""
         return self.rows.method(w.dataset, w.method)
 
+    def may_be_left_out(self, w: of.OfRow) -> bool:
+        """Whether the other rows are written where this one cannot be made (`patchbank.left_out`)."""
+        return not self.config.asked(w.dataset, w.method)
+
     def folder(self, w: of.OfRow) -> str:
         """Folder of the method in the package."""
         return self.method(w).folder

@@ -20,8 +20,8 @@ from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
 from patchbank.datasets import Manifest
 from patchbank.datasets.patches import NONE, image_patches
-from patchbank.errors import UserError
 from patchbank.files import write_text
+from patchbank.left_out import CannotBeMade
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.linear_probe.settings import ProbeSettings
 from patchbank.progress import track
@@ -38,7 +38,7 @@ def train(job: TrainJob) -> None:
     has no state to resume.
 
     Raises:
-        UserError: no patch of the train split is labelled.
+        CannotBeMade: the labelled patches of the train split are of fewer than two classes.
     """
     used = cpu_threads.limit(job.threads)
     options = ProbeSettings(**{name: job.settings[name] for name in ProbeSettings.__dataclass_fields__})
@@ -83,11 +83,14 @@ def labelled_tokens(
         chosen = np.sort(generator("probe-tokens", seed, image).permutation(places)[:share])
         tokens.append(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)[chosen].astype(np.float32))
         labels.append(found.ravel()[chosen])
-    if not labels:
-        raise UserError(
-            f"{manifest.dataset}: no image of split {manifest.train_split!r} has labels, and linear-probe learns from "
-            "them; take it out of `ceilings`."
-        )
+    kinds = {int(label) for found in labels for label in found}
+    if len(kinds) < 2:
+        whose = f"of split {manifest.train_split!r} of {manifest.dataset}"
+        if kinds:
+            seen = f"every labelled patch {whose} is {manifest.classes[kinds.pop()]!r}, and a probe tells classes apart"
+        else:
+            seen = f"no patch {whose} has a label, and a probe learns from labels"
+        raise CannotBeMade(f"{seen}; label some of its images, or leave the row out.")
     return np.concatenate(tokens), np.concatenate(labels)
 
 

@@ -28,6 +28,7 @@ from patchbank.report.markdown import (
     READING,
     further_notes,
     headline,
+    left_out_lines,
     protocol_table,
     provenance_lines,
     setting,
@@ -53,6 +54,7 @@ GROUPS = {
 }
 SECTIONS = {
     "scores": "Scores",
+    "left_out": "Left out",
     "elsewhere": "Other preprocessing",
     "comparisons": "Paired differences",
     "published": "Published numbers",
@@ -179,6 +181,7 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
         "protocols": tables.protocol_tables(
             report["rows"], lambda name: tables.scores_table(name, *protocol_table(name, report))
         ),
+        "left_out": left_out_lines(report["left_out"]),
         "elsewhere": tables.elsewhere_scores(report),
         "elsewhere_caption": ELSEWHERE,
         "comparisons": tables.comparisons_table(report),

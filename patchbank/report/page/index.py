@@ -13,7 +13,7 @@ from patchbank.files import write_text
 from patchbank.report.markdown import DATA, READING
 from patchbank.report.page.render import render
 from patchbank.report.page.tables import Table, make_table, protocol_tables, scores_table
-from patchbank.report.summary import DATASETS, data_notes, dataset_cells, protocol_table
+from patchbank.report.summary import DATASETS, data_notes, dataset_cells, left_out_sentences, protocol_table
 
 
 def write_index(summary: Mapping[str, Any], out: Path) -> None:
@@ -41,5 +41,6 @@ def write_index(summary: Mapping[str, Any], out: Path) -> None:
             data_title=DATA,
             data=data_notes(summary["datasets"]),
             protocols=protocol_tables(summary["rows"], scores),
+            left_out=left_out_sentences(summary),
         ),
     )
