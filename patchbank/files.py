@@ -124,7 +124,7 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); delete it and run again.") from None
+        raise UserError(f"{path} is not valid JSON ({error}).") from None
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -144,7 +144,7 @@ def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path} cannot be read as .npz ({error}); delete it and run again.") from None
+        raise UserError(f"{path} cannot be read as .npz ({error}).") from None
 
 
 def sha256_file(path: str | Path) -> str:

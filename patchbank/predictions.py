@@ -149,7 +149,9 @@ class PredictionReader:
         self._file = h5py.File(path, "r")
         found = int(self._file.attrs.get("format", -1))
         if found != FORMAT:
-            raise UserError(f"{path} has prediction format {found}, this version reads {FORMAT}; delete it.")
+            raise UserError(
+                f"{path} has prediction format {found}, this version reads {FORMAT}; `snakemake -f` makes it again."
+            )
         fields = json.loads(self._file.attrs["record"])
         fields["input_size"] = tuple(fields["input_size"])
         self.record = PredictionRecord(**fields)

@@ -207,7 +207,7 @@ def test_no_bank_and_another_format_are_said_in_one_sentence(world: Path, tmp_pa
     with pytest.raises(UserError, match="does not exist"):
         open_bank(str(tmp_path / "nothing.json"))
     (tmp_path / "bank.json").write_text('{"format": 99}')
-    with pytest.raises(UserError, match=r"no bank of format 1 \(found 99\)"):
+    with pytest.raises(UserError, match=r"is a bank of format 99, this version reads 1"):
         open_bank(str(tmp_path))
 
 

@@ -214,7 +214,7 @@ def test_command_names_every_bad_file(
     assert check("--folder", "set", "--classes", "a,b") == 1
     error = capsys.readouterr().err
     assert all(f"images/val/{name}.png: is not an image" in error for name in names)
-    assert "30 of 32 images cannot be used (30 problems): Repair or remove" in error
+    assert "30 of 32 images cannot be used (30 problems): Repair these files" in error
     assert "Traceback" not in error
 
 

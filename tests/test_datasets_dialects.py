@@ -70,7 +70,7 @@ def test_the_line_to_paste_works(tmp_path: Path, case: str, monkeypatch: pytest.
     with pytest.raises(UserError, match=says) as caught:
         scan(make_spec("mine", "folder", root, classes=classes))
     text = str(caught.value)
-    assert "Repair or remove" not in text
+    assert "Repair these" not in text
     found = re.search(r"`label_map: (.*?)` in the set's entry", text)
     assert found is not None
     label_map = yaml.safe_load(found[1])
@@ -103,7 +103,7 @@ def test_broken_files_are_still_to_be_repaired(tmp_path: Path) -> None:
     root = write(tmp_path, row(1, 2))
     write(root, row(1, 1), "b")
     (root / "images/b.png").write_bytes(b"no")
-    with pytest.raises(UserError, match=r"numbered from 1.*Repair or remove the other files"):
+    with pytest.raises(UserError, match=r"numbered from 1.*Repair the other files"):
         scan(make_spec("mine", "folder", root, classes=["a", "b"]))
 
 

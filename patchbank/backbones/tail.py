@@ -68,7 +68,7 @@ def load_tail(folder: str | Path, content: str) -> ClassTail:
     path = Path(folder) / FILE
     tensors, record = load_checkpoint(path)
     if record.get("content") != content:
-        raise UserError(f"{path} belongs to another bank; delete the bank's folder and extract again.")
+        raise UserError(f"{path} belongs to another bank; `snakemake eval_<set> --forcerun extract` writes it again.")
     model: Any = build_model(record["model"])
     tail = ClassTail(model.blocks[record["block"]], model.norm if record["norm"] else None)
     check_keys(path, tensors, tail.state_dict())

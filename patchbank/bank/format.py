@@ -39,10 +39,13 @@ from numpy.typing import NDArray
 
 from patchbank.errors import UserError
 from patchbank.files import digest, read_json
+from patchbank.recognise import mistaken
 
 FORMAT = 1
 AGAIN = "Extract again: snakemake eval_<set> --forcerun extract (complete shards are kept, later stages run again)."
 """The way out of a bank that is not whole; Snakemake does not look into it by itself."""
+NAMED = "A bank is named by its folder, its bank.json, or a pointer such as results/demo/bank/train-whole.json."
+"""How a bank is named."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
 """Datasets of a row of most recipes, in the order in which its checksum reads them."""
 _IMAGES = ("manifest", "shards", "images", "ids", "contents")
@@ -150,13 +153,19 @@ def read_record(path: str | Path) -> tuple[Path, dict[str, Any]]:
     file = Path(path)
     if file.is_dir():
         file = file / "bank.json"
-    content = read_json(file)
+    try:
+        content = read_json(file)
+    except UserError:
+        raise mistaken(path, "a bank", NAMED) from None
     if isinstance(content, dict) and "bank" in content:
         file = file.parent / content["bank"] / "bank.json"
         if not file.is_file():
             raise UserError(f"{file} does not exist any more. {AGAIN}")
         content = read_json(file)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
-        raise UserError(f"{file} is no bank of format {FORMAT} (found {found!r}). {AGAIN}")
+    if not isinstance(content, dict) or (file.name != "bank.json" and "shards" not in content):
+        raise mistaken(file, "a bank", NAMED)
+    if content.get("format") != FORMAT:
+        raise UserError(f"{file} is a bank of format {content.get('format')}, this version reads {FORMAT}. {AGAIN}")
+    if not {"ids", "shards", "recipe"} <= set(content):
+        raise UserError(f"{file} is not complete. {AGAIN}")
     return file.parent, content

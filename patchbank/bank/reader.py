@@ -210,14 +210,14 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         try:
             with h5py.File(path, "r") as shard:
                 if not shard.attrs.get("complete") or shard.attrs.get("content") not in self._contents:
-                    raise UserError(f"{path} is not a complete shard of this bank; delete it. {AGAIN}")
+                    raise UserError(f"{path} is not a complete shard of this bank. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
-                    raise UserError(f"{path} holds other images than bank.json says; delete it. {AGAIN}")
+                    raise UserError(f"{path} holds other images than bank.json says. {AGAIN}")
                 places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
             # one map a shard, because each holds a file descriptor
             mapped = np.memmap(path, np.uint8, "r")
         except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
-            raise UserError(f"{path} is not readable ({error}); delete it. {AGAIN}") from None
+            raise UserError(f"{path} is not readable ({error}). {AGAIN}") from None
         return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in places.items()}
 
     def _compare(self, mapped: Mapped, local: int, shard: int) -> None:

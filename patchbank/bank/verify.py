@@ -27,6 +27,7 @@ def verify_bank(path: str | Path) -> int:
     """
     folder, record = read_record(path)
     problems: list[str] = []
+    kept: list[str] = []
     rows = 0
     parts = [(i, ids) for i, ids in enumerate(cut(record["ids"], record["shards"])) if ids]
     for index, ids in track(parts, "verify", "shard"):
@@ -45,7 +46,11 @@ def verify_bank(path: str | Path) -> int:
         if not same:
             problems.append(f"{shard_path} holds other images than bank.json says")
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
-    raise_problems(f"{folder} is damaged", problems, f"Delete the named files. {AGAIN}")
+        if own and same and bad:
+            kept.append(shard_path.name)
+    # extraction writes over what is not a complete shard of the bank; one that it made and finished it keeps
+    first = f"Delete {', '.join(kept)} of it, which extraction made and would keep. " if kept else ""
+    raise_problems(f"{folder} is damaged", problems, first + AGAIN)
     return rows
 
 

@@ -21,6 +21,10 @@ from torch import Tensor
 
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, write_json
+from patchbank.recognise import mistaken
+
+NAMED = "A checkpoint is named by its file, e.g. results/demo/alignseg/seed0/checkpoint.safetensors."
+"""How a checkpoint is named."""
 
 
 def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
@@ -54,20 +58,18 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
         UserError: the file is missing, broken, or not one of ours.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} does not exist; train first, or name another checkpoint.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as safetensors ({error}); make it again.") from None
+    except (SafetensorError, OSError):
+        raise mistaken(path, "a checkpoint", NAMED) from None
     try:
         record = json.loads(header["record"])
     except (KeyError, json.JSONDecodeError):
-        raise UserError(
-            f"{path} is a safetensors file without our record in its header, so not a checkpoint."
-        ) from None
+        raise mistaken(path, "a checkpoint of ours (there is no record in its header)", NAMED) from None
     return tensors, record
 
 

@@ -65,7 +65,7 @@ def generate(folder: str | Path, seed: int = 0, train: int = 64, val: int = 32, 
     """
     target = Path(folder)
     if target.exists() and not (target / MARKER).is_file() and any(target.iterdir()):
-        raise UserError(f"{target} holds files that are not a demo set; name an empty folder or remove them.")
+        raise UserError(f"{target} holds files that are not a demo set; name an empty folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:

@@ -115,7 +115,7 @@ class Manifest:
         """Read a manifest written by `save`; `UserError` when it is missing or of another format."""
         content: Any = read_json(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise UserError(f"{path} is not a manifest of this version ({FORMAT}); delete it and run again.")
+            raise UserError(f"{path} is no manifest of this version ({FORMAT}); `snakemake -f {path}` makes it again.")
         return cls(
             dataset=content["dataset"],
             root=Path(content["root"]),

@@ -204,9 +204,9 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) 
 def _advice(spec: DatasetSpec, problems: list[str], numbers: str) -> str:
     """The way out: `numbers` for masks that hold other values than the label map, repair for the others."""
     if not numbers:
-        return f"Repair or remove these files below {spec.root}, then run again."
+        return f"Repair these files below {spec.root}, or take them out of the set."
     others = any(NOT_IN_MAP not in problem for problem in problems)
-    return numbers + (f" Repair or remove the other files below {spec.root}." if others else "")
+    return numbers + (f" Repair the other files below {spec.root}, or take them out of the set." if others else "")
 
 
 def _entry(files: list[_File], probes: Mapping[Kind, Probe]) -> Entry:

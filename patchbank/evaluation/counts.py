@@ -194,7 +194,9 @@ class CountsFile(Mapping[str, Counts]):
         self._arrays = read_npz(path)
         found = int(self._arrays.get("format", np.int64(-1)))
         if found != FORMAT:
-            raise UserError(f"{path} has counts format {found}, this version reads {FORMAT}; delete it.")
+            raise UserError(
+                f"{path} has counts format {found}, this version reads {FORMAT}; `snakemake -f` makes it again."
+            )
         self._names = [str(name) for name in self._arrays["variants"]]
         self.images = tuple(name.decode() for name in self._arrays["images"].tolist())
         self.preprocessing = str(self._arrays["preprocessing"])

@@ -158,7 +158,7 @@ def write_trainaug(root: Path) -> None:
     if (lists / "trainaug.txt").exists():
         return
     if not (lists / "val.txt").is_file():
-        raise UserError(f"{lists / 'val.txt'} does not exist; remove {root / VOC} and run again.")
+        raise UserError(f"{lists / 'val.txt'} does not exist; take it from the archive, or name another --data-root.")
     val = set((lists / "val.txt").read_text(encoding="utf-8").split())
     names = sorted({path.stem for path in (root / VOC / "SegmentationClassAug").glob("*.png")} - val)
     write_text(lists / "trainaug.txt", "".join(f"{name}\n" for name in names))

@@ -60,14 +60,14 @@ def read_rows(paths: Sequence[Path]) -> list[Row]:
             continue
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
-            raise UserError(f"{path} holds no list of rows under 'rows'; delete it and run the score stage again.")
+            raise UserError(f"{path} holds no list of rows under 'rows'; `snakemake --force {path}` makes it again.")
         for index, row in enumerate(content["rows"]):
             missing = [name for name in FIELDS if name not in row]
             if missing:
                 problems.append(f"{path}: row {index} has no {', '.join(missing)}")
             else:
                 found[_canonical(row)] = row
-    raise_problems("scores cannot be reported", problems, "Delete these files and run the score stage again.")
+    raise_problems("scores cannot be reported", problems, "`snakemake --force` with their names makes them again.")
     return sort_rows(list(found.values()))
 
 

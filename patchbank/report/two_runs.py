@@ -31,6 +31,7 @@ from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.score import ScoreContext
 from patchbank.files import read_json
+from patchbank.recognise import mistaken
 from patchbank.report.page.scores import ImageScores, stored_scores, tables_beside
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of
@@ -62,7 +63,7 @@ class RunFolder:
         """
         path = folder / "report.json"
         if not path.is_file():
-            raise UserError(f"{folder} holds no report.json; give the folder of a finished run, e.g. results/demo.")
+            raise mistaken(folder, "a finished run", "Runs are named by their folders, e.g. results/demo.")
         report = read_json(path)
         return cls(folder, report, {tuple(row[name] for name in SAME): row for row in report["rows"]})
 

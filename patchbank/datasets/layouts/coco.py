@@ -105,7 +105,7 @@ def _place(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str, spl
     complete = [pattern for pattern, tried in paths.items() if all(_holds_something(path) for path in tried)]
     if len(complete) > 1:
         places = " and ".join(str(paths[pattern][0]) for pattern in complete)
-        raise missing_tree(spec, tree, f"the {kind} are in more than one place: {places}; remove or rename one.")
+        raise missing_tree(spec, tree, f"the {kind} are in more than one place: {places}; rename one.")
     if not complete:
         nearest = max(paths.values(), key=lambda tried: sum(_holds_something(path) for path in tried))
         missing = next(path for path in nearest if not _holds_something(path))

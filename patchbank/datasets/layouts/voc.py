@@ -58,7 +58,7 @@ def find(spec: DatasetSpec) -> Listing:
     complete = [tree for tree in trees if tree.first_missing() is None]
     if len(complete) > 1:
         places = " and ".join(str(tree.images) for tree in complete)
-        raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {places}; remove or rename one.")
+        raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {places}; rename one.")
     if not complete:
         nearest = max(trees, key=lambda tree: sum(path.exists() for path in tree.required()))
         raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.")

@@ -125,7 +125,7 @@ class PseudoLabels:
             if differing:
                 raise UserError(
                     f"The pseudo labels in {path} were made from something else than this training asks for: "
-                    f"{'; '.join(differing)}. Delete the file and run again."
+                    f"{'; '.join(differing)}. Train into another folder."
                 )
             self.grid = (int(file.attrs["grid"][0]), int(file.attrs["grid"][1]))
             places = {
