@@ -23,7 +23,7 @@ from patchbank.errors import UserError
 from patchbank.files import atomic_path, write_json
 from patchbank.recognise import mistaken
 
-NAMED = "A checkpoint is named by its file, e.g. results/demo/alignseg/seed0/checkpoint.safetensors."
+NAMED = "A checkpoint is named by its file, e.g. results/SET/METHOD/seed0/checkpoint.safetensors."
 """How a checkpoint is named."""
 
 

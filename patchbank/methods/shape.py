@@ -158,7 +158,10 @@ class Frugal(Protocol):
 class Several(Protocol):
     """A `settings.py` that offers several rows, none of them under the folder's own name."""
 
-    ROWS: Mapping[str, Traits]
+    @property
+    def ROWS(self) -> Mapping[str, Traits]:
+        """Traits of each row, by its name."""
+        ...
 
 
 @runtime_checkable
@@ -199,13 +202,12 @@ class Pictured(Protocol):
 
 @runtime_checkable
 class Published(Protocol):
-    """`published.py`: checkpoints of the published code; it imports nothing that is slow to import.
+    """`published.py`: checkpoints of the published code; it imports nothing that is slow to import."""
 
-    Attributes:
-        OPTIONS: what the file does not tell.
-    """
-
-    OPTIONS: Sequence[Option]
+    @property
+    def OPTIONS(self) -> Sequence[Option]:
+        """What the file does not tell."""
+        ...
 
     def import_published(self, source: Path, target: Path, options: Mapping[str, int]) -> None:
         """Write a published checkpoint as one of ours; `UserError` where it is none, or options do not fit it."""

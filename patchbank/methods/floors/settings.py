@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from patchbank.bank.centring import Centre
 from patchbank.clustering.kmeans import KMeansSettings
-from patchbank.methods.shape import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
 
 TRAITS = Traits(kind="segments", trained=False, floor=True)
 ROWS = {
@@ -45,6 +45,7 @@ class FloorSettings:
 
 def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a floor from its row (of `ROWS`) and its number of segments."""
+    refuse_unknown(str(own["row"]), own, ["row", "segments"])
     return {
         "floor": own["row"],
         "q": int(own.get("segments", 1)),

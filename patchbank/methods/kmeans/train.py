@@ -45,7 +45,7 @@ def train(job: TrainJob) -> None:
         epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
     record = {
-        "method": "kmeans",
+        "method": job.folder,
         "settings": dict(job.settings),
         "seed": seed,
         "bank": bank.record["manifest"],

@@ -53,7 +53,7 @@ def train(job: TrainJob) -> None:
     weight, bias, losses = fit(points, torch.from_numpy(labels), len(known.classes), options)
     LOG.info("linear probe on %d tokens of %d classes: loss %.4f", len(labels), len(np.unique(labels)), losses[-1])
     record = {
-        "method": "linear-probe",
+        "method": job.folder,
         "settings": dict(job.settings),
         "seed": job.seed,
         "bank": bank.record["manifest"],
