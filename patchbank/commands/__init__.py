@@ -32,3 +32,24 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> int:
         """The work; the exit status."""
         ...
+
+
+class MethodCommand:
+    """What the commands of `each` share where each is that of a method.
+
+    Args:
+        method: its folder.
+
+    Attributes:
+        what: `HELP`, with a place for the method.
+    """
+
+    what: str
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    @property
+    def HELP(self) -> str:
+        """One line, without a full stop."""
+        return self.what.format(self.method)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.commands import Command
+from patchbank.commands import Command, MethodCommand
 from patchbank.methods import contract
 from patchbank.paths import expand_path
 
 
-@dataclass(frozen=True)
-class ExportCommand:
-    """The command of one method.
+class ExportCommand(MethodCommand):
+    """The command of one method."""
 
-    Attributes:
-        method: its folder.
-    """
-
-    method: str
-
-    @property
-    def HELP(self) -> str:
-        """What it does, in one line."""
-        return f"write a checkpoint as the published code of {self.method} does"
+    what = "write a checkpoint as the published code of {} does"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The checkpoint and the output."""
