@@ -36,7 +36,8 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
-from patchbank.methods.transfgu.batches import Batch, Views, load_batches
+from patchbank.methods.tools.batches import Batch
+from patchbank.methods.transfgu.batches import Views, load_batches
 from patchbank.methods.transfgu.head import build_decoder
 from patchbank.methods.transfgu.maps import gradient_maps
 from patchbank.methods.transfgu.model import DROPOUT, MaskDecoder

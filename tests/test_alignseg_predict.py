@@ -15,6 +15,7 @@ from patchbank.methods.alignseg import predict as predicting
 from patchbank.methods.alignseg import published
 from patchbank.methods.alignseg.model import assignment_logits
 from patchbank.methods.contract import run_predict
+from patchbank.methods.tools.heads import check_backbone
 from patchbank.predictions import PredictionReader, PredictionRecord
 
 RECORD = PredictionRecord("fake", "val", "alignseg", "segments", 0, "nearest", (56, 70))
@@ -45,9 +46,9 @@ def test_scores_are_cosines_of_centred_tokens(
 
 def test_another_backbone_is_refused(tmp_path: Path) -> None:
     head = heads.load_head(run(tmp_path, small(epochs=1))["head"])
-    heads.check_backbone(head, {"name": "fake", "block": 8}, "c")
+    check_backbone(head.record, {"name": "fake", "block": 8}, "c")
     with pytest.raises(UserError, match="trained on: block 11 instead of 8"):
-        heads.check_backbone(head, {"name": "fake", "block": 11}, "c")
+        check_backbone(head.record, {"name": "fake", "block": 11}, "c")
 
 
 def test_another_width_is_refused(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_published_checkpoints_come_in_and_go_out(tmp_path: Path) -> None:
     tokens = torch.randn(2, 5, 12)
     assert torch.equal(before.model(tokens), after.model(tokens))
     assert (after.settings.layers, after.settings.hidden, after.settings.queries) == (2, 8, 3)
-    heads.check_backbone(after, {"name": "anything"}, "c")
+    check_backbone(after.record, {"name": "anything"}, "c")
 
 
 def test_what_the_published_format_cannot_say_is_refused(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from transfgu_world import EXACT, make_world
 from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
+from patchbank.methods.tools.state import TrainingState
 from patchbank.methods.transfgu.batches import load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import make_centroids
 from patchbank.methods.transfgu.prepare import prepare
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
-from patchbank.methods.transfgu.state import TrainingState
 from patchbank.methods.transfgu.step import CLAMP, update
 from patchbank.methods.transfgu.train import _of_centroids, _Run
 
@@ -31,7 +31,7 @@ def test_a_restart_hands_over_the_student_and_keeps_the_moments(world: dict[str,
     settings = TransFGUSettings.from_mapping(EXACT)
     banks = {recipe: open_bank(world[recipe]) for recipe in recipes(EXACT)}
     statistics, state = Statistics.load(world["statistics"]), TrainingState(world["folder"] / "restart", {"a": "test"})
-    prepared = prepare(banks, statistics, settings, 0, state, torch.device("cpu"))
+    prepared = prepare(banks, statistics, settings, 0, state.folder, torch.device("cpu"))
     views = banks["augmented"]
     run = _Run(views, prepared, settings, 0, Centring.of(statistics, "none"), state, torch.device("cpu"))
     initial = {name: value.clone() for name, value in run.student.state_dict().items()}

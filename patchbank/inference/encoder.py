@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.config.folders import how_to_make
 from patchbank.config.load import default_config
+from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
 from patchbank.methods import contract
@@ -75,7 +75,7 @@ def load_encoder(
             f"{path} is not the file of weights that {checkpoint} was trained on: SHA-256 {found[:16]}... instead of "
             f"{str(sha256)[:16]}...; name the right one with --weights."
         )
-    place = _device(device)
+    place = torch_device(device)
     try:
         vit = FrozenViT(spec, path, place, precision)
     except (RuntimeError, SafetensorError, OSError) as error:
@@ -105,15 +105,3 @@ def _describe(
     fields = {key: record[key] for key in ("name", "model", "block", "norm", "pos_embed")}
     spec = BackboneSpec(mean=tuple(record["mean"]), std=tuple(record["std"]), **fields)
     return spec, record.get("sha256")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device {name} cannot be used ({reason}); choose auto or cpu.") from None
-    return device

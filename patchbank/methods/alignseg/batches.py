@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchbank.methods.tools.batches import Batch, cut, read_ahead
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -34,21 +33,6 @@ _FREE_SHARE = 0.7
 _READ_ROWS = 64
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One step: `rows` (b,) ascending sample indices; `index` counts inside its epoch, `last` ends it."""
-
-    epoch: int
-    index: int
-    last: bool
-    rows: NDArray[np.int64]
-
-
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Complete batches of an epoch; a set smaller than one batch is one batch of all its images."""
-    return max(1, images // batch_size)
-
-
 def plan_epoch(images: int, draws: int, batch_size: int, seed: int, epoch: int) -> list[Batch]:
     """The batches of one epoch.
 
@@ -60,10 +44,7 @@ def plan_epoch(images: int, draws: int, batch_size: int, seed: int, epoch: int) 
         epoch: 0-based.
     """
     order = generator("order", seed, epoch).permutation(images)
-    rows = order * draws + epoch % draws
-    count = steps_per_epoch(images, batch_size)
-    size = min(batch_size, images)
-    return [Batch(epoch, i, i == count - 1, np.sort(rows[i * size : (i + 1) * size])) for i in range(count)]
+    return cut(order * draws + epoch % draws, batch_size, epoch)
 
 
 Loaded = tuple[Batch, Tensor, Tensor]
@@ -126,15 +107,11 @@ def _streamed(
         bank.read(batches[number].rows, ("tokens",), out={"tokens": part.numpy()})
         return part
 
-    with ThreadPoolExecutor(1, "read-ahead") as reader:
-        waiting = reader.submit(fill, 0)
-        for number, batch in enumerate(batches):
-            # on a GPU this waits for the copy, so that the buffer may be filled again
-            part = waiting.result().to(device)
-            # the other buffer is free: whoever asked for this batch is done with the one before
-            if number + 1 < len(batches):
-                waiting = reader.submit(fill, number + 1)
-            yield batch, part.flatten(0, 1), torch.from_numpy(masks(batch.rows)).to(device) if masks else everywhere
+    # a buffer is free for the batch after the next as soon as that is asked for: its own batch is then done with
+    for batch, part in zip(batches, read_ahead(fill, len(batches)), strict=True):
+        # on a GPU this waits for the copy
+        tokens = part.to(device).flatten(0, 1)
+        yield batch, tokens, torch.from_numpy(masks(batch.rows)).to(device) if masks else everywhere
 
 
 def _torch_dtype(bank: Bank) -> torch.dtype:

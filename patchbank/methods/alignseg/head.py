@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from patchbank.bank.centring import Centring
-from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
-from patchbank.errors import UserError
+from patchbank.checkpoints.store import check_keys, save_checkpoint
 from patchbank.methods.alignseg.grouping import group
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.settings import AlignSegSettings
+from patchbank.methods.tools.heads import decoder_tensors, load_decoder, load_own
 
 METHOD = "alignseg"
-_DECODER, _CENTRE, _METRIC = "decoder/", "centre/", "metric"
+_CENTRE, _METRIC = "centre/", "metric"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def save_head(
     metric: Tensor | None = None,
 ) -> None:
     """Write a head; `record` adds where it comes from (seed, backbone, bank, ...)."""
-    tensors = {_DECODER + name: value for name, value in model.state_dict().items()}
+    tensors = decoder_tensors(model)
     for name, value in (("mean", centring.mean), ("std", centring.std)):
         if value is not None:
             tensors[_CENTRE + name] = value
@@ -70,34 +70,15 @@ def load_head(path: str | Path) -> Head:
     Raises:
         UserError: no checkpoint of AlignSeg, or one with missing, foreign or misshapen keys.
     """
-    tensors, record = load_checkpoint(path)
-    if record.get("method") != METHOD:
-        raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {METHOD!r}.")
+    tensors, record = load_own(path, METHOD)
     settings = AlignSegSettings.from_mapping(record["settings"])
     model = QueryDecoder(int(record["dim"]), settings)
-    expected = {_DECODER + name: value for name, value in model.state_dict().items()}
+    expected = decoder_tensors(model)
     statistics = {"none": (), "mean": ("mean",), "standardise": ("mean", "std")}[settings.centre]
     expected |= {_CENTRE + name: torch.empty(model.dim) for name in statistics}
     if settings.metric != "none":
         expected[_METRIC] = torch.empty(model.dim, settings.metric_dims)
     check_keys(path, tensors, expected)
-    model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
+    load_decoder(model, tensors)
     centring = Centring(tensors.get(_CENTRE + "mean"), tensors.get(_CENTRE + "std"))
     return Head(model.eval(), settings, centring, record, tensors.get(_METRIC))
-
-
-def check_backbone(head: Head, found: Mapping[str, Any], path: str | Path) -> None:
-    """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
-
-    Args:
-        head: the head; one imported from elsewhere knows no backbone and passes.
-        found: `backbone` of the bank's record.
-        path: the checkpoint, for the message.
-    """
-    expected = head.record.get("backbone")
-    if expected is None:
-        return
-    differing = [f"{key} {found.get(key)!r} instead of {value!r}" for key, value in expected.items()]
-    differing = [text for text, key in zip(differing, expected, strict=True) if found.get(key) != expected[key]]
-    if differing:
-        raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")

@@ -1,4 +1,4 @@
-"""The training logs: one CSV row a step, and their means, one row an epoch.
+"""What the training logs say of a step (`patchbank.methods.tools.logs`).
 
 | column | unit |
 |---|---|
@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from patchbank.errors import UserError
-from patchbank.files import write_text
 
 if TYPE_CHECKING:
-    from patchbank.methods.alignseg.batches import Batch
+    from patchbank.methods.tools.batches import Batch
 
 COLUMNS = ("step", "epoch", "lr", "loss_patch", "loss_query", "loss", "used_segments", "images_per_second")
-_WHOLE = ("step", "epoch")
 
 
 class StepLog:
@@ -78,19 +74,3 @@ class StepLog:
                 raise UserError(f"AlignSeg: the loss is {values[2]} at step {number}, {self._place(batch)}")
             self.rows.append([number, batch.epoch, rate, *values, len(batch.rows) / seconds])
         self._waiting, self._since = [], now
-
-
-def write_logs(rows: Sequence[Sequence[float]], steps_csv: str | Path, epochs_csv: str | Path) -> None:
-    """Write all rows (in the order of `COLUMNS`) and their means over epochs."""
-    write_text(steps_csv, _table(COLUMNS, rows))
-    table = np.asarray(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
-    epochs = [table[table[:, 1] == epoch][:, 1:].mean(0).tolist() for epoch in np.unique(table[:, 1])]
-    write_text(epochs_csv, _table(COLUMNS[1:], epochs))
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[float]]) -> str:
-    lines = [",".join(columns)]
-    for row in rows:
-        cells = zip(columns, row, strict=True)
-        lines.append(",".join(str(int(value)) if name in _WHOLE else f"{value:.9g}" for name, value in cells))
-    return "\n".join(lines) + "\n"

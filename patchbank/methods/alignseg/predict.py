@@ -16,11 +16,13 @@ import torch
 
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
+from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.memory import release
-from patchbank.methods.alignseg.head import Head, check_backbone, load_head
+from patchbank.methods.alignseg.head import Head, load_head
 from patchbank.methods.alignseg.pooling import prepare_tokens
 from patchbank.methods.jobs import PredictJob
+from patchbank.methods.tools.heads import check_backbone
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 
@@ -42,7 +44,7 @@ def predict(job: PredictJob) -> None:
     cpu_threads.limit(job.threads)
     checkpoint, bank = job.trained(), open_bank(job.banks["whole"])
     head = load_head(checkpoint)
-    check_backbone(head, bank.record.get("backbone", {}), checkpoint)
+    check_backbone(head.record, bank.record.get("backbone", {}), checkpoint)
     settings = asdict(head.settings)
     record = PredictionRecord(
         job.dataset, job.split, job.row, "segments", job.seed, "nearest", bank.input_size, settings
@@ -62,8 +64,7 @@ def predict_segments(bank: Bank, head: Head, record: PredictionRecord, out: str 
     """
     if bank.dim != head.model.dim:
         raise UserError(f"The head reads tokens of width {head.model.dim}, the bank's have {bank.dim}.")
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if device == "auto" else device)
+    place = torch_device(device)
     head.model.to(place)
     shift, scale = head.centring.shift_and_scale(place)
     images, grid = len(bank.images), bank.grid

@@ -8,33 +8,30 @@ Segmentation: Achieving End-to-End Segmentation"); its pressure is 0.11 on VOC, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.shape import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
+from patchbank.methods.tools.fields import (
+    Rule,
+    check_heads,
+    choice,
+    flag,
+    not_negative,
+    number,
+    positive,
+    problems,
+    refuse,
+    whole_number,
+)
 
 TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), needs=("multicrop",), curves=True)
+TITLE = "AlignSeg"
 
-_CHOICES = {
-    "decoder": ("stacked", "reference"),
-    "pairing": ("same_image", "reference"),
-    "centre": ("none", "mean", "standardise"),
-    "initial_queries": ("normal", "kmeans"),
-    "tokens_from": ("crops", "whole"),
-    "metric": ("none", "discriminant"),
-}
 _CROPS = ("size", "local_crops", "global_scale", "local_scale")
 """What `crops` takes over from recipe `multicrop`."""
-_AT_LEAST = {"queries": 2, "heads": 1, "layers": 1, "hidden": 1, "epochs": 1, "batch_size": 1} | {
-    "lr_step_epochs": 1,
-    "checkpoint_every": 1,
-    "refine": 0,
-    "metric_dims": 1,
-    "draws": 0,
-}
 
 
 @dataclass(frozen=True)
@@ -100,27 +97,17 @@ class AlignSegSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one sentence."""
-        problems = [p for field in fields(self) if (p := _problem(field.name, getattr(self, field.name)))]
-        if problems:
-            raise UserError("AlignSeg settings: " + "; ".join(problems) + ".")
+        refuse(TITLE, problems(vars(self), _RULES))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> AlignSegSettings:
         """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise UserError(f"AlignSeg settings: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
+        refuse_unknown(f"{TITLE} settings", values, [field.name for field in fields(cls)])
         return cls(**values)
 
     def check_width(self, dim: int) -> None:
         """Raise `UserError` when tokens of width `dim` cannot be split into `heads`."""
-        if dim % self.heads:
-            fitting = [h for h in range(1, 17) if dim % h == 0]
-            raise UserError(
-                f"AlignSeg settings: heads is {self.heads}, which does not divide the tokens' width {dim};"
-                f" up to 16 these do: {', '.join(map(str, fitting))}."
-            )
+        check_heads(TITLE, self.heads, dim)
         if self.metric != "none" and self.metric_dims > dim:
             raise UserError(f"AlignSeg settings: metric_dims is {self.metric_dims}, the tokens' width is only {dim}.")
 
@@ -161,30 +148,35 @@ def draws_read(settings: Mapping[str, Any], stored: int) -> int:
     return min(stored, int(settings["draws"]) or stored, int(settings["epochs"]))
 
 
-def _problem(name: str, value: Any) -> str | None:
-    if name in _CHOICES:
-        options = _CHOICES[name]
-        return None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"
-    if name == "crops":
-        whole = value is None or (isinstance(value, Mapping) and set(value) == set(_CROPS))
-        return None if whole else f"{name} is {value!r}, it must give {', '.join(_CROPS)}"
-    if name == "foreground":
-        return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"
-    if name in _AT_LEAST:
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f"{name} is {value!r}, it must be a whole number"
-        least = _AT_LEAST[name]
-        return None if value >= least else f"{name} is {value}, it must be at least {least}"
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return f"{name} is {value!r}, it must be a finite number (in YAML write 5.0e-4, as 5e-4 is a string)"
-    if name == "lr" and value <= 0:
-        return f"lr is {value}, it must be above 0"
-    if name == "weight_decay" and value < 0:
-        return f"weight_decay is {value}, it must not be negative"
-    if name == "metric_shrink" and value <= 0:
-        return f"{name} is {value}, it must be above 0"
-    if name == "merge_above" and not -1 < value <= 1:
-        return f"{name} is {value}, it is a cosine and must lie in (-1, 1]"
-    if name == "lr_gamma" and not 0 < value <= 1:
-        return f"lr_gamma is {value}, it must lie in (0, 1]"
-    return None
+def _crops_problem(name: str, value: Any) -> str | None:
+    whole = value is None or (isinstance(value, Mapping) and set(value) == set(_CROPS))
+    return None if whole else f"{name} is {value!r}, it must give {', '.join(_CROPS)}"
+
+
+_RULES: Mapping[str, Rule] = {
+    "queries": whole_number(2),
+    "heads": whole_number(1),
+    "layers": whole_number(1),
+    "hidden": whole_number(1),
+    "decoder": choice("stacked", "reference"),
+    "pairing": choice("same_image", "reference"),
+    "centre": choice("none", "mean", "standardise"),
+    "pressure": number(),
+    "foreground": flag,
+    "lr": positive,
+    "weight_decay": not_negative,
+    "epochs": whole_number(1),
+    "batch_size": whole_number(1),
+    "lr_step_epochs": whole_number(1),
+    "lr_gamma": number("must lie in (0, 1]", lambda value: 0 < value <= 1),
+    "checkpoint_every": whole_number(1),
+    "initial_queries": choice("normal", "kmeans"),
+    "draws": whole_number(0),
+    "refine": whole_number(0),
+    "metric": choice("none", "discriminant"),
+    "metric_dims": whole_number(1),
+    "metric_shrink": positive,
+    "merge_above": number("is a cosine and must lie in (-1, 1]", lambda value: -1 < value <= 1),
+    "tokens_from": choice("crops", "whole"),
+    "crops": _crops_problem,
+}

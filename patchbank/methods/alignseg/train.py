@@ -33,23 +33,26 @@ from patchbank import threads as cpu_threads
 from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
+from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.files import digest
 from patchbank.fingerprint import code_fingerprint
-from patchbank.methods.alignseg.batches import Batch, load_batches, plan_epoch, steps_per_epoch
+from patchbank.methods.alignseg.batches import load_batches, plan_epoch
 from patchbank.methods.alignseg.capture import CapturedStep
 from patchbank.methods.alignseg.foreground import ForegroundMasks
 from patchbank.methods.alignseg.head import save_head
 from patchbank.methods.alignseg.initial_queries import kmeans_queries
-from patchbank.methods.alignseg.logs import StepLog, write_logs
+from patchbank.methods.alignseg.logs import COLUMNS, StepLog
 from patchbank.methods.alignseg.metric import fit_metric
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.optimiser import build_optimiser, set_learning_rate
 from patchbank.methods.alignseg.pooling import prepare_tokens
 from patchbank.methods.alignseg.settings import AlignSegSettings
-from patchbank.methods.alignseg.state import TrainingState
 from patchbank.methods.alignseg.step import Crops, batch_losses
 from patchbank.methods.jobs import TrainJob
+from patchbank.methods.tools.batches import Batch, steps_per_epoch
+from patchbank.methods.tools.logs import write_logs
+from patchbank.methods.tools.state import TrainingState
 from patchbank.progress import track
 
 if TYPE_CHECKING:
@@ -93,8 +96,7 @@ def train_head(
     """
     if bank.views < 2:
         raise UserError(f"AlignSeg needs a bank with a global and local crops; this one has {bank.views} view.")
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if job.device == "auto" else job.device)
+    place = torch_device(job.device)
     count = cpu_threads.limit(job.threads)
     centring = Centring.of(statistics, settings.centre, bank.dim)
     origin = _origin(bank, settings, job.seed, centring, count, place)
@@ -103,7 +105,7 @@ def train_head(
     record = {key: value for key, value in origin.items() if key != "settings"}
     record["notes"] = [] if settings.metric == "none" else [METRIC_NOTE]
     record |= {"backbone": bank.record.get("backbone"), "images": len(bank.images), "steps": len(rows)}
-    write_logs(rows, job.files.steps_csv, job.files.epochs_csv)
+    write_logs(COLUMNS, rows, job.files)
     save_head(job.files.checkpoint, run.model, settings, centring, record, run.metric())
     run.state.remove()
 
@@ -160,7 +162,7 @@ class _Run:
     def finish(self, on_step: Callable[[int], None] | None) -> list[list[float]]:
         """Train all epochs that are left; return the rows of the log."""
         settings, images = self._settings, len(self._bank.images)
-        first, rows = self.state.restore(self.model, self._optimiser)
+        first, rows = self.state.restore({"model": self.model}, self._optimiser)
         if first == 0 and settings.initial_queries == "kmeans":
             queries = self.model.queries.data
             queries.copy_(kmeans_queries(self._bank, queries, self._shift, self._scale, self._seed))
@@ -185,7 +187,7 @@ class _Run:
                 log.fetch()
                 self._check_weights(batch)
                 if done < settings.epochs:
-                    self.state.save(self.model, self._optimiser, done, log.rows)
+                    self.state.save({"model": self.model}, self._optimiser, done, log.rows)
             if on_step:
                 on_step(batch.epoch * in_epoch + batch.index)
         return log.rows

@@ -8,30 +8,19 @@ that draws are used up before one comes again. A thread reads the next batch whi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from patchbank.methods.tools.batches import Batch, cut, read_ahead
 from patchbank.methods.transfgu.pseudo_labels import PseudoLabels, crop_maps
 from patchbank.seeds import generator
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step: `rows` (b,) ascending sample indices of the bank; `index` counts inside its epoch, `last` ends it."""
-
-    epoch: int
-    index: int
-    last: bool
-    rows: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,11 +36,6 @@ class Views:
     maps: Tensor
 
 
-def steps_per_epoch(images: int, repeat: int, batch_size: int) -> int:
-    """Complete batches of an epoch; a list shorter than one batch is one batch of all of it."""
-    return max(1, images * max(1, repeat) // batch_size)
-
-
 def plan_epoch(images: int, draws: int, repeat: int, batch_size: int, seed: int, epoch: int) -> list[Batch]:
     """The batches of one epoch.
 
@@ -65,10 +49,7 @@ def plan_epoch(images: int, draws: int, repeat: int, batch_size: int, seed: int,
     """
     times = max(1, repeat)
     turn, image = np.divmod(generator("transfgu order", seed, epoch).permutation(images * times), images)
-    rows = image * draws + (epoch * times + turn) % draws
-    count = steps_per_epoch(images, repeat, batch_size)
-    size = min(batch_size, len(rows))
-    return [Batch(epoch, i, i == count - 1, np.sort(rows[i * size : (i + 1) * size])) for i in range(count)]
+    return cut(image * draws + (epoch * times + turn) % draws, batch_size, epoch)
 
 
 def load_batches(
@@ -91,11 +72,5 @@ def load_batches(
         maps = crop_maps(labels.read(rows // bank.draws), boxes, flip.bool(), (size[0], size[1]), bank.grid)
         return Views(tokens, maps.flatten(2))
 
-    with ThreadPoolExecutor(1, "read-ahead") as reader:
-        waiting = reader.submit(fetch, 0) if batches else None
-        for number, batch in enumerate(batches):
-            assert waiting is not None
-            views = waiting.result()
-            if number + 1 < len(batches):
-                waiting = reader.submit(fetch, number + 1)
-            yield batch, Views(views.tokens.to(device).float(), views.maps.to(device))
+    for batch, views in zip(batches, read_ahead(fetch, len(batches)), strict=True):
+        yield batch, Views(views.tokens.to(device).float(), views.maps.to(device))

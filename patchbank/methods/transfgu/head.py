@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from patchbank.bank.centring import Centring
-from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
+from patchbank.checkpoints.store import check_keys, save_checkpoint
 from patchbank.errors import UserError
+from patchbank.methods.tools.heads import decoder_tensors, load_decoder, load_own
 from patchbank.methods.transfgu.model import MaskDecoder
 from patchbank.methods.transfgu.settings import TransFGUSettings
 
 METHOD = "transfgu"
-_DECODER = "decoder/"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def build_decoder(dim: int, settings: TransFGUSettings, seed: int = 0) -> MaskDe
 
 def save_head(path: str | Path, head: Head) -> None:
     """Write a head; its record adds where it comes from (seed, backbone, banks, ...)."""
-    tensors = {_DECODER + name: value for name, value in head.model.state_dict().items()}
+    tensors = decoder_tensors(head.model)
     shift, scale = head.centring.shift_and_scale()
     if shift is not None:
         tensors |= {"centre/shift": shift, "centre/scale": torch.ones_like(shift) if scale is None else scale}
@@ -57,35 +57,19 @@ def load_head(path: str | Path) -> Head:
     Raises:
         UserError: no checkpoint of TransFGU, or one with missing, foreign or misshapen keys.
     """
-    tensors, record = load_checkpoint(path)
-    if record.get("method") != METHOD:
-        raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {METHOD!r}.")
+    tensors, record = load_own(path, METHOD)
     settings = TransFGUSettings.from_mapping(record["settings"])
     if settings.stage != "segmenter":
         raise UserError(f"{path} holds the centroids of pseudo labels and no segmenter (stage: {settings.stage}).")
     model = build_decoder(int(record["dim"]), settings)
     extra = {name: value for name, value in tensors.items() if name == "centroids" or name.startswith("projection/")}
-    expected = {_DECODER + name: value for name, value in model.state_dict().items()}
+    expected = decoder_tensors(model)
     if settings.centre != "none":
         expected |= {f"centre/{name}": torch.empty(model.dim) for name in ("shift", "scale")}
     check_keys(path, {name: value for name, value in tensors.items() if name not in extra}, expected)
-    model.load_state_dict({name: tensors[_DECODER + name] for name in model.state_dict()})
+    load_decoder(model, tensors)
     centring = Centring()
     if settings.centre != "none":
         std = tensors["centre/scale"].double().reciprocal()  # back and forth gives the same float32
         centring = Centring(tensors["centre/shift"].double(), std if settings.centre == "standardise" else None)
     return Head(model.eval(), settings, centring, extra, record)
-
-
-def check_backbone(record: Mapping[str, Any], found: Mapping[str, Any], path: str | Path) -> None:
-    """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
-
-    Args:
-        record: of the head; one imported from elsewhere knows no backbone and passes.
-        found: `backbone` of the bank's record.
-        path: the checkpoint, for the message.
-    """
-    expected = record.get("backbone") or {}
-    differing = [f"{k} {found.get(k)!r} instead of {v!r}" for k, v in expected.items() if found.get(k) != v]
-    if differing:
-        raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")

@@ -25,11 +25,13 @@ from patchbank.backbones.tail import load_tail
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.methods.jobs import PredictJob
+from patchbank.methods.tools.heads import check_backbone
 from patchbank.methods.transfgu.centroids import Centroids
-from patchbank.methods.transfgu.head import Head, check_backbone, load_head
+from patchbank.methods.transfgu.head import Head, load_head
 from patchbank.methods.transfgu.losses import make_targets
 from patchbank.methods.transfgu.prepare import stored_projection
 from patchbank.methods.transfgu.pseudo_labels import gradient_rows, similarity_rows
@@ -58,8 +60,7 @@ def predict(job: PredictJob) -> None:
     _, found = load_checkpoint(checkpoint)
     (bank,) = (open_bank(path) for path in job.banks.values())
     check_backbone(found, bank.record.get("backbone", {}), checkpoint)
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if job.device == "auto" else job.device)
+    place = torch_device(job.device)
     if found.get("settings", {}).get("stage") == "pseudo_labels":
         options, blocks = map_scores(bank, checkpoint, place)
     else:

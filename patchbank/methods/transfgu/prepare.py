@@ -1,9 +1,12 @@
-"""What training needs before its first step: centroids and pseudo labels, made once and kept in the run's state."""
+"""What training needs before its first step: centroids and pseudo labels, made once and kept beside the run's state.
+
+Its folder then holds `centroids.safetensors` and `pseudo_labels.h5`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +22,6 @@ from patchbank.methods.transfgu.centroids import Centroids, make_centroids
 from patchbank.methods.transfgu.pseudo_labels import PseudoLabels, gradient_rows, similarity_rows, write_pseudo_labels
 from patchbank.methods.transfgu.settings import TransFGUSettings
 from patchbank.methods.transfgu.similarity import TokenClasses, fit_token_classes
-from patchbank.methods.transfgu.state import TrainingState
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -43,7 +45,7 @@ def prepare(
     statistics: Statistics,
     settings: TransFGUSettings,
     seed: int,
-    state: TrainingState,
+    folder: Path,
     device: torch.device,
 ) -> Prepared:
     """Make both, or take what an interrupted run left.
@@ -53,7 +55,7 @@ def prepare(
             were made with other centroids.
     """
     similar = settings.pseudo_label == "token_similarity"
-    centroids, projection = find_centroids(banks, statistics, settings, seed, state)
+    centroids, projection = find_centroids(banks, statistics, settings, seed, folder)
     source = banks["whole" if similar else "lastblock"]
     identity: dict[str, Any] = {
         "pseudo_label": settings.pseudo_label,
@@ -62,15 +64,16 @@ def prepare(
         "gradient_batch": None if similar else settings.gradient_batch,
         "segments": settings.segments if similar else None,
     }
-    if not state.pseudo_labels.is_file():
+    path = folder / "pseudo_labels.h5"
+    if not path.is_file():
         if similar:
             assert projection is not None
             rows = similarity_rows(source, TokenClasses.of(projection, centroids, settings, seed))
         else:
             tail = load_tail(source.folder, content_hash(source.record))
             rows = gradient_rows(source, tail, centroids.vectors, settings.gradient_batch, device)
-        write_pseudo_labels(state.pseudo_labels, source, rows, settings.maps, identity, signed=similar)
-    return Prepared(centroids, projection, PseudoLabels(state.pseudo_labels, identity))
+        write_pseudo_labels(path, source, rows, settings.maps, identity, signed=similar)
+    return Prepared(centroids, projection, PseudoLabels(path, identity))
 
 
 def classes_tensors(centroids: Centroids, projection: Projection | None) -> dict[str, Tensor]:
@@ -88,11 +91,12 @@ def stored_projection(tensors: Mapping[str, Tensor]) -> Projection | None:
 
 
 def find_centroids(
-    banks: Mapping[str, Bank], statistics: Statistics, settings: TransFGUSettings, seed: int, state: TrainingState
+    banks: Mapping[str, Bank], statistics: Statistics, settings: TransFGUSettings, seed: int, folder: Path
 ) -> tuple[Centroids, Projection | None]:
     """Centroids, and for token similarity their projection; those of an interrupted run where there are some."""
-    if state.centroids.is_file():
-        tensors, record = load_checkpoint(state.centroids)
+    path = folder / "centroids.safetensors"
+    if path.is_file():
+        tensors, record = load_checkpoint(path)
         members = tensors["members"].numpy()
         return Centroids(tensors["centroids"].numpy(), members, int(record["empty_images"])), stored_projection(tensors)
     projection: Projection | None = None
@@ -103,5 +107,5 @@ def find_centroids(
         features = banks["whole" if settings.window_feature == "pooled" else "windows"]
         centroids = make_centroids(features, settings, seed)
     tensors = {**classes_tensors(centroids, projection), "members": torch.from_numpy(centroids.members)}
-    save_tensors(state.centroids, tensors, {"empty_images": centroids.empty_images})
+    save_tensors(path, tensors, {"empty_images": centroids.empty_images})
     return centroids, projection

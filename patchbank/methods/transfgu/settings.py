@@ -7,13 +7,24 @@ epochs, teacher) stands in `workflow/settings/transfgu_*.yaml`. Views are recipe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.shape import Traits
+from patchbank.methods.shape import Traits, refuse_unknown
+from patchbank.methods.tools.fields import (
+    Rule,
+    check_heads,
+    choice,
+    flag,
+    is_number,
+    not_negative,
+    positive,
+    problems,
+    refuse,
+    whole_number,
+)
 
 TRAITS = Traits(
     kind="classes",
@@ -23,31 +34,7 @@ TRAITS = Traits(
     pictures=("windows", "lastblock"),
 )
 
-_CHOICES = {
-    "stage": ("segmenter", "pseudo_labels"),
-    "window_feature": ("class_token", "pooled"),
-    "pseudo_label": ("attention_gradient", "token_similarity"),
-    "centre": ("none", "mean", "standardise"),
-    "pooled_select": ("all", "foreground", "foreground+background"),
-}
-_AT_LEAST = {
-    "things": 1,
-    "stuff": 0,
-    "gradient_batch": 1,
-    "pca": 0,
-    "sample": 1,
-    "segments": 0,
-    "niter": 1,
-    "nredo": 1,
-    "heads": 1,
-    "layers": 1,
-    "epochs": 1,
-    "batch_size": 1,
-    "repeat": 0,
-    "teacher_start": 0,
-    "checkpoint_every": 1,
-}
-_FLAGS = ("background", "whiten", "restart_at_end")
+TITLE = "TransFGU"
 
 
 @dataclass(frozen=True)
@@ -110,26 +97,22 @@ class TransFGUSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one sentence."""
-        problems = [p for field in fields(self) if (p := _problem(field.name, getattr(self, field.name)))]
-        if not problems:
+        wrong = problems(vars(self), _RULES)
+        if not wrong:
             if self.background and self.stuff:
-                problems.append(f"background is true with stuff {self.stuff}; stuff classes leave no background")
+                wrong.append(f"background is true with stuff {self.stuff}; stuff classes leave no background")
             if self.things + self.stuff < 2:
-                problems.append("things + stuff must be at least 2")
+                wrong.append("things + stuff must be at least 2")
             if self.whiten and not self.pca:
-                problems.append("whiten needs pca above 0")
-        if problems:
-            raise UserError("TransFGU settings: " + "; ".join(problems) + ".")
+                wrong.append("whiten needs pca above 0")
+        refuse(TITLE, wrong)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TransFGUSettings:
         """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise UserError(f"TransFGU settings: unknown {', '.join(unknown)}; known are {', '.join(known)}.")
+        refuse_unknown(f"{TITLE} settings", values, [field.name for field in fields(cls)])
         if "things" not in values:
-            raise UserError("TransFGU settings: things must be given.")
+            refuse(TITLE, ["things must be given"])
         plain: dict[str, Any] = dict(values)
         if isinstance(plain.get("teacher_interval"), int):
             plain["teacher_interval"] = (plain["teacher_interval"],)
@@ -193,44 +176,46 @@ def draws_read(settings: Mapping[str, Any], stored: int) -> int:
 
 def check_width(settings: Mapping[str, Any], width: int) -> None:
     """Raise `UserError` when tokens of that width cannot be split into the decoder's heads."""
-    heads = settings["heads"]
-    if width % heads:
-        fitting = ", ".join(str(h) for h in range(1, 17) if width % h == 0)
-        raise UserError(
-            f"TransFGU settings: heads is {heads}, which does not divide the tokens' width {width};"
-            f" up to 16 these do: {fitting}."
-        )
+    check_heads(TITLE, settings["heads"], width)
 
 
-def _problem(name: str, value: Any) -> str | None:
-    if name in _CHOICES:
-        options = _CHOICES[name]
-        return None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"
-    if name in _FLAGS:
-        return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"
-    if name in _AT_LEAST:
-        return _whole_number(name, value, _AT_LEAST[name])
-    if name == "teacher_interval":
-        if not isinstance(value, Sequence) or not value:
-            return f"{name} is {value!r}, it must be a whole number or a list of them"
-        return next((found for item in value if (found := _whole_number(name, item, 1))), None)
-    if name == "pooled_scales":
-        fine = isinstance(value, Sequence) and len(value) > 0 and all(_is_number(s) and 0 < s <= 1 for s in value)
-        return None if fine else f"{name} is {value!r}, it must be a list of shares in (0, 1]"
-    if not _is_number(value):
-        return f"{name} is {value!r}, it must be a finite number (in YAML write 1.0e-4, as 1e-4 is a string)"
-    if name == "lr" and value <= 0:
-        return f"lr is {value}, it must be above 0"
-    if name == "weight_decay" and value < 0:
-        return f"weight_decay is {value}, it must not be negative"
-    return None
+def _interval_problem(name: str, value: Any) -> str | None:
+    if not isinstance(value, Sequence) or not value:
+        return f"{name} is {value!r}, it must be a whole number or a list of them"
+    return next((problem for item in value if (problem := whole_number(1)(name, item))), None)
 
 
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+def _scales_problem(name: str, value: Any) -> str | None:
+    fine = isinstance(value, Sequence) and len(value) > 0 and all(is_number(s) and 0 < s <= 1 for s in value)
+    return None if fine else f"{name} is {value!r}, it must be a list of shares in (0, 1]"
 
 
-def _whole_number(name: str, value: Any, least: int) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return f"{name} is {value!r}, it must be a whole number"
-    return None if value >= least else f"{name} is {value}, it must be at least {least}"
+_RULES: Mapping[str, Rule] = {
+    "things": whole_number(1),
+    "stuff": whole_number(0),
+    "background": flag,
+    "window_feature": choice("class_token", "pooled"),
+    "pooled_scales": _scales_problem,
+    "pooled_select": choice("all", "foreground", "foreground+background"),
+    "pseudo_label": choice("attention_gradient", "token_similarity"),
+    "gradient_batch": whole_number(1),
+    "pca": whole_number(0),
+    "whiten": flag,
+    "sample": whole_number(1),
+    "segments": whole_number(0),
+    "niter": whole_number(1),
+    "nredo": whole_number(1),
+    "heads": whole_number(1),
+    "layers": whole_number(1),
+    "centre": choice("none", "mean", "standardise"),
+    "lr": positive,
+    "weight_decay": not_negative,
+    "epochs": whole_number(1),
+    "batch_size": whole_number(1),
+    "repeat": whole_number(0),
+    "teacher_start": whole_number(0),
+    "teacher_interval": _interval_problem,
+    "restart_at_end": flag,
+    "checkpoint_every": whole_number(1),
+    "stage": choice("segmenter", "pseudo_labels"),
+}

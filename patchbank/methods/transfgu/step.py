@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchbank.methods.transfgu.batches import Batch, Views
+from patchbank.methods.tools.batches import Batch
+from patchbank.methods.transfgu.batches import Views
 from patchbank.methods.transfgu.losses import (
     Targets,
     category_loss,

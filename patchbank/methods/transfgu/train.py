@@ -36,19 +36,22 @@ from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_checkpoint
+from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.files import digest
 from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.jobs import TrainJob
-from patchbank.methods.transfgu.batches import Batch, Views, load_batches, plan_epoch
+from patchbank.methods.tools.batches import Batch
+from patchbank.methods.tools.logs import write_logs
+from patchbank.methods.tools.state import TrainingState
+from patchbank.methods.transfgu.batches import Views, load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import Centroids
 from patchbank.methods.transfgu.head import METHOD, Head, build_decoder, save_head
-from patchbank.methods.transfgu.logs import COLUMNS, write_logs
+from patchbank.methods.transfgu.logs import COLUMNS
 from patchbank.methods.transfgu.optimiser import build_optimiser
 from patchbank.methods.transfgu.prepare import Prepared, classes_tensors, find_centroids, prepare
 from patchbank.methods.transfgu.schedule import age_of, alpha_of, restarts
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
-from patchbank.methods.transfgu.state import TrainingState
 from patchbank.methods.transfgu.step import batch_losses, dropout_seed, negative_order, update
 from patchbank.progress import track
 
@@ -87,8 +90,7 @@ def train_segmenter(
             weights that are not finite (the last state is kept).
     """
     views = _check_banks(banks)
-    automatic = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(automatic if job.device == "auto" else job.device)
+    place = torch_device(job.device)
     count, seed, files = cpu_threads.limit(job.threads), job.seed, job.files
     origin = {
         "settings": asdict(settings),
@@ -105,13 +107,13 @@ def train_segmenter(
     }
     state = TrainingState(job.state_root, origin)
     if settings.stage == "pseudo_labels":
-        centroids, projection = find_centroids(banks, statistics, settings, seed, state)
-        write_logs([], files.steps_csv, files.epochs_csv)
+        centroids, projection = find_centroids(banks, statistics, settings, seed, state.folder)
+        write_logs(COLUMNS, [], files)
         maps = {**origin, **_of_centroids(centroids, views), "method": METHOD}
         save_checkpoint(files.checkpoint, classes_tensors(centroids, projection), maps)
         state.remove()
         return
-    prepared = prepare(banks, statistics, settings, seed, state, place)
+    prepared = prepare(banks, statistics, settings, seed, state.folder, place)
     run = _Run(views, prepared, settings, seed, Centring.of(statistics, settings.centre), state, place)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"} | {
@@ -119,7 +121,7 @@ def train_segmenter(
         "steps": len(rows),
         "restarts": run.restarts,
     }
-    write_logs(rows, files.steps_csv, files.epochs_csv)
+    write_logs(COLUMNS, rows, files)
     save_head(files.checkpoint, Head(run.student, settings, run.centring, prepared.tensors(), record))
     state.remove()
 
@@ -167,6 +169,7 @@ class _Run:
         self._device, self._state, self.centring = device, state, centring
         self.student = build_decoder(bank.dim, settings, seed).to(device)
         self._teacher = build_decoder(bank.dim, settings, seed).to(device).eval().requires_grad_(False)
+        self._models = {"student": self.student, "teacher": self._teacher}
         self._optimiser = build_optimiser(self.student, settings)
         self._centre = centring.to(device)
         options = (settings.epochs, settings.teacher_start, settings.teacher_interval, settings.restart_at_end)
@@ -175,7 +178,7 @@ class _Run:
     def finish(self, on_step: Callable[[int], None] | None) -> list[list[float]]:
         """Train all epochs that are left; return the rows of the log."""
         settings, images = self._settings, len(self._bank.images)
-        first, rows = self._state.restore(self.student, self._teacher, self._optimiser)
+        first, rows = self._state.restore(self._models, self._optimiser)
         if first:
             LOG.info("going on after epoch %d of %d (%s)", first - 1, settings.epochs, self._state.folder)
         arguments = (images, self._bank.draws, settings.repeat, settings.batch_size, self._seed)
@@ -193,7 +196,7 @@ class _Run:
             done = batch.epoch + 1
             if batch.last and done % settings.checkpoint_every == 0 and done < settings.epochs:
                 self._check_weights(batch)
-                self._state.save(self.student, self._teacher, self._optimiser, done, rows)
+                self._state.save(self._models, self._optimiser, done, rows)
             if on_step:
                 on_step(len(rows) - 1)
         if batches:
