@@ -12,13 +12,15 @@ with stage(snakemake):
 
     from patchbank.ablation.table import TableRow, write_table
     from patchbank.datasets.manifest import Manifest
+    from patchbank.methods.contract import Method
+    from patchbank.plain import from_plain
 
     factors = snakemake.params.factors
-    place = Path(snakemake.output.json).with_suffix("")
+    folder = Path(snakemake.output.json).with_suffix("")
     sets = {
         dataset: [
-            TableRow(m, factors.get(m["name"], ""), place / dataset / f"{m['name']}.json", place / dataset / m["name"])
-            for m in methods
+            TableRow(m, factors.get(m.name, ""), folder / dataset / f"{m.name}.json", folder / dataset / m.name)
+            for m in (from_plain(Method, values) for values in methods)
         ]
         for dataset, methods in snakemake.params.sets.items()
     }

@@ -11,6 +11,8 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.ablation.run import Inputs, run_row
+    from patchbank.methods.contract import Method
+    from patchbank.plain import from_plain
 
     inputs = Inputs(
         manifest=Path(snakemake.input.manifest),
@@ -21,7 +23,7 @@ with stage(snakemake):
         splits=tuple(snakemake.params.splits),
     )
     run_row(
-        snakemake.params.method,
+        from_plain(Method, snakemake.params.method),
         inputs,
         snakemake.params.clustering,
         snakemake.params.scoring,

@@ -15,15 +15,17 @@ with stage(snakemake):
     from patchbank.evaluation.score import context_of
     from patchbank.files import write_json
     from patchbank.left_out import first_left_out, left_out_at
+    from patchbank.methods.contract import Method
+    from patchbank.plain import from_plain
 
     classes = Manifest.load(snakemake.input.manifest).classes
     files = {name: map(Path, snakemake.input.get(name, [])) for name in ("counts", "tables", "instances")}
     compared = []
-    for method in snakemake.params.methods:
+    for method in (from_plain(Method, values) for values in snakemake.params.methods):
         context = context_of(method, classes, **snakemake.params.scoring)
         # files stand in the order of methods and seeds; methods that predict classes have no tables
         names = [name for name in files if name != "tables" or context.kind == "segments"]
-        own = {name: dict(zip(method["seeds"], files[name], strict=False)) for name in names}
+        own = {name: dict(zip(method.seeds, files[name], strict=False)) for name in names}
         if first_left_out([*own["counts"].values(), *own.get("tables", {}).values()]):
             continue
         own["instances"] = {seed: path for seed, path in own["instances"].items() if left_out_at(path) is None}

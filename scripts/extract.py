@@ -11,6 +11,7 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
+    from patchbank.plain import from_plain
     from patchbank.weights.spec import BackboneSpec
 
     options = snakemake.params.extract
@@ -26,7 +27,7 @@ with stage(snakemake):
         ExtractJob(
             manifest=Path(snakemake.input.manifest),
             split=snakemake.wildcards.split,
-            spec=BackboneSpec(**snakemake.params.backbone),
+            spec=from_plain(BackboneSpec, snakemake.params.backbone),
             weights=Path(snakemake.input.weights),
             provenance=Path(snakemake.input.provenance),
             settings=settings,

@@ -14,11 +14,12 @@ with stage(snakemake):
     from patchbank.datasets.scan import examine
     from patchbank.datasets.spec import DatasetSpec
     from patchbank.files import write_json
+    from patchbank.plain import from_plain
 
-    values = snakemake.params.spec
-    spec = DatasetSpec(**{**values, "root": Path(values["root"])})
+    spec = from_plain(DatasetSpec, snakemake.params.spec)
     found = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
     for note in found.notes:
         logging.getLogger("manifest").warning(note)
+    assert found.manifest is not None  # images were decoded, not only headers read
     write_json(snakemake.output.check, found.check())
     found.manifest.save(snakemake.output.manifest)

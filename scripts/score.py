@@ -16,15 +16,17 @@ with stage(snakemake):
     from patchbank.evaluation.score import context_of, score_method
     from patchbank.files import write_json
     from patchbank.left_out import CannotBeMade, LeftOut, first_left_out
+    from patchbank.methods.contract import Method
+    from patchbank.plain import from_plain
 
-    method = snakemake.params.method
+    method = from_plain(Method, snakemake.params.method)
     tables = list(snakemake.input.get("tables", []))
     instances = list(snakemake.input.get("instances", []))
     missing = first_left_out(instances)
     manifest = Manifest.load(snakemake.input.manifest)
     things = getattr(manifest, "things", ())
     context = context_of(method, manifest.classes, **snakemake.params.scoring, things=things)
-    seeds = method["seeds"]
+    seeds = method.seeds
     scores = score_method(
         dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),
         dict(zip(seeds, map(Path, tables), strict=True)) if tables else None,

@@ -16,7 +16,6 @@ from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
-from patchbank.config.config import as_plain
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
@@ -121,7 +120,7 @@ def test_a_method_of_classes_is_a_row_too(world: Path, tmp_path: Path) -> None:
     given = replace(inputs(world), training={"whole": world / "whole.json"}, fit={})
     results = {}
     for name in ablations:
-        method = as_plain(config.ablation_row(config.ablation(name), "demo", "plain"))
+        method = config.ablation_row(config.ablation(name), "demo", "plain")
         scoring = {**SCORING, "protocols": PROTOCOLS}
         run_row(method, given, CLUSTERING, scoring, tmp_path / name, tmp_path / f"{name}.json", threads=1)
         results[name] = read_json(tmp_path / f"{name}.json")
@@ -147,7 +146,7 @@ def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_pat
     scoring = {**SCORING, "protocols": PROTOCOLS}
 
     def add(name: str) -> dict[str, Any]:
-        method = as_plain(config.ablation_row(ablation, "demo", name))
+        method = config.ablation_row(ablation, "demo", name)
         place = tmp_path / name
         run_row(method, inputs(world), CLUSTERING, scoring, place, tmp_path / f"{name}.json", threads=1)
         made.append(TableRow(method, rows.get(name, {}).get("factor", ""), tmp_path / f"{name}.json", place))

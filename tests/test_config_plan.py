@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -329,3 +331,15 @@ def test_code_of_a_stage_changes_with_its_script_and_with_its_modules(tmp_path: 
 def test_every_row_is_fingerprinted_with_its_own_method(plan: Plan) -> None:
     assert plan.stages.train_code(of(method="alignseg")) != plan.stages.train_code(of(method="kmeans"))
     assert plan.stages.predict_code(of(method="voronoi-3")) == plan.stages.predict_code(of(method="image-kmeans-3"))
+
+
+def test_planning_loads_no_library_of_the_work_itself() -> None:
+    program = (
+        "import sys\nfrom patchbank.config.load import default_config\n"
+        "from patchbank.config.plan import ablations, evaluation, reports, rows, stages\n"
+        "from patchbank.evaluation import protocols\n"
+        "config = default_config()\nfor name in protocols.names():\n    protocols.get(name)\n"
+        "print(sorted({'torch', 'scipy', 'timm', 'faiss', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -13,6 +13,8 @@ from patchbank.errors import UserError
 from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import Counts, apply_table, mean_used_segments, save_counts
 from patchbank.evaluation.score import ScoreContext, context_of, score_method
+from patchbank.methods.contract import Method
+from patchbank.methods.shape import Traits
 
 C, Q = 3, 5
 CONTEXT = ScoreContext(
@@ -212,7 +214,6 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 def test_a_method_without_clusters_has_no_split_that_they_are_fitted_on(
     traits: dict[str, Any], fit: str | None
 ) -> None:
-    method = {"name": "m", "settings": {}, "oracle": None}
-    method["traits"] = {**traits, "floor": False, "ceiling": False, "oracle": None}
+    method = Method("m", "m", {}, (0,), Traits(trained=False, **traits))
     found = context_of(method, (), dataset="d", preprocessing="full", fit="val", protocols=(), k=0)
     assert found.fit == fit

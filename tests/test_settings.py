@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from patchbank.config.config import as_plain
 from patchbank.config.folders import PROJECT, SCHEMA
 from patchbank.config.load import checked, default_config, read_config
 from patchbank.config.schema import merge
@@ -155,7 +154,7 @@ def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(val
         "kmeans": (None, None),
         "linear-probe": (None, "train"),
     }
-    rows = {name: context_of(as_plain(method), (), **SCORING).oracle for name, method in said.items()}
+    rows = {name: context_of(method, (), **SCORING).oracle for name, method in said.items()}
     assert rows == {"alignseg": "val", "kmeans": None, "linear-probe": "train"}
     assert config.method("camvid", "alignseg").oracle is None
     ablation = read_config([PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"]).ablation("alignseg")

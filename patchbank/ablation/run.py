@@ -42,7 +42,7 @@ from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import context_of, score_method
 from patchbank.files import read_npz, write_json
 from patchbank.left_out import CannotBeMade
-from patchbank.methods.contract import draws_read, run_predict, run_train
+from patchbank.methods.contract import Method, draws_read, run_predict, run_train
 from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
@@ -70,7 +70,7 @@ class Inputs:
 
 
 def run_row(
-    method: Mapping[str, Any],
+    method: Method,
     inputs: Inputs,
     clustering: Mapping[str, Any],
     scoring: Mapping[str, Any],
@@ -81,7 +81,7 @@ def run_row(
     """Compute one row.
 
     Args:
-        method: `patchbank.methods.contract.Method` as plain values.
+        method: the row.
         inputs: what to read.
         clustering: settings of the segment clusters, as of the pipeline.
         scoring: arguments of `patchbank.evaluation.score.context_of`.
@@ -93,7 +93,7 @@ def run_row(
         CannotBeMade: no pixel is labelled, or the method cannot be made of what is there.
     """
     row = _Row(method, inputs, clustering, scoring["preprocessing"], folder, cpu_threads.limit(threads))
-    seeds = track(method["seeds"], method["name"], "seed")
+    seeds = track(method.seeds, method.name, "seed")
     runs = {seed: row.run(seed) for seed in seeds}
     counts = {seed: run.counts for seed, run in runs.items()}
     tables = {seed: run.clusters for seed, run in runs.items() if run.clusters}
@@ -158,7 +158,7 @@ class _Run:
 class _Row:
     """A row and what its seeds read."""
 
-    method: Mapping[str, Any]
+    method: Method
     inputs: Inputs
     clustering: Mapping[str, Any]
     preprocessing: str
@@ -170,19 +170,19 @@ class _Row:
         place, k = self.folder / f"seed{seed}", self.clustering["k"][0]
         work = place / "work"
         work.mkdir(parents=True, exist_ok=True)
-        traits, given = self.method["traits"], self.inputs
-        checkpoint, seconds = self._train(seed, place, work) if traits["trained"] else (None, None)
+        traits, given = self.method.traits, self.inputs
+        checkpoint, seconds = self._train(seed, place, work) if traits.trained else (None, None)
         predicted = self._predict(seed, checkpoint, given.evaluation, given.splits[1], work / "eval.h5")
         clusters = None
-        if traits["kind"] == "segments":
+        if traits.kind == "segments":
             fitted = self._predict(seed, checkpoint, given.fit, given.splits[0], work / "fit.h5")
             settings, clusters = SegmentClusterSettings.parse(self.clustering), place / "clusters.npz"
             banks = (given.fit["whole"], fitted, given.evaluation["whole"], predicted)
             cluster_segments(*banks, given.statistics, settings, seed, clusters)
         stable = stability(clusters, k) if clusters else patch_stability(predicted, k)
         manifest = Manifest.load(given.manifest)
-        origin = {"method": self.method["name"], "kind": traits["kind"], "seed": seed}
-        origin["settings"] = self.method["settings"]
+        origin = {"method": self.method.name, "kind": traits.kind, "seed": seed}
+        origin["settings"] = self.method.settings
         count_predictions(
             predicted, manifest, place / "counts.npz", self.preprocessing, workers=self.threads, origin=origin
         )
@@ -191,17 +191,17 @@ class _Row:
 
     @property
     def _labels(self) -> Path | None:
-        return self.inputs.manifest if self.method["traits"]["oracle"] else None
+        return self.inputs.manifest if self.method.traits.oracle else None
 
     def _train(self, seed: int, place: Path, work: Path) -> tuple[Path, float]:
         """Train; the checkpoint, and how long it took."""
         started, checkpoint = time.perf_counter(), work / "checkpoint.safetensors"
         run_train(
             TrainJob(
-                folder=self.method["folder"],
+                folder=self.method.folder,
                 banks=self.inputs.training,
                 statistics=self.inputs.statistics,
-                settings=self.method["settings"],
+                settings=self.method.settings,
                 seed=seed,
                 files=TrainingFiles(checkpoint, place / "steps.csv", place / "epochs.csv"),
                 state_root=work / "state",
@@ -214,11 +214,11 @@ class _Row:
     def _predict(self, seed: int, checkpoint: Path | None, banks: Mapping[str, Path], split: str, out: Path) -> Path:
         run_predict(
             PredictJob(
-                folder=self.method["folder"],
-                row=self.method["name"],
-                banks={recipe: banks[recipe] for recipe in self.method["traits"]["reads"]},
+                folder=self.method.folder,
+                row=self.method.name,
+                banks={recipe: banks[recipe] for recipe in self.method.traits.reads},
                 statistics=self.inputs.statistics,
-                settings=self.method["settings"],
+                settings=self.method.settings,
                 seed=seed,
                 dataset=Manifest.load(self.inputs.manifest).dataset,
                 split=split,
@@ -231,8 +231,8 @@ class _Row:
         return out
 
 
-def _bank_bytes(path: Path, method: Mapping[str, Any]) -> int:
+def _bank_bytes(path: Path, method: Method) -> int:
     """Bytes of a training bank's shards, of as many draws as are read."""
     bank = open_bank(path)
     size = sum(shard.stat().st_size for shard in bank.folder.glob("[0-9]*.h5"))
-    return size * draws_read(method["folder"], method["settings"], bank.draws) // bank.draws
+    return size * draws_read(method.folder, method.settings, bank.draws) // bank.draws

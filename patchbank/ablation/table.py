@@ -18,6 +18,7 @@ from patchbank.evaluation.score import context_of
 from patchbank.files import read_json, write_json, write_text
 from patchbank.left_out import LeftOut, left_out_at
 from patchbank.methods import contract
+from patchbank.methods.contract import Method
 from patchbank.progress import track
 
 COLUMNS = ("per_image", "hungarian", "overcluster")
@@ -28,13 +29,13 @@ class TableRow:
     """One row of one set.
 
     Attributes:
-        method: as plain values (`patchbank.methods.contract.Method`).
+        method: the row.
         factor: what it changes; empty for a floor.
         result: JSON file of the row.
         folder: its counts and clusters.
     """
 
-    method: Mapping[str, Any]
+    method: Method
     factor: str
     result: Path
     folder: Path
@@ -81,13 +82,13 @@ def _compared(
 ) -> dict[str, Any]:
     left_out = [entry for row in every if (entry := left_out_at(row.result)) is not None]
     rows = [row for row in every if left_out_at(row.result) is None]
-    found = {row.method["name"]: read_json(row.result) for row in rows}
-    by_name = {row.method["name"]: row for row in rows}
+    found = {row.method.name: read_json(row.result) for row in rows}
+    by_name = {row.method.name: row for row in rows}
     listed, differences = [], []
     for name in track(list(by_name), "compare", "row"):
         row, result = by_name[name], found[name]
-        floor = "" if row.method["traits"]["floor"] else _floor_beside(rows, _rounded(result["used"]))
-        oracle = row.method["oracle"]
+        floor = "" if row.method.traits.floor else _floor_beside(rows, _rounded(result["used"]))
+        oracle = row.method.oracle
         listed.append({"name": name, "factor": row.factor, "floor_at": floor, "oracle": oracle, **result})
         others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
         if row.factor:
@@ -101,14 +102,14 @@ def _compared(
 def _floor_beside(rows: Sequence[TableRow], segments: int) -> str:
     """The floor that sees the same tokens at that number of segments; empty where there is none."""
     methods = [row.method for row in rows]
-    return next((str(m["name"]) for m in methods if m["traits"]["sees_tokens"] and m["at"] == segments), "")
+    return next((str(m.name) for m in methods if m.traits.sees_tokens and m.at == segments), "")
 
 
 def _as_compared(row: TableRow, classes: Sequence[str], scoring: Mapping[str, Any]) -> Compared:
-    seeds = row.method["seeds"]
+    seeds = row.method.seeds
     counts = {seed: row.folder / f"seed{seed}" / "counts.npz" for seed in seeds}
     clusters = {seed: row.folder / f"seed{seed}" / "clusters.npz" for seed in seeds}
-    segmented = row.method["traits"]["kind"] == "segments"
+    segmented = row.method.traits.kind == "segments"
     return Compared(context_of(row.method, classes, **scoring), counts, clusters if segmented else None)
 
 

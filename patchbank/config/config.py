@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +257,3 @@ def shipped_schema() -> dict[str, Any]:
     """The schema of every configuration."""
     schema: dict[str, Any] = parse_yaml(read_shipped(SCHEMA))
     return schema
-
-
-def as_plain(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as plain values, for params of rules: Snakemake compares nothing but builtin types."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}

@@ -29,6 +29,7 @@ from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import Counts, CountsFile, apply_table, mean_used_segments
 from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
+from patchbank.methods.contract import Method
 
 VARIANT = re.compile(r"k(\d+)-s(\d+)")
 
@@ -58,7 +59,7 @@ class ScoreContext:
 
 
 def context_of(
-    method: Mapping[str, Any],
+    method: Method,
     classes: Sequence[str],
     *,
     dataset: str,
@@ -68,19 +69,19 @@ def context_of(
     k: int,
     things: Sequence[bool] = (),
 ) -> ScoreContext:
-    """The context of a row from its method (`patchbank.methods.contract.Method`, plain) and the set's settings."""
-    traits = method["traits"]
+    """The context of a row from its method and the set's settings."""
+    traits = method.traits
     return ScoreContext(
         dataset=dataset,
-        method=method["name"],
-        kind=traits["kind"],
+        method=method.name,
+        kind=traits.kind,
         classes=tuple(classes),
         preprocessing=preprocessing,
-        fit=fit if traits["kind"] == "segments" or traits["fitted"] else None,
-        settings=method["settings"],
-        floor=traits["floor"],
-        ceiling=traits["ceiling"],
-        oracle=method["oracle"] or traits["oracle"],
+        fit=fit if traits.kind == "segments" or traits.fitted else None,
+        settings=method.settings,
+        floor=traits.floor,
+        ceiling=traits.ceiling,
+        oracle=method.oracle or traits.oracle,
         protocols=tuple(protocols),
         k=k,
         things=tuple(things),

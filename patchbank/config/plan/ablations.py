@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from patchbank.ablation.table import floors_at
-from patchbank.config.config import Ablation, as_plain
+from patchbank.config.config import Ablation
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
@@ -15,6 +15,7 @@ from patchbank.evaluation import protocols
 from patchbank.files import read_json
 from patchbank.left_out import left_out_at
 from patchbank.methods.contract import Method
+from patchbank.plain import to_plain
 
 
 class Ablations:
@@ -39,7 +40,7 @@ class Ablations:
 
     def method(self, w: of.OfAblationRow) -> dict[str, Any]:
         """The method of a row."""
-        return as_plain(self._method(w))
+        return to_plain(self._method(w))
 
     def recipes(self, w: of.OfAblationRow) -> list[str]:
         """Recipes of the banks that its training reads."""
@@ -114,7 +115,7 @@ class Ablations:
         ablation = self.config.ablation(w.ablation)
         names = {dataset: [*ablation.rows, *self._floors(ablation, dataset)] for dataset in ablation.datasets}
         return {
-            dataset: [as_plain(self.config.ablation_row(ablation, dataset, row)) for row in rows]
+            dataset: [to_plain(self.config.ablation_row(ablation, dataset, row)) for row in rows]
             for dataset, rows in names.items()
         }
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from patchbank.config.config import as_plain
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import run_folder, scores, source_folder
 from patchbank.config.plan.rows import INSTANCES, Rows
 from patchbank.evaluation import postprocessing
+from patchbank.plain import to_plain
 
 
 class Evaluation:
@@ -82,7 +82,7 @@ class Evaluation:
 
     def method(self, w: of.OfRow) -> dict[str, Any]:
         """The row that a job is for."""
-        return as_plain(self.rows.method(w.dataset, w.method))
+        return to_plain(self.rows.method(w.dataset, w.method))
 
     def protocols(self, dataset: str) -> list[str]:
         """Modules of the protocols of a set, which no import shows."""
@@ -136,4 +136,4 @@ class Evaluation:
 
     def compared_methods(self, w: of.OfSet) -> list[dict[str, Any]]:
         """The compared methods in the same order."""
-        return [as_plain(method) for method in self.rows.compared(w.dataset)]
+        return [to_plain(method) for method in self.rows.compared(w.dataset)]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.bank.format import shard_count
-from patchbank.config.config import as_plain
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, run_folder
@@ -16,6 +15,7 @@ from patchbank.config.plan.rows import Rows
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.files import read_json
 from patchbank.methods.contract import Method
+from patchbank.plain import to_plain
 
 
 class Stages:
@@ -49,7 +49,7 @@ class Stages:
 
     def spec(self, w: of.OfSet) -> dict[str, Any]:
         """The set as the datasets room knows it."""
-        return as_plain(self.config.spec(w.dataset))
+        return to_plain(self.config.spec(w.dataset))
 
     def tree(self, w: of.OfSet) -> str:
         """What the manifest is made from; `UserError` with the expected tree where the set is not there."""
@@ -63,7 +63,7 @@ class Stages:
 
     def backbone_spec(self, w: of.OfBackbone) -> dict[str, Any]:
         """A backbone by its name."""
-        return as_plain(self.config.backbone(w.backbone))
+        return to_plain(self.config.backbone(w.backbone))
 
     def local_file_state(self, w: of.OfBackbone) -> list[int] | None:
         """Size and time of a local weights file, so that replacing it is noticed."""
@@ -87,7 +87,7 @@ class Stages:
 
     def backbone(self, w: of.OfSet) -> dict[str, Any]:
         """The backbone of a set."""
-        return as_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
+        return to_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
 
     def recipe(self, w: of.OfBank) -> Mapping[str, Any]:
         """Settings of a recipe."""
