@@ -60,83 +60,100 @@ def make_world(folder: Path, images: int) -> None:
     write_json(folder / "weights.json", {"sha256": sha256_file(folder / "weights.safetensors")})
 
 
+KMEANS = {
+    "k": [9, 100],
+    "kmeans_seeds": [0],
+    "sample": 5000,
+    "projection": {"centre": "mean", "pca": 64, "whiten": False, "normalise": False},
+    "kmeans": {"niter": 10, "nredo": 1},
+}
+
+
 def run_stage(name: str, folder: Path) -> None:
-    """One stage, as the workflow's scripts call it."""
+    """One stage, as the workflow's scripts call it; in a process of its own, so it imports what it needs itself."""
+    stage, _, method = name.partition(" ")
+    if stage == "train":
+        run_training(method, folder)
+    elif stage == "predict":
+        run_prediction(method, folder)
+    else:
+        {"extract": run_extract, "segment": run_clusters, "count": run_count}[stage](folder)
+
+
+def run_extract(folder: Path) -> None:
+    from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
+    from patchbank.bank.finish import finish
+    from patchbank.bank.statistics import compute_statistics
+    from patchbank.weights.spec import BackboneSpec
+
+    spec = BackboneSpec("random", "vit_small_patch16_224", block=1, norm=False)
+    for split, recipe in (("train", "whole"), ("val", "whole"), ("train", "multicrop")):
+        options = {"size": 112} if recipe == "whole" else {"size": 112, "draws": 1}
+        settings = ExtractSettings(recipe, options, batch_tokens=2048)
+        part = folder / f"{split}-{recipe}-part.json"
+        files = (folder / "weights.safetensors", folder / "weights.json")
+        extract(ExtractJob(folder / "manifest.json", split, spec, *files, settings, folder / "bank", part))
+        finish([part], folder / "manifest.json", folder / f"{split}-{recipe}.json")
+    compute_statistics(folder / "train-whole.json", folder / "statistics.npz")
+
+
+def run_training(method: str, folder: Path) -> None:
     from patchbank.config.load import default_config
+    from patchbank.methods.contract import run_train
+    from patchbank.methods.jobs import TrainingFiles, TrainJob
+
+    recipe = "multicrop" if method == "alignseg" else "whole"
+    settings = default_config().method("msrc", method).settings
+    files = TrainingFiles(folder / f"{method}.safetensors", folder / "steps.csv", folder / "epochs.csv")
+    given = {**settings, "epochs": 2} if method == "alignseg" else KMEANS
+    banks = {recipe: folder / f"train-{recipe}.json"}
+    run_train(TrainJob(method, banks, folder / "statistics.npz", given, 0, files, folder / "state"))
+
+
+def run_prediction(method: str, folder: Path) -> None:
+    from patchbank.methods.contract import run_predict
+    from patchbank.methods.jobs import PredictJob
+
+    for split in ("train", "val"):
+        run_predict(
+            PredictJob(
+                folder=method,
+                row=method,
+                banks={"whole": folder / f"{split}-whole.json"},
+                statistics=folder / "statistics.npz",
+                settings=KMEANS if method == "kmeans" else {},
+                seed=0,
+                dataset="random",
+                split=split,
+                out=folder / f"{method}-{split}.h5",
+                checkpoint=folder / f"{method}.safetensors",
+            )
+        )
+
+
+def run_clusters(folder: Path) -> None:
+    from patchbank.config.load import default_config
+    from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 
     shared = {**default_config().shared("msrc"), "k": [9, 100], "kmeans_seeds": [0]}
-    kmeans = {
-        "k": [9, 100],
-        "kmeans_seeds": [0],
-        "sample": 5000,
-        "projection": {"centre": "mean", "pca": 64, "whiten": False, "normalise": False},
-        "kmeans": {"niter": 10, "nredo": 1},
-    }
-    if name == "extract":
-        from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
-        from patchbank.bank.finish import finish
-        from patchbank.bank.statistics import compute_statistics
-        from patchbank.weights.spec import BackboneSpec
+    cluster_segments(
+        folder / "train-whole.json",
+        folder / "alignseg-train.h5",
+        folder / "val-whole.json",
+        folder / "alignseg-val.h5",
+        folder / "statistics.npz",
+        SegmentClusterSettings.parse(shared),
+        0,
+        folder / "clusters.npz",
+    )
 
-        spec = BackboneSpec("random", "vit_small_patch16_224", block=1, norm=False)
-        for split, recipe in (("train", "whole"), ("val", "whole"), ("train", "multicrop")):
-            options = {"size": 112} if recipe == "whole" else {"size": 112, "draws": 1}
-            settings = ExtractSettings(recipe, options, batch_tokens=2048)
-            part = folder / f"{split}-{recipe}-part.json"
-            files = (folder / "weights.safetensors", folder / "weights.json")
-            extract(ExtractJob(folder / "manifest.json", split, spec, *files, settings, folder / "bank", part))
-            finish([part], folder / "manifest.json", folder / f"{split}-{recipe}.json")
-        compute_statistics(folder / "train-whole.json", folder / "statistics.npz")
-    elif name.startswith("train"):
-        from patchbank.methods.contract import run_train
-        from patchbank.methods.jobs import TrainingFiles, TrainJob
 
-        method = name.split()[1]
-        recipe = "multicrop" if method == "alignseg" else "whole"
-        settings = default_config().method("msrc", method).settings
-        files = TrainingFiles(folder / f"{method}.safetensors", folder / "steps.csv", folder / "epochs.csv")
-        given = {**settings, "epochs": 2} if method == "alignseg" else kmeans
-        banks = {recipe: folder / f"train-{recipe}.json"}
-        run_train(TrainJob(method, banks, folder / "statistics.npz", given, 0, files, folder / "state"))
-    elif name.startswith("predict"):
-        from patchbank.methods.contract import run_predict
-        from patchbank.methods.jobs import PredictJob
+def run_count(folder: Path) -> None:
+    from patchbank.datasets.manifest import Manifest
+    from patchbank.evaluation.count import count_predictions
 
-        method = name.split()[1]
-        for split in ("train", "val"):
-            run_predict(
-                PredictJob(
-                    folder=method,
-                    row=method,
-                    banks={"whole": folder / f"{split}-whole.json"},
-                    statistics=folder / "statistics.npz",
-                    settings=kmeans if method == "kmeans" else {},
-                    seed=0,
-                    dataset="random",
-                    split=split,
-                    out=folder / f"{method}-{split}.h5",
-                    checkpoint=folder / f"{method}.safetensors",
-                )
-            )
-    elif name == "segment clusters":
-        from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
-
-        cluster_segments(
-            folder / "train-whole.json",
-            folder / "alignseg-train.h5",
-            folder / "val-whole.json",
-            folder / "alignseg-val.h5",
-            folder / "statistics.npz",
-            SegmentClusterSettings.parse(shared),
-            0,
-            folder / "clusters.npz",
-        )
-    else:
-        from patchbank.datasets.manifest import Manifest
-        from patchbank.evaluation.count import count_predictions
-
-        manifest = Manifest.load(folder / "manifest.json")
-        count_predictions(folder / "kmeans-val.h5", manifest, folder / "counts.npz", "squash_448_100")
+    manifest = Manifest.load(folder / "manifest.json")
+    count_predictions(folder / "kmeans-val.h5", manifest, folder / "counts.npz", "squash_448_100")
 
 
 def tree(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -142,6 +143,25 @@ def test_files_stay_small_and_free_of_pickles_and_machine_paths() -> None:
         if name.startswith("patchbank/"):
             assert not re.search(r"allow_pickle=True|pickle\.load|except:", text), name
         assert not re.search(r"(?<![\w.])/(work|farm|root)/", text) or name == "tests/test_style.py", name
+
+
+def test_functions_stay_short_and_take_few_parameters() -> None:
+    long = []
+    for path in (path for room in ("patchbank", "scripts", "benchmarks") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            name = f"{path.relative_to(ROOT)}: {node.name}"
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > 60:
+                long.append(f"{name} has {lines} lines")
+            given = node.args
+            named = [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            starred = [one for one in (given.vararg, given.kwarg) if one is not None]
+            count = len([one for one in named if one not in ("self", "cls")]) + len(starred)
+            if count > 8:
+                long.append(f"{name} takes {count} parameters; a dataclass can hold them")
+    assert not long, "\n".join(long)
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
     """What names the encoder, for every command that runs it."""
     parser.add_argument(
-        "--weights", type=expand, help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors"
+        "--weights",
+        type=expand,
+        help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors",
     )
     parser.add_argument("--backbone", help="a backbone of config.yaml, for a checkpoint that does not name its own")
 
@@ -56,18 +58,15 @@ def run(options: argparse.Namespace) -> int:
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads is {options.threads}, it must be at least 1.")
     threads.limit(options.threads)
-    from patchbank.inference.segment import SegmentSettings, segment  # torch reads the threads when it is imported
+    # torch reads the threads when it is imported
+    from patchbank.inference.segment import ModelFiles, SegmentSettings, segment
 
     fields = ("size", "window", "upsample", "soft", "precision", "device")
     written, problems, naming = segment(
         options.paths,
-        options.checkpoint,
+        ModelFiles(options.checkpoint, options.weights, options.backbone, options.clusters, options.own_ids),
         options.out,
         SegmentSettings(**{name: getattr(options, name) for name in fields}),
-        options.weights,
-        options.backbone,
-        options.clusters,
-        options.own_ids,
         report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),
     )
     print(f"pictures written to {options.out}: {written}; ids are {naming.kind} of {naming.source}, see legend.json")

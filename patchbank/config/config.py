@@ -13,7 +13,7 @@ from typing import Any
 from patchbank.config.folders import SCHEMA, read_shipped
 from patchbank.config.own_folder import with_own_folder
 from patchbank.config.schema import complete, expand_paths, merge
-from patchbank.datasets.spec import DatasetSpec, make_spec
+from patchbank.datasets.spec import DatasetSpec, SetValues, make_spec
 from patchbank.evaluation import postprocessing
 from patchbank.files import digest
 from patchbank.methods import contract
@@ -113,8 +113,8 @@ class Config:
         root = Path("results", dataset, "data")
         if self.generated(dataset) is None:
             root = Path(self.values["data_root"]) / entry.get("root", dataset)
-        known = ("table", "classes", "colours", "train_split", "eval_split", "label_map", "ignore", "images")
-        return make_spec(dataset, entry["layout"], root, **{key: entry[key] for key in known if key in entry})
+        given = {key: entry[key] for key in SetValues.__annotations__ if key in entry}
+        return make_spec(dataset, entry["layout"], root, **given)
 
     def backbone_name(self, dataset: str) -> str:
         """The backbone that a set uses."""

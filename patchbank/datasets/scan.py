@@ -107,12 +107,8 @@ def examine(
         _say(log, f"{spec.name}: left out: {text}")
     lut = spec.lut()
     remembered = Remembered(memory, spec.root)
-    if remembered.note:
-        _say(log, remembered.note)
-    splits: dict[Item, list[str]] = {}
-    for split, listed in listing.items():
-        for item in dict.fromkeys(listed):
-            splits.setdefault(item, []).append(split)
+    _say(log, remembered.note)
+    splits = _splits(listing)
     tally = Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
@@ -120,14 +116,13 @@ def examine(
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
         found = _probes(files, remembered, quick, workers or available())
-        for item, names, probes in zip(
-            splits, files, track(found, f"scan {spec.name}", "image", len(splits)), strict=True
-        ):
+        shown = track(found, f"scan {spec.name}", "image", len(splits))
+        for item, names, probes in zip(splits, files, shown, strict=True):
             raw.update(dict(probes["mask"].values) if "mask" in probes else {})
             wrong = list(_problems(names, probes, lut))
             problems += wrong
-            bad += bool(wrong)
             if wrong:
+                bad += 1
                 continue
             expected = {kind for kind, path in zip(KINDS, item, strict=True) if path is not None}
             tally.add(splits[item], printable(names[0].name), probes, expected - probes.keys())
@@ -147,6 +142,15 @@ def examine(
         _say(log, f"{spec.name}: {line}")
     manifest = None if quick else _manifest(spec, lut, entries)
     return Scan(manifest, summary, tuple(notes(spec, summary)), by_reason(listing.left_out, spec.root))
+
+
+def _splits(listing: Listing) -> dict[Item, list[str]]:
+    """The splits of every item, because a file that stands in several is decoded once."""
+    splits: dict[Item, list[str]] = {}
+    for split, listed in listing.items():
+        for item in dict.fromkeys(listed):
+            splits.setdefault(item, []).append(split)
+    return splits
 
 
 def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
@@ -242,5 +246,5 @@ def _repeated(spec: DatasetSpec, listing: Listing) -> Iterator[str]:
 
 
 def _say(log: Log | None, note: str) -> None:
-    if log is not None:
+    if log is not None and note:
         log(note)

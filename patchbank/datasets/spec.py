@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from patchbank.datasets.classes import Table, load_table
 from patchbank.datasets.labels import IGNORE, Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
@@ -78,28 +78,31 @@ class DatasetSpec:
             raise UserError(f"{self.name}: {error}") from None
 
 
-def make_spec(
-    name: str,
-    layout: str,
-    root: str | Path,
-    table: str | None = None,
-    classes: Sequence[str] = (),
-    colours: Sequence[Sequence[int]] = (),
-    train_split: str = "train",
-    eval_split: str = "val",
-    label_map: Mapping[Any, int | str] | None = None,
-    ignore: Sequence[int | str] | None = None,
-    images: ImageList = "all",
-) -> DatasetSpec:
-    """A `DatasetSpec` from configuration values, completed from a class table.
+class SetValues(TypedDict, total=False):
+    """What the configuration may say about a set besides where it lies; every key may be left out.
 
-    Args:
+    Attributes:
         table: name of a table in `tables/`, or None; `classes`, `colours`, `label_map` and `ignore` win over it.
         classes: class names; with own classes the table's colours, map and ignore values no longer apply.
         colours: RGB triples; without them every class gets a distinguishable colour.
+        train_split, eval_split: names of the splits, by default ``train`` and ``val``.
         label_map: raw mask value or range (``"0-6"``) -> class id, class name, or 255 (ignore).
         ignore: raw mask values or ranges that are not scored.
-        images: which images are used.
+        images: which images are used, by default ``all``.
+    """
+
+    table: str | None
+    classes: Sequence[str]
+    colours: Sequence[Sequence[int]]
+    train_split: str
+    eval_split: str
+    label_map: Mapping[Any, int | str] | None
+    ignore: Sequence[int | str] | None
+    images: ImageList
+
+
+def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValues]) -> DatasetSpec:
+    """A `DatasetSpec` from configuration values, completed from a class table.
 
     Raises:
         UserError: the table does not exist, or the values contradict each other.
@@ -108,39 +111,48 @@ def make_spec(
         >>> make_spec("msrc", "voc", "data/msrc", table="msrc").classes[:2]
         ('building', 'grass')
     """
+    if unknown := values.keys() - SetValues.__annotations__.keys():
+        raise TypeError(f"make_spec() got {', '.join(sorted(unknown))}, which no set has.")
+    table, classes, images = values.get("table"), values.get("classes", ()), values.get("images", "all")
     known = load_table(table).coded(layout) if table is not None else Table(name="", classes=(), colours=())
     published = known.published.get(images, {})
     if classes:
         known = Table(name="", classes=(), colours=(), how_to_get=known.how_to_get)
     names = tuple(classes) or known.classes
-    shades = tuple(_colour(name, colour) for colour in colours) or known.colours or default_colours(len(names))
+    shades = tuple(_colour(name, colour) for colour in values.get("colours", ()))
     try:
-        ignored = known.ignore if ignore is None else tuple(parse_values(list(ignore)))
-        mapping = known.label_map if label_map is None else parse_map(label_map, names)
+        mapping, ignored = _meaning(known, names, values)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    # the one that the user gives wins over the other of the table
-    if label_map is not None and ignore is None:
-        ignored = tuple(raw for raw in ignored if raw not in (mapping or {}))
-    elif label_map is None and mapping is not None:
-        mapping = {raw: to for raw, to in mapping.items() if raw not in ignored}
     return DatasetSpec(
         name=name,
         layout=layout,
         root=Path(root),
         classes=names,
-        colours=shades,
+        colours=shades or known.colours or default_colours(len(names)),
         things=known.things,
-        train_split=train_split,
-        eval_split=eval_split,
+        train_split=values.get("train_split", "train"),
+        eval_split=values.get("eval_split", "val"),
         label_map=mapping,
         ignore=ignored,
-        label_rule=known.label_rule if label_map is None else "lut",
+        label_rule=known.label_rule if values.get("label_map") is None else "lut",
         images=images,
         published=dict(published),
         how_to_get=known.how_to_get,
         states_255=(table is not None and not classes) or IGNORE in (*ignored, *(mapping or ())),
     )
+
+
+def _meaning(known: Table, names: Sequence[str], values: SetValues) -> tuple[Mapping[int, int] | None, tuple[int, ...]]:
+    """Label map and ignored values; the one that the user gives wins over the other of the table."""
+    label_map, ignore = values.get("label_map"), values.get("ignore")
+    ignored = known.ignore if ignore is None else tuple(parse_values(list(ignore)))
+    mapping = known.label_map if label_map is None else parse_map(label_map, names)
+    if label_map is not None and ignore is None:
+        ignored = tuple(raw for raw in ignored if raw not in (mapping or {}))
+    elif label_map is None and mapping is not None:
+        mapping = {raw: to for raw, to in mapping.items() if raw not in ignored}
+    return mapping, ignored
 
 
 def _colour(name: str, value: Sequence[int]) -> Colour:

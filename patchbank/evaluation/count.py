@@ -14,7 +14,7 @@ stage for protocols that need them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,12 +84,7 @@ def count_predictions(
     """
     with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
         check_origin(prediction_path, reader.record, origin or {})
-        entries = _entries_of(reader, manifest)
-        if label_kind == "instance" and not any(entry.instances for entry in entries):
-            raise CannotBeMade(
-                f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
-                "needs them; take it out of `protocols`."
-            )
+        entries = _entries_of(reader, manifest, label_kind)
         refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
         option, late = postprocessing.named(postprocess), list[str]()
         refine = refinements[postprocess] if option.refined_at else None
@@ -101,16 +96,7 @@ def count_predictions(
         }
         at_input, size = option.refined_at == "input", reader.record.input_size
         how = _Counting(manifest, preprocessing, size, reader.variants, rules, label_kind, refine, at_input, late)
-        count_one = partial(_count_entry, how=how)
-        found: dict[str, list[Small]] = {name: [] for name in reader.variants}
-        with ThreadPoolExecutor(workers or available()) as pool:
-            blocks = list(range(0, len(entries), BLOCK))
-            for start in track(blocks, f"count {reader.record.dataset}", "block"):
-                block = entries[start : start + BLOCK]
-                grids = _read_grids(reader, rules, softly, start, start + len(block))
-                for triples in pool.map(count_one, block, grids):
-                    for name, triple in triples.items():
-                        found[name].append(triple)
+        found = _count_entries(reader, entries, how, softly, workers or available())
         labelled = sum(entry.mask is not None for entry in entries)
         if late and all(late.count(name) == labelled for name in found):
             raise CannotBeMade(f"the dense CRF took over {crf.limit:.0f} s on each of {labelled} images; choose pamr.")
@@ -154,7 +140,7 @@ def _said(rule: Upsample, asked: Upsample) -> str:
     return rule if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
 
 
-def _entries_of(reader: PredictionReader, manifest: Manifest) -> list[Entry]:
+def _entries_of(reader: PredictionReader, manifest: Manifest, label_kind: LabelKind) -> list[Entry]:
     known = {entry.id: entry for entry in manifest.entries(reader.record.split)}
     missing = [f"image {name}" for name in reader.images if name not in known]
     raise_problems(
@@ -162,7 +148,13 @@ def _entries_of(reader: PredictionReader, manifest: Manifest) -> list[Entry]:
         missing,
         "Run the predict stage again.",
     )
-    return [known[name] for name in reader.images]
+    entries = [known[name] for name in reader.images]
+    if label_kind == "instance" and not any(entry.instances for entry in entries):
+        raise CannotBeMade(
+            f"{manifest.dataset} has no instance maps in split {reader.record.split!r}, and protocol `objects` "
+            "needs them; take it out of `protocols`."
+        )
+    return entries
 
 
 def _read_grids(
@@ -221,6 +213,22 @@ def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting
         else:
             triple = count_image(segments, labels, k, len(manifest.classes))
         found[name] = _small(triple)
+    return found
+
+
+def _count_entries(
+    reader: PredictionReader, entries: Sequence[Entry], how: _Counting, softly: Soften | None, workers: int
+) -> dict[str, list[Small]]:
+    """What `_count_entry` finds in every image, by variant, in the order of `entries`."""
+    count_one = partial(_count_entry, how=how)
+    found: dict[str, list[Small]] = {name: [] for name in reader.variants}
+    with ThreadPoolExecutor(workers) as pool:
+        for start in track(list(range(0, len(entries), BLOCK)), f"count {reader.record.dataset}", "block"):
+            block = entries[start : start + BLOCK]
+            grids = _read_grids(reader, how.rules, softly, start, start + len(block))
+            for triples in pool.map(count_one, block, grids):
+                for name, triple in triples.items():
+                    found[name].append(triple)
     return found
 
 

@@ -113,28 +113,45 @@ class Segmenter:
         return GridSegments(scores.reshape(-1, *grid), ids)
 
 
+@dataclass(frozen=True)
+class ModelFiles:
+    """What computes, and what ids mean.
+
+    Attributes:
+        checkpoint: of a method that offers `infer.py`.
+        weights: the encoder's weights, by default where the pipeline puts them.
+        backbone: for a checkpoint that does not name its encoder.
+        clusters: segment clusters; by default `clusters.npz` beside the checkpoint, where there is one.
+        own_ids: keep ids inside each picture even where there are clusters.
+    """
+
+    checkpoint: str | Path
+    weights: str | Path | None = None
+    backbone: str | None = None
+    clusters: str | Path | None = None
+    own_ids: bool = False
+
+    def naming(self, model: TokenModel) -> Naming:
+        """What the ids of the model's segments mean."""
+        beside = Path(self.checkpoint).with_name("clusters.npz")
+        chosen = self.clusters or (beside if beside.is_file() else None)
+        return own_segments(model.segments) if self.own_ids or chosen is None else dataset_ids(chosen, model.dim)
+
+
 def segment(
     paths: Sequence[str | Path],
-    checkpoint: str | Path,
+    files: ModelFiles,
     out: str | Path,
     settings: SegmentSettings,
-    weights: str | Path | None = None,
-    backbone: str | None = None,
-    clusters: str | Path | None = None,
-    own_ids: bool = False,
     report: Callable[[str], None] = print,
 ) -> tuple[int, list[str], Naming]:
     """Segment pictures and write the results.
 
     Args:
         paths: files and folders.
-        checkpoint: of a method that offers `infer.py`.
+        files: what computes.
         out: folder to write to.
         settings: how.
-        weights: the encoder's weights, by default where the pipeline puts them.
-        backbone: for a checkpoint that does not name its encoder.
-        clusters: segment clusters; by default `clusters.npz` beside the checkpoint, where there is one.
-        own_ids: keep ids inside each picture even where there are clusters.
         report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
 
     Returns:
@@ -144,11 +161,9 @@ def segment(
         UserError: nothing can be segmented; found before anything is computed.
     """
     inputs = find_inputs(paths, out, report)
-    model = load_model(checkpoint)
-    beside = Path(checkpoint).with_name("clusters.npz")
-    chosen = clusters or (beside if beside.is_file() else None)
-    naming = own_segments(model.segments) if own_ids or chosen is None else dataset_ids(chosen, model.dim)
-    vit = load_encoder(model, checkpoint, backbone, weights, settings.device, settings.precision)
+    model = load_model(files.checkpoint)
+    naming = files.naming(model)
+    vit = load_encoder(model, files.checkpoint, files.backbone, files.weights, settings.device, settings.precision)
     segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window)
     writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft)
     try:
