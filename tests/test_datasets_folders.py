@@ -75,7 +75,7 @@ def test_folders_of_classes_are_sub_folders(tmp_path: Path) -> None:
         (["img/a.jpg", "image/b.jpg"], "more than one place: {root}/image and {root}/img"),
         (["train/images/a.jpg", "train/masks/a.png"], "{root}/val does not exist"),
         (["val/images/a.jpg", "val/masks/a.png", "train/masks/a.png"], "{root}/train holds no picture"),
-        (["images/sub/a.jpg", "masks/a.png"], "{root}/masks/a.png has no picture a.* in {root}/images"),
+        (["images/sub/a.jpg", "masks/a.png"], "of {root}/images/sub/a.jpg belongs into the same sub-folder of"),
         (["images/sub/a.jpg", "images/sub/a.png", "masks/sub/a.png"], "a.jpg and a.png have the same stem"),
     ],
 )
@@ -84,6 +84,41 @@ def test_what_is_ambiguous_is_one_clear_error(tmp_path: Path, files: list[str], 
     with pytest.raises(UserError) as caught:
         find(folder(tmp_path, "x"))
     assert says.format(root=tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (["notes.txt"], "{root}/set holds no picture; left out: side files (1): notes.txt"),
+        ([], "{root}/set does not exist"),
+    ],
+)
+def test_a_folder_without_pictures_is_said_to_be_one(tmp_path: Path, files: list[str], says: str) -> None:
+    touch(tmp_path / "set", *files)
+    with pytest.raises(UserError) as caught:
+        find(folder(tmp_path / "set"))
+    assert says.format(root=tmp_path) in str(caught.value)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    with pytest.raises(UserError, match=r"a\.png is a file, not a folder"):
+        find(folder(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("ending", ["_mask", "-gt", "_gtFine_labelIds", ".mask"])
+def test_masks_may_have_an_ending_more_than_their_pictures(tmp_path: Path, ending: str) -> None:
+    touch(tmp_path, "images/a.jpg", "images/a_1.jpg", "images/sub/b.jpg")
+    touch(tmp_path, f"masks/a{ending}.png", f"masks/a_1{ending}.png", f"masks/sub/b{ending}.png")
+    pairs = [["images/a.jpg", f"masks/a{ending}.png"], ["images/a_1.jpg", f"masks/a_1{ending}.png"]]
+    assert [item[:2] for item in names(folder(tmp_path, "x"))["val"]][:2] == pairs
+
+
+@pytest.mark.parametrize("masks", [["a_mask", "b_gt"], ["a_mask", "c_mask"], ["a1", "b1"], ["a", "b_mask"]])
+def test_endings_that_differ_are_refused(tmp_path: Path, masks: list[str]) -> None:
+    touch(tmp_path, "images/a.jpg", "images/b.jpg", *(f"masks/{name}.png" for name in masks))
+    with pytest.raises(UserError, match="has no picture"):
+        find(folder(tmp_path, "x"))
 
 
 def test_words_of_folders_without_pictures_mean_nothing(tmp_path: Path) -> None:

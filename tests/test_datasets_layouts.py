@@ -164,14 +164,14 @@ def test_folder_keeps_files_of_unknown_kind_so_that_the_scan_names_them(tmp_path
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        (["x"], "{root}/images does not exist"),
+        (["x"], "{root} holds no picture; left out: files that are no pictures (1): x"),
         (["images/train/a.jpg", "masks/train/a.png"], "{root}/images/val does not exist"),
         (["images/train/a.jpg", "images/val/a.jpg"], "{root}/masks/val does not exist"),
         (["images/a.jpg", "images/train/a.jpg"], "holds folders and pictures"),
         (["images/train/.hidden", "masks/train/a.png"], "{root}/images/train holds no picture"),
         (["images/train/a.jpg", "images/train/a.png", "masks/train/a.png"], "a.jpg and a.png have the same stem"),
         (["images/train/a.jpg", "masks/train/a.png", "masks/train/a.tif"], "a.png and a.tif have the same stem"),
-        (["images/train/a.jpg", "masks/train/a_gt.png"], "{root}/masks/train/a_gt.png has no picture"),
+        (["images/train/a.jpg", "masks/train/b_gt.png"], "{root}/masks/train/b_gt.png has no picture"),
     ],
 )
 def test_wrong_folder_is_one_clear_error(tmp_path: Path, files: list[str], says: str) -> None:

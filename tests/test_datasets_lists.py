@@ -40,6 +40,7 @@ A, B = ["a.jpg", "SegmentationClass/a.png"], ["b.jpg", "SegmentationClass/b.png"
         "/JPEGImages/a.jpg",
         "./JPEGImages/a",
         "VOC2012/JPEGImages/a.jpg",
+        "VOC/devkit/JPEGImages/a.jpg",
         "JPEGImages\\a.jpg",
         "{root}/VOC2012/JPEGImages/a.jpg",
     ],
@@ -52,13 +53,16 @@ def test_names_with_folders_in_front(root: Path, line: str, end: str) -> None:
 
 @pytest.mark.parametrize("between", [" ", "\t", ",", ", ", ";"])
 @pytest.mark.parametrize("image", ["/JPEGImages/a.jpg", "a.jpg", "a"])
-@pytest.mark.parametrize("mask", ["/SegmentationClassAug/a.png", "SegmentationClassAug/a"])
+@pytest.mark.parametrize(
+    "mask", ["/SegmentationClassAug/a.png", "SegmentationClassAug/a", "x/SegmentationClassAug/a.png"]
+)
 def test_two_columns_are_image_and_mask(root: Path, between: str, image: str, mask: str) -> None:
     assert listed(root, f"{image}{between}{mask}\n") == [["a.jpg", "SegmentationClassAug/a.png"]]
 
 
 def test_a_mask_of_a_second_column_that_is_not_there_is_expected_in_the_folder_of_masks(root: Path) -> None:
     assert listed(root, "a.jpg gone.png") == [["a.jpg", "SegmentationClass/gone.png"]]
+    assert listed(root, "a.jpg other/a.png") == [["a.jpg", "other/a.png"]]
 
 
 def test_names_with_blanks_are_one_name(root: Path) -> None:
@@ -82,6 +86,12 @@ def test_a_list_without_a_marked_image_is_an_error(root: Path) -> None:
 @pytest.mark.parametrize("line", ["a b 1", "a 7", "a.jpg 0.5", "a 1 1"])
 def test_other_columns_are_named(root: Path, line: str) -> None:
     with pytest.raises(UserError, match=r"train\.txt: the line '.*' has \d columns.*image and mask, or image and 1"):
+        listed(root, line)
+
+
+@pytest.mark.parametrize("line", ["a b", "a.jpg,b.jpg"])
+def test_two_images_in_a_line_are_no_image_with_its_mask(root: Path, line: str) -> None:
+    with pytest.raises(UserError, match="names two images"):
         listed(root, line)
 
 

@@ -218,5 +218,5 @@ def test_own_folders_need_one_command_and_no_edited_file(tmp_path: Path) -> None
     assert report["classes"] == ["sky", "road"]
     result = project.snakemake("eval_mine", "--config", f"folder={tmp_path / 'absent'}")
     assert result.returncode != 0
-    assert f"{tmp_path}/absent/images does not exist" in result.stdout
+    assert f"{tmp_path}/absent does not exist" in result.stdout
     assert "Traceback" not in result.stdout

@@ -38,12 +38,18 @@ def numbering(spec: DatasetSpec, raw: Mapping[int, int]) -> str:
         return _extended(spec, unknown)
     last = max(value for value in values if value != IGNORE)
     from_one: Map = {value: name for value, name in enumerate(names, 1)}
-    if last == len(names):
-        if 0 not in values:
-            return f"The masks are numbered from 1, class ids from 0: {paste(from_one)}."
+    if last == len(names) and 0 not in values:
+        return f"The masks are numbered from 1, class ids from 0: {paste(from_one)}."
+    if last == len(names) != len(values):
         return (
-            f"The masks hold 0 to {last}, one value more than there are classes: name the class of value 0 too, or "
+            f"The masks hold {_listed(values)}, the classes are 0 to {last - 1}: name the class of value 0 too, or "
             f"ignore it: {paste({0: IGNORE, **from_one})}."
+        )
+    if values[: len(names)] == list(from_one):
+        others = [value for value in unknown if value not in from_one]
+        return (
+            f"The masks seem to be numbered from 1, and hold {_listed(values)}: more values than there are classes. "
+            f"Name the others too, or ignore them: {paste({**from_one, **_ignored(others)})}."
         )
     common = sorted(sorted(values, key=lambda value: -raw[value])[: len(names)])
     edges = [value for value in values if value not in common]

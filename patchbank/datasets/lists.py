@@ -4,7 +4,7 @@ One image a line; blank lines, Windows line ends, a byte order mark and a missin
 starts with `#` is a comment where no image is called so. A line is
 
 - a name, with or without suffix, with or without the folders in front (`a`, `a.jpg`, `/JPEGImages/a.jpg`,
-  `VOC2012/JPEGImages/a.jpg`), or an absolute path inside the set;
+  `VOC2012/JPEGImages/a.jpg`, whatever the folder above is called here), or an absolute path inside the set;
 - two of these, the image and its mask (DeepLab's lists), divided by blanks, a tab, a comma or a semicolon;
 - a name and 1, 0 or -1 (the lists of PASCAL VOC for one class): the images with 1 are taken, the others left out.
 
@@ -98,8 +98,10 @@ class _Reader:
         image = self._find(line, self.images)
         if image is None and line.startswith("#"):
             return []
-        if image is None and len(columns) > 1 and (first := self._find(columns[0], self.images)) is not None:
+        if image is None and len(columns) > 1 and (first := self._find(columns[0], self.images, True)) is not None:
             return self._pair(line, first, columns)
+        if image is None and len(columns) == 1:
+            image = self._find(line, self.images, True)
         image = image or self.images.one(line)  # the scan names what is not there
         return [Listed(image, self._mask_of(image))]
 
@@ -117,9 +119,16 @@ class _Reader:
                 f"{self.path}: the line {line!r} has {len(columns)} columns, of which the first names an image; "
                 "write one image a line, image and mask, or image and 1 (0 and -1: not taken)."
             )
+        if stem(second) in self.images.files and self.images.one(second) != image:
+            raise UserError(
+                f"{self.path}: the line {line!r} names two images; write one a line, or image and mask with its folder."
+            )
         if self.masks is None:
             return [Listed(image, None)]
-        return [Listed(image, self._find(second, self.masks) or self.masks.folder / PurePosixPath(second).name)]
+        mask = self._find(second, self.masks, True)
+        if mask is None:  # the scan names what is not there; a mask in another folder is another mask
+            mask = (self.images.folder.parent if "/" in second else self.masks.folder) / second.lstrip("/")
+        return [Listed(image, mask)]
 
     def _mask_of(self, image: Path) -> Path | None:
         """The mask of the image's own name, in the same sub-folder."""
@@ -129,8 +138,12 @@ class _Reader:
         name = image.relative_to(self.images.folder).as_posix() if inside else image.name
         return self.masks.one(without_suffix(name))
 
-    def _find(self, name: str, shelf: Shelf) -> Path | None:
-        """The file that `name` means, by itself or with folders in front; None where there is none."""
+    def _find(self, name: str, shelf: Shelf, elsewhere: bool = False) -> Path | None:
+        """The file that `name` means, by itself or with folders in front; None where there is none.
+
+        Args:
+            elsewhere: whether the first folders may be those of the place where the list was made.
+        """
         if stem(name) in shelf.files:
             return shelf.one(name)
         parts = PurePosixPath(name if "/" in name else name.replace("\\", "/")).parts
@@ -140,8 +153,12 @@ class _Reader:
         if parts[0] == "/" and PurePosixPath(name).is_relative_to(self.root.absolute()):
             return _in(self.root / PurePosixPath(name).relative_to(self.root.absolute()), shelf)
         starts = (shelf.folder, *(folder for folder in shelf.folder.parents if self._near(folder)))
+        tails = [PurePosixPath(*relative.parts[first:]) for first in range(len(parts) - 1)]
         candidates = (
-            _in(folder / relative, shelf) for folder in starts if (folder / relative).is_relative_to(self.root)
+            _in(folder / tail, shelf)
+            for tail in (tails if elsewhere and parts[0] != "/" else tails[:1])
+            for folder in starts
+            if (folder / tail).is_relative_to(self.root)
         )
         return next((path for path in candidates if path is not None), None)
 

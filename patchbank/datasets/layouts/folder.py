@@ -4,8 +4,8 @@
 `instances/<split>/*`. Without folders of splits (`images/*`, or pictures in the root itself) the same pictures serve as
 train and eval split. `<split>/images/*` with `<split>/masks/*`, and `<split>/*` alone, are read too, under other common
 words (`IMAGES`, `MASKS`, `ALIASES`) where one folder only can be meant. Sub-folders are read; a mask lies in the same
-sub-folder as its picture. A set without class names is unlabelled, and its masks are not read; instance maps are, for
-protocols that need no classes.
+sub-folder as its picture, and all masks may have one ending more in their names (`a_mask.png`). A set without class
+names is unlabelled, and its masks are not read; instance maps are, for protocols that need no classes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
-from patchbank.datasets.listing import Search, alike, relative, without_suffix
+from patchbank.datasets.listing import Search, alike, relative, told, without_suffix
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
@@ -35,6 +35,8 @@ MASKS = (
     *("groundtruth", "ground_truth", "segmentationclass", "segmentations"),
 )
 INSTANCES = ("instances",)
+SEPARATORS = ("_", "-", ".", " ")
+"""What divides a picture's name from the ending of its mask's name."""
 ALIASES = {"train": ("training",), "val": ("valid", "validation")}
 """Other names of the folder of a split."""
 
@@ -84,13 +86,15 @@ def _parts(spec: DatasetSpec, search: Search) -> dict[str, _Part]:
             )
             for split, folder in inside.items()
         }
-    if top is None or not (top.pictures or top.folders):
-        raise missing_tree(spec, EXPECTED_TREE, f"{root / 'images'} does not exist.")
+    if top is None:
+        problem = f"{root} is a file, not a folder." if root.is_file() else f"{root} does not exist."
+        raise missing_tree(spec, EXPECTED_TREE, problem)
     of_splits = {split: _split(search, root, split) for split in spec.splits}
     if not top.pictures and any(of_splits.values()):
         return {split: _beside(spec, search, folder or root / split, split) for split, folder in of_splits.items()}
     if not search.below(root, dict.fromkeys(_labels(search, root), "")):
-        raise missing_tree(spec, EXPECTED_TREE, f"{root / 'images'} does not exist.")
+        left_out = "; ".join(told(search.left_out, root))
+        raise missing_tree(spec, EXPECTED_TREE, f"{root} holds no picture{left_out and f'; left out: {left_out}'}.")
     return _without_splits(spec, search, root)
 
 
@@ -160,6 +164,7 @@ def _items(spec: DatasetSpec, search: Search, part: _Part) -> list[Item]:
     instances = _named(search.below(part.instances), part.instances) if part.instances.is_dir() else None
     names = _named(images, part.images)
     if masks is not None:
+        masks = _without_ending(names, masks)
         _check_pairs(spec, part, names, masks)
     return [
         (path, _partner(part.masks, part, path, name, masks), _partner(part.instances, part, path, name, instances))
@@ -192,7 +197,29 @@ def _check_pairs(spec: DatasetSpec, part: _Part, images: Named, masks: Named) ->
             raise missing_tree(spec, EXPECTED_TREE, f"{paths[0].parent}: {alike(paths)}; keep one.")
     for name, paths in masks.items():
         if name not in images:
-            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0]} has no picture {name}.* in {part.images}.")
+            near = _elsewhere(name, images)
+            hint = f"; the mask of {near} belongs into the same sub-folder of {part.masks}" if near else ""
+            raise missing_tree(spec, EXPECTED_TREE, f"{paths[0]} has no picture {name}.* in {part.images}{hint}.")
+
+
+def _without_ending(images: Named, masks: Named) -> Named:
+    """Masks by the names of their pictures where all of them have one ending more, as `a_mask.png` of `a.jpg`."""
+    if any(name in images for name in masks):
+        return masks
+    pictures = {
+        name: next((name[:end] for end in range(len(name), 0, -1) if name[:end] in images), "") for name in masks
+    }
+    endings = {name[len(picture) :] for name, picture in pictures.items()}
+    if len(endings) != 1 or not all(pictures.values()) or not next(iter(endings)).startswith(SEPARATORS):
+        return masks
+    return {pictures[name]: paths for name, paths in masks.items()}
+
+
+def _elsewhere(name: str, images: Named) -> Path | None:
+    """The picture that has this name in another sub-folder; None where there is none, or several."""
+    last = PurePosixPath(name).name
+    found = [paths[0] for other, paths in images.items() if PurePosixPath(other).name == last]
+    return found[0] if len(found) == 1 else None
 
 
 def _partner(folder: Path, part: _Part, image: Path, name: str, found: Named | None) -> Path | None:
