@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,14 +138,22 @@ def write_npz(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def read_npz(path: str | Path) -> dict[str, NDArray[Any]]:
-    """Read every array of an `.npz` without pickles; `UserError` names a missing or broken file."""
+def read_npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read arrays of an `.npz` without pickles; `UserError` names a missing or broken file.
+
+    Args:
+        path: the file.
+        names: only these arrays, as far as they are there; None for all.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} cannot be read as .npz (it holds one array without a name).")
+        with loaded as file:
+            return {name: file[name] for name in file.files if names is None or name in names}
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read as .npz ({error}).") from None
 
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from patchbank.errors import UserError
+from patchbank.files import read_npz
 
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 """First bytes of pictures."""
@@ -32,6 +35,17 @@ def mistaken(path: str | Path, meant: str, name: str) -> UserError:
         return UserError(f"{path} does not exist. {name}")
     what, use = recognise(path)
     return UserError(f"{path} is {what}, not {meant}. {use or name}")
+
+
+def read_arrays(path: str | Path, needed: Sequence[str], meant: str, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz`; the error of `mistaken` for a file that is none, or lacks one of `needed`."""
+    try:
+        arrays = read_npz(path)
+    except UserError:
+        raise mistaken(path, meant, name) from None
+    if not set(needed) <= set(arrays):
+        raise mistaken(path, meant, name)
+    return arrays
 
 
 def recognise(path: Path) -> Said:
@@ -98,7 +112,7 @@ def _archive(path: Path) -> Said:
     arrays = {name.removesuffix(".npy") for name in names if name.endswith(".npy")}
     if "tables" in arrays:
         return "a file of segment clusters", "It goes with `patchbank segment --clusters`."
-    if {"mean", "std"} <= arrays:
+    if {"mean", "std", "count"} <= arrays:
         return "a file of statistics", "It goes with `patchbank train --statistics`."
     return ("a NumPy archive of other content", "") if arrays else ("an archive", "")
 
@@ -132,6 +146,10 @@ def _text(path: Path) -> Said:
     keys = set(content) if isinstance(content, dict) else set()
     if "bank" in keys or {"ids", "shards"} <= keys:
         return "the record of a bank", f"`patchbank info {path}` describes it."
+    if {"method", "settings"} <= keys:
+        return "the record of a checkpoint", "The checkpoint is the .safetensors beside it."
+    if "no_id" in keys:
+        return "the legend of what `patchbank segment` wrote", ""
     if "splits" in keys:
         return "the manifest of a set", ""
     if "rows" in keys:

@@ -54,6 +54,28 @@ def test_settings_of_the_set_and_banks_of_the_pipeline(results: Path, tmp_path: 
     assert len((tmp_path / "a" / "epochs.csv").read_text().splitlines()) == 3
 
 
+def test_a_folder_of_another_training_stays_as_it_is(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert call(results, out, "--dataset", "toy") == 0
+    first = (out / "checkpoint.safetensors").read_bytes()
+    assert call(results, out, "--dataset", "toy") == 0
+    assert (out / "checkpoint.safetensors").read_bytes() == first
+    assert call(results, out, "--dataset", "toy", "--seed", "1", "--set", "queries=4") == 1
+    said = capsys.readouterr().err
+    assert f"--out {out} holds checkpoint.safetensors, checkpoint.json, steps.csv, epochs.csv" in said
+    assert "of a run of other seed, settings; name another folder, or give --overwrite." in said
+    assert (out / "checkpoint.safetensors").read_bytes() == first
+    assert call(results, out, "--dataset", "toy", "--seed", "1", "--overwrite") == 0
+    assert load_checkpoint(out / "checkpoint.safetensors")[1]["seed"] == 1
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "checkpoint.safetensors").write_bytes(first)
+    assert call(results, tmp_path / "pipeline", "--dataset", "toy") == 1
+    assert "holds checkpoint.safetensors of a run that training.json does not name" in capsys.readouterr().err
+    assert (tmp_path / "pipeline" / "checkpoint.safetensors").read_bytes() == first
+
+
 def test_named_files_give_the_same_weights(results: Path, tmp_path: Path) -> None:
     assert call(results, tmp_path / "a", "--dataset", "toy", "--seed", "3") == 0
     named = ["--bank", str(results / "multicrop.json"), "--statistics", str(results / "toy" / "statistics.npz")]

@@ -188,8 +188,9 @@ def test_outputs_that_cannot_be_written_lose_no_other(
     for name in (long, wide, odd):
         shutil.copy(album / "one.png", album / f"{name}.png")
     out = tmp_path / "out"
-    (out / "labels" / "three.png").mkdir(parents=True)  # a folder in the place of a file
-    (out / "overlays").mkdir()
+    assert run(world, out, paths=(album / "one.png",)) == 0
+    capsys.readouterr()
+    (out / "labels" / "three.png").mkdir()  # a folder in the place of a file
     (out / "overlays" / "sea").write_text("a file in the place of a folder")
     assert run(world, out, paths=(album,)) == 1
     said = capsys.readouterr()

@@ -145,11 +145,11 @@ def test_checkpoints_of_the_published_shape_come_and_go(
     assert {"cls_emb", "proj_dec.weight", "blocks.1.attn.qkv.weight", "proj_patch", "mask_norm.bias"} <= set(state)
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "wrapped.pth")
     for name in ("decoder.pth", "wrapped.pth"):
-        assert given(name, "back.safetensors") == 0
-        back, head = load_head(tmp_path / "back.safetensors"), load_head(ours)
+        assert given(name, f"{name}.safetensors") == 0
+        back, head = load_head(tmp_path / f"{name}.safetensors"), load_head(ours)
         for key, value in head.model.state_dict().items():
             torch.testing.assert_close(back.model.state_dict()[key], value, rtol=0, atol=0)
-    predict_in(world, tmp_path / "back.safetensors")
+    predict_in(world, tmp_path / "wrapped.pth.safetensors")
     del state["proj_patch"]
     torch.save(state, tmp_path / "broken.pth")
     assert given("broken.pth", "x.safetensors") == 1

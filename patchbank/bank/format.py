@@ -75,6 +75,15 @@ def cut(ids: Sequence[str], shards: int) -> list[list[str]]:
     return parts
 
 
+def made_and_kept(shards: Sequence[str]) -> str:
+    """The way out for damaged shards that carry the bank's own hash; "" for none of them.
+
+    Extraction writes over what is not a complete shard of the bank; one that it made and finished it keeps. Only of
+    such ones is it known that deleting them loses nothing of the user's.
+    """
+    return f"Delete {', '.join(shards)} of it, which extraction made and would keep. " if shards else ""
+
+
 def shard_name(index: int) -> str:
     """File name of a shard."""
     return f"{index:04d}.h5"

@@ -19,7 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from patchbank.bank.format import AGAIN, contents_of, cut, images_of, read_record, row_crc, row_fields, shard_name
+from patchbank.bank.format import (
+    AGAIN,
+    contents_of,
+    cut,
+    images_of,
+    made_and_kept,
+    read_record,
+    row_crc,
+    row_fields,
+    shard_name,
+)
 from patchbank.errors import UserError
 
 Mapped = dict[str, NDArray[Any]]
@@ -224,8 +234,8 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         if row_crc({name: mapped[name][local] for name in self.fields}) != int(mapped["crc"][local]):
             image = bytes(mapped["image"][local]).decode(errors="replace")
             raise UserError(
-                f"{self.folder / shard_name(shard)}: row {local} (image {image}) does not match its checksum; delete "
-                f"the file. {AGAIN}"
+                f"{self.folder / shard_name(shard)}: row {local} (image {image}) does not match its checksum. "
+                f"{made_and_kept([shard_name(shard)])}{AGAIN}"
             )
 
 

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from patchbank.bank.format import cut, read_record, shard_name
 from patchbank.bank.sums import Sums
 from patchbank.errors import UserError
-from patchbank.files import read_npz, write_npz
+from patchbank.files import write_npz
+from patchbank.recognise import read_arrays
+
+NAMED = "Statistics are named by their file, e.g. results/demo/statistics.npz."
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Statistics:
 
     @classmethod
     def load(cls, path: str | Path) -> Statistics:
-        """Read what `compute_statistics` wrote."""
-        arrays = read_npz(path)
+        """Read what `compute_statistics` wrote; `UserError` says what another file is."""
+        arrays = read_arrays(path, ("mean", "std", "count"), "a file of statistics", NAMED)
         return cls(arrays["mean"], arrays["std"], int(arrays["count"]))
 
 

@@ -10,7 +10,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.format import AGAIN, contents_of, cut, damaged_rows, images_of, read_record, row_fields, shard_name
+from patchbank.bank.format import (
+    AGAIN,
+    contents_of,
+    cut,
+    damaged_rows,
+    images_of,
+    made_and_kept,
+    read_record,
+    row_fields,
+    shard_name,
+)
 from patchbank.bank.reader import Bank
 from patchbank.errors import raise_problems
 from patchbank.progress import track
@@ -48,9 +58,7 @@ def verify_bank(path: str | Path) -> int:
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
         if own and same and bad:
             kept.append(shard_path.name)
-    # extraction writes over what is not a complete shard of the bank; one that it made and finished it keeps
-    first = f"Delete {', '.join(kept)} of it, which extraction made and would keep. " if kept else ""
-    raise_problems(f"{folder} is damaged", problems, first + AGAIN)
+    raise_problems(f"{folder} is damaged", problems, made_and_kept(kept) + AGAIN)
     return rows
 
 

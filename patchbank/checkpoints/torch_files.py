@@ -28,5 +28,6 @@ def load_torch(path: str | Path) -> Any:
 
 def save_torch(path: str | Path, content: Any) -> None:
     """Write tensors and plain values as a torch file, atomically."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    # torch writes the name of a path into the file: equal content should be equal bytes
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchbank.outputs import add_overwrite, check_output
 from patchbank.paths import expand_path
 
 if TYPE_CHECKING:
@@ -46,15 +47,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PNG",
         help="where the sheet goes (default: results/<set>/sheet.png, or results/sheets/)",
     )
+    add_overwrite(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what is worth a sentence, then tables; every problem where there are any."""
     from patchbank.datasets.scan import examine
+    from patchbank.drawing.mark import source_of
     from patchbank.errors import UserError
+    from patchbank.files import digest
     from patchbank.report.sheet import draw_sheet
 
     spec = dataset_spec(options)
+    source = f"{spec.name} {digest(str(spec.root.resolve()))}"
+    if options.sheet is not None:
+        check_output(options.sheet, lambda path: source_of(path) == source, options.overwrite, "--sheet")
     try:
         found = examine(spec, options.workers, _note, options.memory, options.quick)
     except UserError as error:
@@ -68,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     print(found.summary.table())
     if found.manifest is not None:
         sheet = options.sheet or _sheet(spec, options.folder)
-        draw_sheet(found.manifest, sheet)
+        draw_sheet(found.manifest, sheet, source=source)
         print(f"\nsheet: {sheet}")
     return 0
 

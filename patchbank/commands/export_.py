@@ -7,6 +7,7 @@ from pathlib import Path
 
 from patchbank.commands import Command, MethodCommand
 from patchbank.methods import contract
+from patchbank.outputs import add_overwrite, output_file
 from patchbank.paths import expand_path
 
 
@@ -21,10 +22,12 @@ class ExportCommand(MethodCommand):
         parser.add_argument(
             "--out", required=True, type=expand_path, help="the file to write (without backbone and optimiser state)"
         )
+        add_overwrite(parser)
 
     def run(self, options: argparse.Namespace) -> int:
         """Export."""
-        contract.published(self.method).export_published(Path(options.checkpoint), Path(options.out))
+        with output_file(options.out, options.overwrite) as target:
+            contract.published(self.method).export_published(Path(options.checkpoint), target)
         print(options.out)
         return 0
 

@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from patchbank.commands import Command, MethodCommand
+from patchbank.errors import UserError
 from patchbank.methods import contract
+from patchbank.outputs import add_overwrite, output_file
 from patchbank.paths import expand_path
 
 
@@ -26,12 +28,16 @@ class ImportCommand(MethodCommand):
         parser.add_argument(
             "--out", required=True, type=expand_path, help="the .safetensors to write; its record is written beside it"
         )
+        add_overwrite(parser)
 
     def run(self, options: argparse.Namespace) -> int:
         """Import."""
         module = contract.published(self.method)
         given = {option.name: int(getattr(options, option.name)) for option in module.OPTIONS}
-        module.import_published(Path(options.file), Path(options.out), given)
+        if Path(options.out).suffix != ".safetensors":
+            raise UserError(f"--out {options.out}: a checkpoint of ours ends in .safetensors; name one that does.")
+        with output_file(options.out, options.overwrite) as target:
+            module.import_published(Path(options.file), target, given)
         print(f"{options.out}; give its encoder with --backbone and --weights where it is used")
         return 0
 

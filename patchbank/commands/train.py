@@ -8,7 +8,7 @@ Settings are those of `config.yaml` for the set, changed by every `--config FILE
 then by every `--set KEY=VALUE` (a key of the method, a value in YAML). Banks and statistics are those of the pipeline
 below `--results`, unless they are named, and so is the manifest, which only a method that learns from labels is given.
 DIR gets `checkpoint.safetensors`, `checkpoint.json`, `steps.csv`, `epochs.csv`, and below `.training` the state from
-which the same command goes on after a kill.
+which the same command goes on after a kill. `training.json` says which training writes there; another one is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import UserError
+from patchbank.outputs import add_overwrite, claim_folder
 from patchbank.paths import expand, expand_path
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--statistics", metavar="FILE", type=expand_path, help="statistics.npz of the train bank")
     parser.add_argument("--manifest", metavar="FILE", type=expand_path, help="manifest.json of the set, for its labels")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    add_overwrite(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
     from patchbank.methods.contract import run_train
 
     job = prepare(options)
+    files = job.files
+    outputs = (files.checkpoint, files.checkpoint.with_suffix(".json"), files.steps_csv, files.epochs_csv)
+    names = [*(path.name for path in outputs), job.state_root.name]
+    claim_folder(options.out, "training.json", _identity(job), names, options.overwrite)
     run_train(job)
     print(f"{job.files.checkpoint}, {job.files.steps_csv}, {job.files.epochs_csv}")
     return 0
@@ -110,6 +116,24 @@ def prepare(options: argparse.Namespace) -> TrainJob:
         manifest=manifest if labels else None,
         threads=options.threads,
     )
+
+
+def _identity(job: TrainJob) -> dict[str, Any]:
+    """What tells one training from another."""
+    from patchbank.bank.format import read_record
+    from patchbank.files import digest, sha256_file
+
+    records = {recipe: read_record(path)[1] for recipe, path in job.banks.items()}
+    for record in records.values():
+        record.pop("contents", None)  # where shards come from is no part of what a bank is
+    files = {"statistics": job.statistics, "manifest": job.manifest}
+    return {
+        "method": job.folder,
+        "seed": job.seed,
+        "settings": dict(job.settings),
+        "banks": {recipe: digest(record, 16) for recipe, record in records.items()},
+        **{name: path and sha256_file(path)[:16] for name, path in files.items()},
+    }
 
 
 def _by_recipe(paths: Sequence[str]) -> dict[str, tuple[Path, Mapping[str, Any]]]:

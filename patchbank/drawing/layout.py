@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from patchbank.datasets.listing import SOFTWARE
+from patchbank.drawing.mark import marks
 from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, number_places, swatch
 from patchbank.files import atomic_path
 
@@ -64,8 +64,8 @@ class Grid:
     colours: NDArray[np.uint8]
 
 
-def draw_grid(grid: Grid, out: Path) -> None:
-    """Write the panel as PNG, atomically."""
+def draw_grid(grid: Grid, out: Path, source: str | None = None) -> None:
+    """Write the panel as PNG, atomically; `source` is noted in it (`patchbank.drawing.mark`)."""
     width = 2 * MARGIN + len(grid.titles) * (grid.width + GAP) - GAP
     heights = [max(cell.pixels.shape[0] for cell in row) for row in grid.rows]
     legend = _legend_rows(legend_entries(grid), width)
@@ -85,7 +85,7 @@ def draw_grid(grid: Grid, out: Path) -> None:
         top += row_height + CAPTION
     _draw_legend(page, legend, grid, top + GAP)
     with atomic_path(out) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+        figure.savefig(temporary, format="png", dpi=DPI, metadata=marks(source))
 
 
 def legend_entries(grid: Grid) -> list[tuple[int, str]]:

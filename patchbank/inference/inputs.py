@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told, without_suffix
-from patchbank.errors import UserError, raise_problems
+from patchbank.errors import raise_problems
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,6 @@ def find_inputs(
         "Name existing pictures or folders; pictures of one name need runs of their own, or a common folder above.",
     )
     return [next(iter(files.values())) for _, files in sorted(found.items())]
-
-
-def make_folder(out: str | Path) -> Path:
-    """The folder of the outputs, made where it is missing.
-
-    Raises:
-        UserError: it cannot be made or written to.
-    """
-    folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be a folder ({error.strerror}); name another.") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--out {folder} may not be written to; name another folder.")
-    return folder
 
 
 def _pictures(search: Search, folder: Path, out: Path) -> list[Path]:

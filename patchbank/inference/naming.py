@@ -22,11 +22,13 @@ from patchbank.clustering.projection import Projection
 from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.overlay import UNMATCHED, class_colours, palette
 from patchbank.errors import UserError
-from patchbank.files import read_json, read_npz
+from patchbank.files import read_json
+from patchbank.recognise import read_arrays
 from patchbank.segments.cluster import embed_segments
 
 MOST = 255
 """Ids that a palette PNG can hold beside the one for pixels without an id."""
+NAMED = "Segment clusters are named by their file, e.g. results/demo/alignseg/seed0/clusters.npz."
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
         UserError: an unreadable file, one without what inference needs, of another width, or with too many ids.
     """
     path = Path(path)
-    arrays = read_npz(path)
-    if "tables" not in arrays or "token_shift" not in arrays:
+    arrays = read_arrays(path, ("tables",), "a file of segment clusters", NAMED)
+    if "token_shift" not in arrays:
         raise UserError(f"{path} holds no segment clusters that other pictures can use; run `snakemake {path}` again.")
     if len(arrays["token_shift"]) != dim:
         raise UserError(f"{path} clusters tokens of width {len(arrays['token_shift'])}, the checkpoint's have {dim}.")

@@ -118,7 +118,7 @@ def export_onnx(
         difference = max(_difference(temporary, sample, vit, model) for sample in samples)
         if not difference <= TOLERANCE:
             raise UserError(
-                f"onnxruntime differs from torch by {difference:.2g}, more than {TOLERANCE:g}, so {out} was not "
+                f"onnxruntime differs from torch by {difference:.2g}, more than {TOLERANCE:g}, so nothing was "
                 "written; another version of onnxruntime or torch may help."
             )
     return Exported(side, grid, difference)

@@ -5,26 +5,31 @@
 | `labels/<name>.png` | 8-bit palette PNG of the picture's size, ids as in `legend.json`, 255 = no id |
 | `overlays/<name>.png` | the ids' colours over the dimmed picture |
 | `soft/<name>.npz` | `scores`, `soft` (Q, h, w) float32 of every patch, `ids` (Q,) int64, -1 = no id, `size` (H, W) |
-| `legend.json` | what an id is, its name and its colour |
+| `legend.json` | what an id is, its name and its colour, and which run wrote here |
+
+Each output says of which picture it is (`source` in an `.npz`, `Source` in a PNG: the beginning of the file's SHA-256).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from patchbank.datasets.listing import SOFTWARE
+from patchbank.drawing.mark import png_info
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.preprocessing import frame
-from patchbank.files import atomic_path, short_name, write_json, write_npz
+from patchbank.files import atomic_path, sha256_file, short_name, write_json, write_npz
 from patchbank.inference.naming import MOST, Naming
 
+LEGEND = "legend.json"
+DIGITS = 16
+"""Hexadecimal digits that tell pictures, checkpoints and weights apart."""
 NO_ID = 255
 GREY = (128, 128, 128)
 """Colour of pixels without an id in the palette."""
@@ -80,26 +85,40 @@ class PictureWriter:
         naming: names and colours of ids.
         upsample: from the patch grid to pixels.
         soft: whether soft assignments are written.
+        run: what tells this run from others, in values of JSON; noted in `legend.json`.
+        sources: the file of each name, noted in its outputs.
     """
 
     folder: Path
     naming: Naming
     upsample: Upsample = "bilinear"
     soft: bool = False
+    run: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Path] = field(default_factory=dict)
 
-    def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
-        """Write the outputs of picture `name`; a name that is too long for its suffix is cut (`short_name`)."""
+    def files(self, name: str) -> dict[str, Path]:
+        """The output of each kind of picture `name`; a name too long for its suffix is cut (`short_name`)."""
         folder, _, last = name.rpartition("/")
         name = f"{folder}/{short_name(last, '.png')}".lstrip("/")
+        kinds = {"labels": ".png", "overlays": ".png", **({"soft": ".npz"} if self.soft else {})}
+        return {kind: self.folder / kind / f"{name}{suffix}" for kind, suffix in kinds.items()}
+
+    def source(self, name: str) -> str | None:
+        """What the outputs of picture `name` say of their picture; None where its file is not known."""
+        return sha256_file(self.sources[name])[:DIGITS] if name in self.sources else None
+
+    def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
+        """Write the outputs of picture `name`."""
+        files, source = self.files(name), self.source(name)
         labels = found.labels(image.height, image.width, self.upsample)
         picture = Image.fromarray(labels)
         picture.putpalette(self._palette())
-        with atomic_path(self.folder / "labels" / f"{name}.png") as temporary:
-            picture.save(temporary, pnginfo=_drawn_by_us())
+        with atomic_path(files["labels"]) as temporary:
+            picture.save(temporary, pnginfo=png_info(source))
         drawn = draw_overlay(np.asarray(image), labels, self.naming.colours)
-        with atomic_path(self.folder / "overlays" / f"{name}.png") as temporary:
+        with atomic_path(files["overlays"]) as temporary:
             # photographs gain little from more compression
-            Image.fromarray(drawn).save(temporary, compress_level=1, pnginfo=_drawn_by_us())
+            Image.fromarray(drawn).save(temporary, compress_level=1, pnginfo=png_info(source))
         if self.soft:
             size = np.array([image.height, image.width])
             arrays: dict[str, NDArray[Any]] = {
@@ -107,36 +126,32 @@ class PictureWriter:
                 "soft": found.soft,
                 "ids": found.ids,
                 "size": size,
+                **({} if source is None else {"source": np.array(source)}),
             }
-            write_npz(self.folder / "soft" / f"{name}.npz", arrays)
+            write_npz(files["soft"], arrays)
+
+    def legend(self) -> dict[str, Any]:
+        """The content of `legend.json`."""
+        rows = zip(self.naming.names, self.naming.colours.tolist(), strict=True)
+        return {
+            "kind": self.naming.kind,
+            "source": self.naming.source,
+            "no_id": NO_ID,
+            "ids": [{"id": i, "name": name, "colour": colour} for i, (name, colour) in enumerate(rows)],
+            "run": dict(self.run),
+        }
 
     def write_legend(self) -> None:
         """Write `legend.json`, and make the folders of the outputs."""
         for kind in ("labels", "overlays", *(["soft"] if self.soft else [])):
             (self.folder / kind).mkdir(parents=True, exist_ok=True)
-        rows = zip(self.naming.names, self.naming.colours.tolist(), strict=True)
-        write_json(
-            self.folder / "legend.json",
-            {
-                "kind": self.naming.kind,
-                "source": self.naming.source,
-                "no_id": NO_ID,
-                "ids": [{"id": i, "name": name, "colour": colour} for i, (name, colour) in enumerate(rows)],
-            },
-        )
+        write_json(self.folder / LEGEND, self.legend())
 
     def _palette(self) -> bytes:
         table = np.zeros((MOST + 1, 3), dtype=np.uint8)
         table[: len(self.naming.colours)] = self.naming.colours
         table[NO_ID] = GREY
         return table.tobytes()
-
-
-def _drawn_by_us() -> PngInfo:
-    """The mark by which an output that is copied elsewhere is known, so that it never becomes an input."""
-    info = PngInfo()
-    info.add_text("Software", SOFTWARE)
-    return info
 
 
 def draw_overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -27,10 +27,12 @@ from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT, Precision
 from patchbank.datasets.images import load_image
 from patchbank.errors import NO_ROOM, UserError, raise_problems
-from patchbank.inference.encoder import load_encoder, load_model
-from patchbank.inference.inputs import Input, find_inputs, make_folder
+from patchbank.files import sha256_file
+from patchbank.inference.encoder import WEIGHTS, load_encoder, load_model
+from patchbank.inference.folder import check_folder, make_folder
+from patchbank.inference.inputs import Input, find_inputs
 from patchbank.inference.naming import Naming, dataset_ids, own_segments
-from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
+from patchbank.inference.pictures import DIGITS, GridSegments, PictureWriter, Upsample
 from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
 from patchbank.methods.shape import TokenModel
 from patchbank.progress import track
@@ -72,6 +74,11 @@ class SegmentSettings:
         if self.size is not None and self.window is not None:
             problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
         raise_problems("The settings cannot be used", problems)
+
+    def shaping(self) -> dict[str, str | int | None]:
+        """What shapes the outputs, in values of JSON."""
+        size = None if self.window else self.size or SIZE
+        return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision}
 
 
 @dataclass(frozen=True)
@@ -131,11 +138,21 @@ class ModelFiles:
     clusters: str | Path | None = None
     own_ids: bool = False
 
+    def used_clusters(self) -> str | Path | None:
+        """The file of segment clusters that gives the ids, where one does."""
+        beside = Path(self.checkpoint).with_name("clusters.npz")
+        return None if self.own_ids else self.clusters or (beside if beside.is_file() else None)
+
     def naming(self, model: TokenModel) -> Naming:
         """What the ids of the model's segments mean."""
-        beside = Path(self.checkpoint).with_name("clusters.npz")
-        chosen = self.clusters or (beside if beside.is_file() else None)
-        return own_segments(model.segments) if self.own_ids or chosen is None else dataset_ids(chosen, model.dim)
+        clusters = self.used_clusters()
+        return own_segments(model.segments) if clusters is None else dataset_ids(clusters, model.dim)
+
+    def contents(self, backbone: str) -> dict[str, str | None]:
+        """Beginning of the SHA-256 of each file; `backbone` names the encoder."""
+        weights = self.weights or WEIGHTS.format(name=backbone)
+        files = {"checkpoint": self.checkpoint, "weights": weights, "clusters": self.used_clusters()}
+        return {name: None if path is None else sha256_file(path)[:DIGITS] for name, path in files.items()}
 
 
 def segment(
@@ -165,7 +182,10 @@ def segment(
     naming = files.naming(model)
     vit = load_encoder(model, files.checkpoint, files.backbone, files.weights, settings.device, settings.precision)
     segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window)
-    writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft)
+    run = {**files.contents(vit.spec.name), **settings.shaping()}
+    sources = {one.name: one.path for one in inputs}
+    writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft, run, sources)
+    check_folder(writer, inputs)
     try:
         writer.write_legend()
         problems = segment_files(inputs, segmenter, writer, report)
@@ -206,7 +226,7 @@ def segment_files(
             try:
                 future.result()
             except OSError as error:
-                if error.errno in NO_ROOM:
+                if error.errno in NO_ROOM or error.filename is None:  # of the disk, or of no one path
                     raise
                 refuse(f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror}).")
 

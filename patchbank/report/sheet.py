@@ -25,15 +25,15 @@ WIDTH = 300
 """Width and largest height of a picture in pixels."""
 
 
-def draw_sheet(manifest: Manifest, out: Path, count: int = IMAGES) -> None:
-    """Write the sheet of at most `count` images to `out`, atomically."""
+def draw_sheet(manifest: Manifest, out: Path, count: int = IMAGES, source: str | None = None) -> None:
+    """Write the sheet of at most `count` images to `out`, atomically; `source` is noted in it."""
     colours = class_colours(manifest.colours, len(manifest.classes))
     groups = [_cells(manifest, entry, colours) for entry in first_by_id(manifest, count)]
     rows = [
         [cell for group in groups[start : start + ACROSS] for cell in group] for start in range(0, len(groups), ACROSS)
     ]
     titles = ["image", *(["classes"] if manifest.labelled else [])] * min(ACROSS, len(groups))
-    draw_grid(Grid(titles, rows, WIDTH, list(manifest.classes), colours), out)
+    draw_grid(Grid(titles, rows, WIDTH, list(manifest.classes), colours), out, source)
 
 
 def first_by_id(manifest: Manifest, count: int) -> list[Entry]:
