@@ -45,6 +45,7 @@ HARMLESS = {
     "patchbank.fingerprint": "follows imports",
     "patchbank.memory": "gives memory back",
     "patchbank.progress": "bars",
+    "patchbank.recognise": "says what a file is that is no bank",
     "patchbank.threads": "how many CPUs there are",
     "patchbank.views": "a docstring",
     "patchbank.views.base": "what a recipe looks like, and which there are",
