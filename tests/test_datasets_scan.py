@@ -149,7 +149,7 @@ def test_saved_manifest_is_deterministic_and_reads_back(tmp_path: Path) -> None:
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     assert Manifest.load(tmp_path / "one.json") == manifest
     write_json(tmp_path / "other.json", {"format": "patchbank-manifest-0"})
-    with pytest.raises(UserError, match=r"other\.json is not a manifest of this version"):
+    with pytest.raises(UserError, match=r"other\.json is no manifest of this version"):
         Manifest.load(tmp_path / "other.json")
 
 
