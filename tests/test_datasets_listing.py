@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import shutil
 import unicodedata
 from pathlib import Path
@@ -177,6 +176,10 @@ def test_results_are_no_inputs(tmp_path: Path) -> None:
     search = Search()
     assert found(tmp_path, search) == ["a.png"]
     assert list(told(search.left_out, tmp_path)) == ["results of patchbank (2): kept, results"]
+    # named by the user, such a folder is read, and what is left out of it is said
+    search = Search()
+    assert found(tmp_path / "kept", search) == ["sheet.png"]
+    assert list(told(search.left_out, tmp_path)) == ["side files (1): kept/manifest.json"]
 
 
 def replaced(path: Path, data: bytes) -> None:
@@ -236,32 +239,3 @@ def test_what_does_not_touch_a_file_keeps_its_state(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("a.png")
     assert state_of(tmp_path / "link.png") == before
     assert state_of(tmp_path / "none.png") == state_of(Path("a\0b")) == ""
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_every_file_is_found_or_named(tmp_path: Path, seed: int) -> None:
-    draw = random.Random(seed)
-    folders = [tmp_path / "set"]
-    folders[0].mkdir()
-    for _ in range(draw.randrange(8)):
-        folder = draw.choice(folders) / draw.choice(["a", "b.d", "masks", "@eaDir", ".git", "2023"])
-        folder.mkdir(exist_ok=True)
-        folders.append(folder)
-    for number in range(draw.randrange(20)):
-        suffix = draw.choice(["", ".jpg", ".TIFF", ".txt", ".dat", ".heic", ".db"])
-        path = draw.choice(folders) / f"{draw.choice(['', '.'])}{number}{suffix}"
-        match draw.randrange(4):
-            case 0:
-                path.symlink_to(draw.choice([*folders, "gone", path.name, "/"]))
-            case 1:
-                path.write_bytes(draw.choice([b"", b"text", b"\x89PNG\r\n\x1a\n"]))
-            case _:
-                picture(path)
-    search = Search()
-    pictures = search.below(folders[0])
-    named = {one.path for one in search.left_out}
-    assert len(set(pictures)) == len(pictures)
-    assert not named & set(pictures)
-    for path in folders[0].rglob("*"):
-        if not path.is_dir():
-            assert path in pictures or named & {path, *path.parents}, path

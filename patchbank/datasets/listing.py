@@ -120,14 +120,25 @@ class Search:
     """
 
     left_out: list[LeftOut] = field(default_factory=list)
-    _read: dict[Path, Content] = field(default_factory=dict)
+    _listed: dict[Path, Content] = field(default_factory=dict)
+    _noted: set[Path] = field(default_factory=set)
 
     def content(self, folder: Path) -> Content:
         """What `folder` holds; OSError where it cannot be listed."""
-        if folder not in self._read:
-            self._read[folder] = content = _list(folder)
-            self.left_out += () if content.results else content.left_out
-        return self._read[folder]
+        content = self._list(folder)
+        if folder not in self._noted:
+            self._noted.add(folder)
+            self.left_out += content.left_out
+        return content
+
+    def holds_results(self, folder: Path) -> bool:
+        """Whether patchbank's results lie in `folder`, which is then left out as a whole unless a user names it."""
+        return self._list(folder).results
+
+    def _list(self, folder: Path) -> Content:
+        if folder not in self._listed:
+            self._listed[folder] = _list(folder)
+        return self._listed[folder]
 
     def pictures(self, folder: Path) -> list[Path]:
         """The pictures in `folder` itself."""
@@ -156,14 +167,14 @@ class Search:
                     self.leave(folder, "links to folders that are read already, or that lead back")
                     continue
                 seen.add(identity)
+                if folder != top and self.holds_results(folder):
+                    self.leave(folder, "results of patchbank")
+                    continue
                 content = self.content(folder)
             except OSError as error:
                 if folder == top:
                     raise
                 self.leave(folder, f"folders that cannot be read ({error.strerror})")
-                continue
-            if content.results and folder != top:
-                self.leave(folder, "results of patchbank")
                 continue
             found += content.pictures
             for inner in content.folders:

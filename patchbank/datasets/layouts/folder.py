@@ -143,8 +143,8 @@ def _labels(search: Search, top: Path, read: Sequence[Path] = ()) -> dict[Path, 
     found: dict[Path, str] = {}
     waiting = [top]
     while waiting:
-        content = search.content(waiting.pop())
-        for path in () if content.results else content.folders:
+        folder = waiting.pop()
+        for path in () if folder != top and search.holds_results(folder) else search.content(folder).folders:
             if path.name.lower() in (*MASKS, *INSTANCES):
                 inside = any(one.is_relative_to(path) for one in read)
                 found[path] = "" if inside else "folders of labels among the pictures"
