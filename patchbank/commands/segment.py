@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         options.out,
         SegmentSettings(**{name: getattr(options, name) for name in fields}),
         report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),
+        note=lambda sentence: print(f"patchbank: {sentence}", file=sys.stderr),
     )
     print(f"pictures written to {options.out}: {written}; ids are {naming.kind} of {naming.source}, see legend.json")
     if problems:

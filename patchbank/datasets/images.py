@@ -55,8 +55,13 @@ class Decoded:
 
 def load_image(path: str | Path) -> Image.Image:
     """The image at `path` in RGB, as people see it (EXIF orientation applied); `UserError` names the file."""
+    return decode_file(path).image
+
+
+def decode_file(path: str | Path) -> Decoded:
+    """`decode_image` of the file at `path`; `UserError` names the file."""
     try:
-        return decode_image(read_bytes(path)).image
+        return decode_image(read_bytes(path))
     except Unusable as reason:
         raise UserError(f"{path}: {reason}.") from None
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +26,8 @@ from torch import Tensor
 
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT, Precision
-from patchbank.datasets.images import load_image
+from patchbank.datasets.contrast import contrast
+from patchbank.datasets.images import decode_file
 from patchbank.errors import NO_ROOM, UserError, raise_problems
 from patchbank.files import sha256_file
 from patchbank.inference.encoder import WEIGHTS, load_encoder, load_model
@@ -161,6 +163,7 @@ def segment(
     out: str | Path,
     settings: SegmentSettings,
     report: Callable[[str], None] = print,
+    note: Callable[[str], None] = print,
 ) -> tuple[int, list[str], Naming]:
     """Segment pictures and write the results.
 
@@ -170,6 +173,7 @@ def segment(
         out: folder to write to.
         settings: how.
         report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
+        note: called with one sentence for every picture of which its conversion to 8-bit RGB leaves nothing to see.
 
     Returns:
         How many pictures were written, the sentences about the others, and what ids mean.
@@ -188,14 +192,18 @@ def segment(
     check_folder(writer, inputs)
     try:
         writer.write_legend()
-        problems = segment_files(inputs, segmenter, writer, report)
+        problems = segment_files(inputs, segmenter, writer, report, note)
     except OSError as error:
         raise UserError(f"Writing to {out} failed ({error}); complete files are kept, run again.") from error
     return len(inputs) - len(problems), problems, naming
 
 
 def segment_files(
-    inputs: Sequence[Input], segmenter: Segmenter, sink: Sink, report: Callable[[str], None] = print
+    inputs: Sequence[Input],
+    segmenter: Segmenter,
+    sink: Sink,
+    report: Callable[[str], None] = print,
+    note: Callable[[str], None] = print,
 ) -> list[str]:
     """Segment files and hand the results to `sink`, in worker threads.
 
@@ -204,6 +212,7 @@ def segment_files(
         segmenter: what computes.
         sink: called with name, picture and segments of every file that can be used.
         report: called with one sentence for every other file.
+        note: called with one sentence for every picture of which its conversion leaves nothing to see.
 
     Returns:
         Those sentences.
@@ -230,7 +239,7 @@ def segment_files(
                     raise
                 refuse(f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror}).")
 
-        loaded = _ahead(readers, _load, inputs, workers + segmenter.batch)
+        loaded = _ahead(readers, partial(_load, note=note), inputs, workers + segmenter.batch)
         for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
             for problem in (image for _, image in group if isinstance(image, str)):
                 refuse(problem)
@@ -247,12 +256,16 @@ def segment_files(
     return problems
 
 
-def _load(one: Input) -> tuple[Input, Image.Image | str]:
+def _load(one: Input, note: Callable[[str], None]) -> tuple[Input, Image.Image | str]:
     """The picture, or the sentence that says why there is none."""
     try:
-        return one, load_image(one.path)
+        decoded = decode_file(one.path)
     except UserError as error:
         return one, str(error)
+    left = contrast(decoded)
+    if left.problem:
+        note(f"{one.path} is {left.problem} (8-bit values {left.lowest} to {left.highest}); its segments are of that.")
+    return one, decoded.image
 
 
 def _ahead(
