@@ -80,7 +80,8 @@ def _folder(path: Path) -> Said:
         return "the folder of a run", f"`patchbank compare {path} OTHER` compares it with another."
     if (path / "legend.json").is_file():
         return "what `patchbank segment` wrote", ""
-    return "a folder without a bank", f"`patchbank data check --folder {path}` looks at a folder of pictures."
+    use = f"`patchbank data check --folder {path}` looks at a folder of pictures."
+    return "a folder without bank.json and report.json", use
 
 
 def _hdf5(path: Path) -> Said:

@@ -237,7 +237,7 @@ def test_damaged_bytes_never_crash(tmp_path_factory: pytest.TempPathFactory, dat
 @pytest.mark.parametrize(
     ("file", "says"),
     [
-        (png(1, 1, 8, RGB, b"\0\0\0"), "not an indexed mask .colour mode RGB"),
+        (png(1, 1, 8, RGB, b"\0\1\2"), "not an indexed mask .colour mode RGB"),
         (png(1, 1, 8, RGBA, b"\0\0\0\0"), "colour mode RGBA"),
         (png(1, 1, 8, GREY_ALPHA, b"\0\0"), "colour mode LA"),
         (jpeg(np.zeros((8, 8), np.uint8), "L"), "JPEG file, whose compression changes labels"),

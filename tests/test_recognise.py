@@ -136,7 +136,7 @@ def test_a_checkpoint_is_no_bank(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_no_banks(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is a folder without a bank, not a bank.*data check --folder"):
+    with pytest.raises(UserError, match=r"a folder without bank.json and report.json, not a bank.*data check"):
         read_record(tmp_path)
     (tmp_path / "report.json").write_text(json.dumps({}))
     with pytest.raises(UserError, match=r"is the folder of a run, not a bank.*compare"):

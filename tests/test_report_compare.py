@@ -149,7 +149,7 @@ def test_runs_of_other_images_have_differences_without_intervals(runs: tuple[Pat
 
 
 def test_runs_that_cannot_be_compared_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no report\.json; give the folder of a finished run"):
+    with pytest.raises(UserError, match=r"is a folder without bank\.json and report\.json, not a finished run"):
         compare_runs(runs[0], tmp_path)
     write_json(tmp_path / "report.json", {**read_json(runs[0] / "report.json"), "dataset": "other"})
     with pytest.raises(UserError, match=r"differ in dataset \(toy and other\)"):
