@@ -202,8 +202,16 @@ image("PPM", b"P6 4 3 255\n" + PIXELS.tobytes(), PIXELS, ".ppm")
 image("GIF named .png", gif(1), [[[10, 20, 30]]], row="another format than the suffix says")
 image("PNG named .jpg", png(PIXELS, 8, RGB), PIXELS, ".jpg", row="another format than the suffix says")
 bad_image("web page named .jpg", b"<!DOCTYPE html><html>404</html>", "header", "not an image", ".jpg")
-bad_image("PDF", b"%PDF-1.7\n" + bytes(300), "header", "not an image", ".pdf")
-bad_image("HEIC", struct.pack(">I", 24) + b"ftypheic" + bytes(300), "header", "not an image", ".heic")
+bad_image(
+    "PDF", b"%PDF-1.7\n" + bytes(300), "header", "is a PDF file, which is not read; save it as PNG or JPEG", ".pdf"
+)
+bad_image(
+    "HEIC",
+    struct.pack(">I", 24) + b"ftypheic" + bytes(300),
+    "header",
+    "is a HEIC file, which is not read; save it as PNG",
+    ".heic",
+)
 bad_image("zero bytes", b"", "list", "zero bytes")
 bad_image("nothing but zeros", bytes(5000), "header", "not an image")
 # ---- masks

@@ -235,3 +235,10 @@ def test_command_finds_sets_in_the_configuration(
     (tmp_path / "bad.yaml").write_text("a: [")
     assert check("msrc", "--config", "bad.yaml") == 1
     assert "bad.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "two", "1.5"])
+def test_numbers_below_one_are_usage_errors(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        check("demo", f"--workers={number}")
+    assert f"argument --workers: '{number}' is no whole number above 0" in capsys.readouterr().err

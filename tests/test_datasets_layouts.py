@@ -82,6 +82,13 @@ def test_voc_listed_but_absent_image_stays_in_the_listing(tmp_path: Path) -> Non
     assert [item[0] for item in names(voc(tmp_path))["val"]] == ["images/a.png", "images/gone.jpg"]
 
 
+def test_voc_without_the_list_of_a_split_names_those_that_are_there(tmp_path: Path) -> None:
+    touch(tmp_path, "JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationClassAug/a.png")
+    touch(tmp_path, "ImageSets/Segmentation/train.txt", "ImageSets/Segmentation/val.txt", text="a")
+    with pytest.raises(UserError, match=r"trainaug\.txt does not exist\. Lists that are there: train, val; name one"):
+        find(voc(tmp_path, train_split="trainaug"))
+
+
 def test_voc_without_anything_shows_the_tree_and_the_first_missing_path(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         find(voc(tmp_path / "nowhere"))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchbank.arguments import positive
 from patchbank.outputs import add_overwrite, check_output
 from patchbank.paths import expand_path
 
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-root", type=expand_path, metavar="DIR", help="replaces data_root of the configuration")
     parser.add_argument("--quick", action="store_true", help="read headers only: no class histogram, no sheet")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: all CPUs)")
+    parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode (default: all CPUs)")
     parser.add_argument(
         "--memory", type=expand_path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from patchbank.arguments import positive
 from patchbank.commands.segment import add_encoder_arguments
 from patchbank.outputs import add_overwrite, output_file
 from patchbank.paths import expand
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=expand, help="the .onnx to write")
     add_overwrite(parser)
     add_encoder_arguments(parser)
-    parser.add_argument("--size", type=int, default=448, help="side of the input in pixels (default 448)")
+    parser.add_argument("--size", type=positive, default=448, help="side of the input in pixels (default 448)")
     parser.add_argument(
         "--input", choices=["uint8", "float32"], default="uint8", help="RGB as uint8, or as float32 in [0, 1]"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from patchbank.arguments import positive
 from patchbank.paths import expand
 
 HELP = "divide pictures into segments or classes with a trained checkpoint"
@@ -24,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clusters", type=expand, help="segment clusters of a run; default: clusters.npz beside the checkpoint"
     )
     parser.add_argument("--own-ids", action="store_true", help="ids of each picture's own, even where clusters are")
-    parser.add_argument("--size", type=int, help="side in pixels to which a picture is squashed (default 448)")
+    parser.add_argument("--size", type=positive, help="side in pixels to which a picture is squashed (default 448)")
     parser.add_argument(
-        "--window", type=int, metavar="PX", help="slide a window over the picture at its own resolution instead"
+        "--window", type=positive, metavar="PX", help="slide a window over the picture at its own resolution instead"
     )
     parser.add_argument(
         "--upsample",
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--soft", action="store_true", help="write soft assignments as .npz too")
     parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1...")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: all)")
 
 
 def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:

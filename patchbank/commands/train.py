@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchbank.arguments import positive
 from patchbank.errors import UserError
 from patchbank.outputs import add_overwrite, claim_folder
 from patchbank.paths import expand, expand_path
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--statistics", metavar="FILE", type=expand_path, help="statistics.npz of the train bank")
     parser.add_argument("--manifest", metavar="FILE", type=expand_path, help="manifest.json of the set, for its labels")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: all)")
     add_overwrite(parser)
 
 

@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from patchbank.datasets.labels import apply_lut
-from patchbank.datasets.listing import SOFTWARE
+from patchbank.datasets.listing import HEAD, SOFTWARE, unread_format
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError
@@ -203,6 +203,9 @@ def _open(file: IO[bytes]) -> Image.Image:
         # A multi-picture JPEG of a phone holds the photograph first and previews after it; other formats a sequence.
         frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
     except UnidentifiedImageError:
+        file.seek(0)
+        if unread := unread_format(file.read(HEAD)):
+            raise Unusable(f"is a {unread} file, which is not read; save it as PNG or JPEG") from None
         raise Unusable("is not an image that Pillow knows, or its header is broken") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6

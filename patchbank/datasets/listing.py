@@ -74,11 +74,19 @@ _KNOWN = frozenset(SUFFIXES)
 _NAMED = frozenset((*SUFFIXES, *UNREAD))
 _FORMATS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|P[1-6]\s|MATLAB 5\.0 MAT"
-    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"
-    rb"|....ftyp(?:avif|avis|heic|heix|hevc|mif1|msf1)|\xff\x0a|\0\0\0\x0cJXL |8BPS\0|%PDF-",
+    rb"|\0\0\0\x0cjP  \r\n\x87\n"
+    rb"|\xff\x4f\xff\x51|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     re.DOTALL,
 )
-"""Starts of picture formats; those at the end of the list are not read, and so refused by name."""
+"""Starts of the picture formats that are read."""
+_UNREAD_FORMATS = {
+    "HEIC": re.compile(rb"....ftyp(?:heic|heix|hevc|mif1|msf1)", re.DOTALL),
+    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+    "Photoshop": re.compile(rb"8BPS\0"),
+    "PDF": re.compile(rb"%PDF-"),
+}
+"""Starts of formats of pictures that are not read, and so refused by name."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +201,15 @@ def is_picture(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return _FORMATS.match(file.read(HEAD)) is not None
+            head = file.read(HEAD)
+            return _FORMATS.match(head) is not None or bool(unread_format(head))
     except (OSError, ValueError):
         return False
+
+
+def unread_format(head: bytes) -> str:
+    """The format of pictures that a file's first bytes tell and that is not read, e.g. ``"HEIC"``; "" for any other."""
+    return next((name for name, start in _UNREAD_FORMATS.items() if start.match(head)), "")
 
 
 def is_output(folder: Path) -> bool:

@@ -51,6 +51,13 @@ class _Tree:
     def first_missing(self) -> Path | None:
         return next((path for path in self.required() if not path.exists()), None)
 
+    def other_lists(self) -> str:
+        """A sentence on the lists that are there, where a list is what is missing."""
+        there = sorted(path.stem for path in self.lists.glob("*.txt")) if self.lists.is_dir() else []
+        if not there or self.first_missing() not in [self.list_of(split) for split in self.masks]:
+            return ""
+        return f" Lists that are there: {', '.join(there)}; name one with train_split or eval_split."
+
 
 def find(spec: DatasetSpec) -> Listing:
     """List images and masks of each split; see `patchbank.datasets.layouts`."""
@@ -61,7 +68,7 @@ def find(spec: DatasetSpec) -> Listing:
         raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {places}; rename one.")
     if not complete:
         nearest = max(trees, key=lambda tree: sum(path.exists() for path in tree.required()))
-        raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.")
+        raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.{nearest.other_lists()}")
     tree = complete[0]
     search = Search()
     images = Shelf(search, tree.images, ".jpg")
