@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchbank.datasets import DatasetSpec, make_spec, tree_fingerprint
+from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.layouts import layout, layout_names
-from patchbank.datasets.listing import without_suffix
 from patchbank.datasets.lists import parse_list
 from patchbank.datasets.manifest import find
 from patchbank.errors import UserError

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from patchbank.datasets import load_image, make_spec, tree_fingerprint
-from patchbank.datasets.listing import Search, alike, is_picture, state_of, stem, told
+from patchbank.datasets.formats import is_picture
+from patchbank.datasets.listing import Search, alike, state_of, stem, told
 from patchbank.datasets.scan import scan
 from patchbank.errors import UserError
 from patchbank.files import write_json

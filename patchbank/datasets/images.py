@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from patchbank.datasets.formats import HEAD, unread_format
 from patchbank.datasets.labels import apply_lut
-from patchbank.datasets.listing import HEAD, SOFTWARE, unread_format
+from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError

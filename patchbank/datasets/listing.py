@@ -19,19 +19,13 @@ Names are compared in Unicode's composed form (NFC), because systems store the s
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".mat"),
-)
-"""Ends of the names of pictures; a list may carry them or leave them out."""
-UNREAD = (".heic", ".heif", ".avif", ".jxl", ".psd", ".pdf", ".svg", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".exr")
-"""Ends of the names of pictures that are not read: they count as pictures, so that each is refused by its name."""
+from patchbank.datasets.formats import SUFFIXES, UNREAD, is_picture, without_suffix
+
 SIDE_SUFFIXES = frozenset(
     (
         *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".css", ".js"),
@@ -39,21 +33,8 @@ SIDE_SUFFIXES = frozenset(
         *(".py", ".ipynb", ".sh", ".m", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"),
         *(".npy", ".npz", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".safetensors", ".onnx"),
         *(".mp4", ".avi", ".mov", ".mkv", ".wav", ".mp3", ".doc", ".docx", ".xls", ".xlsx", ".ppt", ".pptx"),
-        *(
-            ".jgw",
-            ".jpgw",
-            ".pgw",
-            ".pngw",
-            ".tfw",
-            ".tifw",
-            ".bpw",
-            ".wld",
-            ".prj",
-            ".ovr",
-            ".geojson",
-            ".shp",
-            ".dbf",
-        ),
+        *(".jgw", ".jpgw", ".pgw", ".pngw", ".tfw", ".tifw", ".bpw", ".wld", ".prj", ".ovr", ".geojson", ".shp"),
+        ".dbf",
     )
 )
 """Ends of the names of files that people keep beside pictures; world files and overviews of maps among them."""
@@ -65,28 +46,9 @@ OUTPUTS = ("labels", "overlays", "soft")
 """Folders that `patchbank segment` writes beside its `legend.json`."""
 SOFTWARE = "patchbank"
 """What every picture that patchbank draws says of itself; `images` refuses such a one as an image."""
-HEAD = 64
-"""First bytes of a file that are looked at."""
+_NAMED = frozenset((*SUFFIXES, *UNREAD))
 SHOWN = 3
 """Names that are shown of what is left out for one reason."""
-
-_KNOWN = frozenset(SUFFIXES)
-_NAMED = frozenset((*SUFFIXES, *UNREAD))
-_FORMATS = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|P[1-6]\s|MATLAB 5\.0 MAT"
-    rb"|\0\0\0\x0cjP  \r\n\x87\n"
-    rb"|\xff\x4f\xff\x51|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
-    re.DOTALL,
-)
-"""Starts of the picture formats that are read."""
-_UNREAD_FORMATS = {
-    "HEIC": re.compile(rb"....ftyp(?:heic|heix|hevc|mif1|msf1)", re.DOTALL),
-    "AVIF": re.compile(rb"....ftypavi[fs]", re.DOTALL),
-    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
-    "Photoshop": re.compile(rb"8BPS\0"),
-    "PDF": re.compile(rb"%PDF-"),
-}
-"""Starts of formats of pictures that are not read, and so refused by name."""
 
 
 @dataclass(frozen=True)
@@ -194,24 +156,6 @@ class Search:
         self.left_out.append(LeftOut(path, reason))
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the first bytes of the file at `path` are those of a picture format; False for what is no file."""
-    try:
-        # what is no regular file is not opened: a pipe would hang
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-            return _FORMATS.match(head) is not None or bool(unread_format(head))
-    except (OSError, ValueError):
-        return False
-
-
-def unread_format(head: bytes) -> str:
-    """The format of pictures that a file's first bytes tell and that is not read, e.g. ``"HEIC"``; "" for any other."""
-    return next((name for name, start in _UNREAD_FORMATS.items() if start.match(head)), "")
-
-
 def is_output(folder: Path) -> bool:
     """Whether `patchbank segment` wrote the pictures in `folder`, as the record above it says."""
     return folder.name in OUTPUTS and _written_by_us(folder.parent / "legend.json", b'"no_id"')
@@ -228,12 +172,6 @@ def state_of(path: Path) -> str:
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-
-
-def without_suffix(name: str) -> str:
-    """`name` without an image suffix; other dots belong to the name."""
-    dot = name.rfind(".")
-    return name[:dot] if dot > 0 and name[dot:].lower() in _KNOWN else name
 
 
 def stem(name: str) -> str:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from patchbank.datasets.listing import Search, by_stem, stem, without_suffix
+from patchbank.datasets.formats import without_suffix
+from patchbank.datasets.listing import Search, by_stem, stem
 from patchbank.errors import UserError
 
 

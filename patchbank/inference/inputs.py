@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told, without_suffix
+from patchbank.datasets.formats import without_suffix
+from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
 from patchbank.errors import raise_problems
 
 

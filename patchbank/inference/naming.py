@@ -28,7 +28,7 @@ from patchbank.segments.cluster import embed_segments
 
 MOST = 255
 """Ids that a palette PNG can hold beside the one for pixels without an id."""
-NAMED = "Segment clusters are named by their file, e.g. results/demo/alignseg/seed0/clusters.npz."
+NAMED = "Segment clusters are named by their file, results/<set>/<method>/seed<n>/clusters.npz."
 
 
 @dataclass(frozen=True)

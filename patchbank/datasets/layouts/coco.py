@@ -23,8 +23,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.layouts import Item, Listing, missing_tree
-from patchbank.datasets.listing import Search, without_suffix
+from patchbank.datasets.listing import Search
 from patchbank.datasets.lists import Listed, Shelf, read_list
 from patchbank.errors import UserError
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.layouts import Item, Listing, masks_needed, missing_tree
-from patchbank.datasets.listing import Search, alike, relative, told, without_suffix
+from patchbank.datasets.listing import Search, alike, relative, told
 
 if TYPE_CHECKING:
     from patchbank.datasets.spec import DatasetSpec
