@@ -33,7 +33,7 @@ def stage(snakemake: Any) -> Iterator[None]:
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     threads.limit(int(snakemake.threads))
-    file = logging.FileHandler(path, mode="w", encoding="utf-8")
+    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
     screen = logging.StreamHandler(sys.stderr)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[file, screen], force=True)
     logging.captureWarnings(True)

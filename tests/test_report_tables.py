@@ -230,7 +230,7 @@ def test_context_says_what_the_bank_really_used(tmp_path: Path) -> None:
     Manifest("toy", tmp_path, CLASSES, ((0, 0, 0),) * 3, [0, 1, 2], splits, "trainaug").save(tmp_path / "manifest.json")
     backbone = {"name": "tiny", "model": "vit_tiny_patch14", "block": 11, "sha256": "cd" * 32}
     record = {"format": 1, "backbone": backbone, "recipe": {"size": [322, 322]}, "precision": "bfloat16"}
-    write_json(tmp_path / "bank.json", record)
+    write_json(tmp_path / "bank.json", {**record, "ids": [], "shards": 1})
     config = {"fit": "val", "preprocessing": "full", "seeds": [7], "kmeans_seeds": [0, 1], "other": 1}
     context = context_from(tmp_path / "manifest.json", tmp_path, "a note", config, "beef", 2)
     report = build_report([], context)
