@@ -10,10 +10,11 @@
 | `objects_256` | PIL nearest to 256x256 | softmax over segments on the grid, bilinear to 256x256, then argmax |
 
 Sources: AlignSeg and Leopart (the first), TransFGU (the second), STEGO (the third), AlignSeg on MOVi (the last, used
-by protocol `objects` alone). Predictions are those of the
-whole image squashed to the model's input size, stored on its patch grid; `short_320_center` compares them inside
-STEGO's crop and does not run the model on the crop. `full_boundary` is a trimap as in Kohli et al. 2009
-(robust higher order potentials), as wide as in Boundary IoU (Cheng et al. 2021): 2 % of the diagonal on either side.
+by protocol `objects` alone): https://github.com/yliu1229/AlignSeg, https://github.com/damo-cv/TransFGU,
+https://github.com/mhamilton723/STEGO. Predictions are those of the whole image squashed to the model's input size,
+stored on its patch grid; `short_320_center` compares them inside STEGO's crop and does not run the model on the crop.
+`full_boundary` is a trimap as in Kohli et al. 2009 (robust higher order potentials), as wide as in Boundary IoU (Cheng
+et al. 2021): 2 % of the diagonal on either side.
 
 Both nearest rules are separable, so a variant is one index vector a side and a mask is never resized twice.
 PIL's rule samples pixel centres and accumulates its position in floating point: its indices are taken from PIL

@@ -10,7 +10,8 @@ probability .5. `boxes` are pixels of the squashed input, right and bottom exclu
 Draw d of an image depends only on (seed, image id, d), so that fewer draws are a prefix of more. The published code
 draws the colours once a batch; a bank draws them for every image.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ In this order: with probability 0.8 brightness, contrast and saturation are each
 turned by U(-0.2, 0.2), the four in random order as in torchvision's `ColorJitter`; with probability 0.2 the view
 becomes grey; with probability 0.5 it is blurred by PIL with sigma U(0.1, 2). All of it on uint8 RGB, after the crop.
 
-Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation".
+Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation",
+https://github.com/yliu1229/AlignSeg.
 """
 
 from __future__ import annotations

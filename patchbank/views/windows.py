@@ -15,7 +15,8 @@ selects them by foreground: the class token's attention, mean over heads, above 
 An image's numbers of windows are the counts of its codes. As published, a crop loses the last pixel row and column of
 its window.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ the panoptic annotations, category ids). Which images are used is the set's `ima
   picture for a split that is not scored and has no such file, as an unlabelled one has not;
 - `curated`: those of IIC's list, by its name below the root.
 
-Sources: the trees that the code of AlignSeg and of TransFGU reads; https://cocodataset.org/#download.
+Sources: the trees that the code of AlignSeg (https://github.com/yliu1229/AlignSeg) and of TransFGU
+(https://github.com/damo-cv/TransFGU) reads; https://cocodataset.org/#download.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Look into Person: flat folders and one list a split.
 
-Source: the tree that TransFGU's code reads, which is that of the set's archives put side by side.
+Source: the tree that TransFGU's code (https://github.com/damo-cv/TransFGU) reads, which is that of the set's archives
+put side by side.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Which of them is there is detected; the tree may lie in the root itself or in one of `PVOC`, `VOC2012`,
 `VOCdevkit/VOC2012` below it. The split `trainaug` takes its masks from `SegmentationClassAug`, others from
 `SegmentationClass`. Lists: `patchbank.datasets.lists`. Masks are palette PNGs whose indices count.
-Sources: the trees that the code of AlignSeg and of TransFGU reads, and the VOC 2012 development kit
-(http://host.robots.ox.ac.uk/pascal/VOC/voc2012/).
+Sources: the trees that the code of AlignSeg (https://github.com/yliu1229/AlignSeg) and of TransFGU
+(https://github.com/damo-cv/TransFGU) reads, and the VOC 2012 development kit (http://host.robots.ox.ac.uk/pascal/VOC/voc2012/).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ does a class that found no cluster. Accuracy = matched / all labelled pixels. Cl
 present of n[k(c), c] / |c|. Pixels of an unmatched cluster are wrong: they count in |c| and in the accuracy.
 Ties: any of the best matchings (scipy's, rows are classes); the accuracy does not depend on it.
 
-Source: TransFGU's evaluation code (golden of its metrics).
+Source: TransFGU's evaluation code, https://github.com/damo-cv/TransFGU (golden of its metrics).
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ One confusion matrix n[k, c]; clusters and classes are matched one to one so tha
 1 - n[k, c] / (|k| + |c| - n[k, c]) is smallest. Clusters left over go to class 0 and enlarge it. IoU per class, mean
 over ALL classes: a class that is absent, or has no cluster, counts 0. Ties: any of the best matchings (scipy's).
 
-Source: Leopart's evaluation code as AlignSeg uses it (golden of its metrics, `hungarian_miou`).
+Source: Leopart's evaluation code as AlignSeg uses it, https://github.com/yliu1229/AlignSeg (golden of its
+metrics, `hungarian_miou`).
 """
 
 from __future__ import annotations

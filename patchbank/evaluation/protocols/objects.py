@@ -8,8 +8,8 @@ Both are means over scenes; a scene without labels is not scored.
 
 Always compared at `objects_256`: soft assignments upsampled bilinearly to 256x256, then argmax.
 
-Source: AlignSeg's evaluation code (golden `object_metrics`). Needs counts of instances; it has no mIoU, the row's
-score is the variant.
+Source: AlignSeg's evaluation code, https://github.com/yliu1229/AlignSeg (golden `object_metrics`). Needs counts of
+instances; it has no mIoU, the row's score is the variant.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Variant `precision`: cluster k goes to argmax_c n[k, c] / |k|; variant `iou`: to
 argmax_c n[k, c] / (|k| + |c| - n[k, c]). Ties: the lowest class. All clusters of a class are merged; IoU per class;
 mean over ALL classes: a class without cluster counts 0, absent classes too. No cluster is left out.
 
-Source: Leopart's evaluation code (golden of AlignSeg's metrics, `overcluster_*`); it drops the last short batch, this
-does not.
+Source: Leopart's evaluation code as AlignSeg uses it, https://github.com/yliu1229/AlignSeg (golden of its
+metrics, `overcluster_*`); it drops the last short batch, this does not.
 """
 
 from __future__ import annotations

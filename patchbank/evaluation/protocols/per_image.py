@@ -7,8 +7,8 @@ lowest class present out of each image's mean; an image with one class keeps it.
 not scored. `per_class` is the mean IoU of a class over the images where it entered; its mean over classes is
 another number than the score.
 
-More segments alone raise this score: read it beside its floors. Source: AlignSeg's evaluation code (golden of
-its metrics).
+More segments alone raise this score: read it beside its floors. Source: AlignSeg's evaluation code,
+https://github.com/yliu1229/AlignSeg (golden of its metrics).
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ Per crop: mean over heads -> Gaussian blur (7x7, sigma 0.6, edges mirrored) -> t
 Inputs: `cls_attention` (crops, heads, N) of the bank. Outputs: bool (crops, N). `ForegroundMasks` holds the masks of
 a whole training bank, one bit a patch, computed once before the first step.
 
-Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation".
+Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation",
+https://github.com/yliu1229/AlignSeg.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ and the correspondence are inner products:
 
     sum_nm s[n,m] c[n,m] = sum_q < sum_n a_g[n,q] norm(g_n), sum_m a_l[m,q] norm(l_m) >
 
-Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation".
+Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation",
+https://github.com/yliu1229/AlignSeg.
 """
 
 from __future__ import annotations

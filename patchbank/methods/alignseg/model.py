@@ -8,8 +8,9 @@ the same to every patch and cancels in the softmax), and the attended value is W
 plus the value bias (the weights sum to 1). `forward(tokens, plain=True)` is the textbook form; both agree up to
 rounding, and only the plain one carries gradients to the tokens.
 
-Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation". In its code
-every layer starts again from the initial queries, so that only the last one counts: ``decoder="reference"``.
+Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation",
+https://github.com/yliu1229/AlignSeg. In its code every layer starts again from the initial queries,
+so that only the last one counts: ``decoder="reference"``.
 """
 
 from __future__ import annotations

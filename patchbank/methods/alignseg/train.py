@@ -14,7 +14,8 @@
 The frozen encoder is never run: a step reads its crops from the bank. At equal inputs, seed, threads and library
 versions the weights are equal bit for bit on a CPU, whether or not the run was interrupted.
 
-Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation".
+Source: AlignSeg, "Rethinking Self-Supervised Semantic Segmentation: Achieving End-to-End Segmentation",
+https://github.com/yliu1229/AlignSeg.
 """
 
 from __future__ import annotations

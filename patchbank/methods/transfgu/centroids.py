@@ -5,7 +5,8 @@ stuff on the background windows, things first. faiss k-means, L2, no sub-samplin
 its members. An empty cluster, or fewer windows than centroids, is an error. An image without a window stays in the
 set and is counted.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

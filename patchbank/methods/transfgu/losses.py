@@ -4,7 +4,8 @@ Targets come from pseudo-label maps, min-max normalised per image over classes a
 a teacher, mixed half and half with its softmax. With a background channel the first channel is
 relu(0.1 - largest thing map), and the uncertainty is that of the things where any thing map exceeds 0.1.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ with the values v[j] of all heads side by side. dL/do is a vector-Jacobian produ
 With V the mean-head attention divided by its maximum and P = relu(-G_k) / gradient_batch, kept where it belongs to the
 top 80 % of its mass: map_k = V + P, and 0 where G_k > 0.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

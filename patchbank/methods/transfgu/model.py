@@ -7,8 +7,8 @@ GELU and after the second linear, in training mode only.
 
 Parameters carry the published names, so that its state dicts are read and written as they are (`head`).
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation"; Strudel et al. 2021
-(Segmenter), https://arxiv.org/abs/2105.05633.
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU; Strudel et al. 2021 (Segmenter), https://arxiv.org/abs/2105.05633.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ epochs, whose last entry stays. A restart with fewer than `interval` epochs left
 begun, so it is left out, unless `restart_at_end` asks for the published code's behaviour (which hid it by choosing its
 checkpoint on labels).
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations

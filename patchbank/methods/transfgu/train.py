@@ -17,7 +17,8 @@ With ``stage: pseudo_labels`` only the centroids are made, and `predict` shows w
 The frozen encoder is never run. At equal inputs, seed, threads and library versions the weights are equal bit for bit
 on a CPU, whether or not the run was interrupted.
 
-Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation".
+Source: TransFGU, "A Top-down Approach to Fine-Grained Unsupervised Semantic Segmentation",
+https://github.com/damo-cv/TransFGU.
 """
 
 from __future__ import annotations
