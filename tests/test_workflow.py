@@ -211,7 +211,7 @@ def test_bad_files_are_named_together_before_any_feature(finished: Project, tmp_
     images[0].write_bytes(images[0].read_bytes()[:200])
     images[1].write_bytes(b"")
     mask = tmp_path / "mine" / "masks" / "train" / images[2].name
-    Image.new("RGB", (112, 112)).save(mask)
+    Image.new("RGB", (112, 112), "red").save(mask)
     result = project.snakemake("--cores", "2", "eval_mine")
     assert result.returncode != 0
     for image in images[:3]:
