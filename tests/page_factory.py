@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from bank_factory import extract_all, make_images
 from PIL import Image
-from test_report_pictures import write_steps
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
@@ -139,3 +138,10 @@ def make_page(folder: Path, out: Path) -> Path:
     (times / "page.tsv").write_text(head + "9.9\t0:00:09\t100\n")
     write_page(page_source(folder, out), out)
     return out / "index.html"
+
+
+def write_steps(path: Path, steps: int, shift: float = 0.0) -> Path:
+    lines = ["step,epoch,lr,loss_patch,loss_query,loss,used_segments,images_per_second"]
+    lines += [f"{s},{s // 10},0.0005,{shift - s},{1 / (s + 1)},{shift},{2 + s / steps},100" for s in range(steps)]
+    path.write_text("\n".join(lines) + "\n")
+    return path

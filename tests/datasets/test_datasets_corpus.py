@@ -22,7 +22,7 @@ from patchbank.datasets.scan import examine
 from patchbank.errors import UserError
 
 SECONDS = 20
-PAGE = Path(__file__).parent.parent / "docs" / "input_files.md"
+PAGE = Path(__file__).parents[2] / "docs" / "input_files.md"
 
 
 @pytest.fixture(autouse=True)

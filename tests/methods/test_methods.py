@@ -25,7 +25,7 @@ from patchbank.methods import contract, shape
 from patchbank.methods.contract import Method, run_predict, run_train
 from patchbank.predictions import PredictionReader, check_origin
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SHARED: dict[str, Any] = {
     "k": [3],
     "kmeans_seeds": [0, 1],

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_report_notes import ROWS, make_floor, make_row
+from report_factory import CLASSES, CONTEXT, ROWS, make_floor, make_row, scores_file
 
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.errors import UserError
 from patchbank.files import write_json
-from patchbank.report.build import BackboneContext, ReportContext, build_report, context_from
+from patchbank.report.build import build_report, context_from
 from patchbank.report.markdown import Figure, report_markdown, table
 from patchbank.report.protocols import MEANING
 from patchbank.report.provenance import git_state, processor
@@ -25,24 +25,6 @@ from patchbank.report.rows import sort_rows
 from patchbank.report.summary import build_summary, summary_markdown
 from patchbank.report.text import against, k_text, numbers, score_text, seeds_text
 from patchbank.report.write import write_report
-
-CLASSES = ("sky", "pole|sign", "road")
-CONTEXT = ReportContext(
-    dataset="toy",
-    classes=CLASSES,
-    images={"train": 64, "eval": 32},
-    backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 8, (448, 448), "float32", "ab" * 32, "tuned for saliency"),
-    fit="train",
-    preprocessing="squash_448_100",
-    config="0123abcd",
-    seeds={"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]},
-    threads=2,
-)
-
-
-def scores_file(folder: Path, rows: list[dict[str, Any]], name: str = "scores.json") -> Path:
-    write_json(folder / name, {"rows": rows, "matching": None})
-    return folder / name
 
 
 def test_rows_come_sorted_whatever_the_order_of_files(tmp_path: Path) -> None:

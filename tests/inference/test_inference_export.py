@@ -103,8 +103,9 @@ def test_an_export_that_differs_leaves_no_file(
     assert main(arguments) == 1
     assert "needs onnxscript; install them with `pip install 'patchbank[onnx]'`" in capsys.readouterr().err
     monkeypatch.undo()
-    assert main([*arguments, "--size", "0"]) == 1
-    assert "--size is 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--size", "0"])
+    assert "argument --size: '0' is no whole number above 0" in capsys.readouterr().err
 
 
 def test_published_checkpoints_through_the_command_line(

@@ -34,7 +34,7 @@ from patchbank.weights.spec import BackboneSpec
 
 pytestmark = pytest.mark.slow
 BACKBONE = "dinov2_vits14_saliency"
-FILES = Path(__file__).parent.parent / "workflow" / "settings"
+FILES = Path(__file__).parents[3] / "workflow" / "settings"
 
 
 @dataclass(frozen=True)

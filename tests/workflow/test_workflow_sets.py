@@ -140,7 +140,7 @@ def test_instances_of_movi_are_scored_by_the_protocol_objects(tmp_path: Path) ->
 
 
 def test_every_tree_and_set_of_the_configuration_is_tested() -> None:
-    apart = {"demo", "msrc", "camvid"}  # tests/test_workflow.py
+    apart = {"demo", "msrc", "camvid"}  # tests/workflow/test_workflow.py
     assert {case[0] for case in MADE} == set(default_config().datasets) - apart
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from page_factory import write_steps
 from PIL import Image
 
 from patchbank.datasets.manifest import Entry, Manifest
@@ -233,13 +234,6 @@ def test_long_names_keep_both_ends() -> None:
     assert name.startswith("aaa")
     assert name.endswith("a.jpg")
     assert shorten("x.jpg") == "x.jpg"
-
-
-def write_steps(path: Path, steps: int, shift: float = 0.0) -> Path:
-    lines = ["step,epoch,lr,loss_patch,loss_query,loss,used_segments,images_per_second"]
-    lines += [f"{s},{s // 10},0.0005,{shift - s},{1 / (s + 1)},{shift},{2 + s / steps},100" for s in range(steps)]
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_curves_are_the_same_bytes_twice_and_change_with_the_data(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from count_factory import make_set, write_predictions
 from PIL import Image
-from test_evaluation_count import make_set, write_predictions
 
 from patchbank.config.load import checked
 from patchbank.errors import UserError
@@ -134,7 +134,7 @@ def test_images_that_all_take_too_long_are_no_row(
 
 
 def test_a_missing_library_stops_no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
-    values: dict[str, Any] = yaml.safe_load((Path(__file__).parent.parent / "config.yaml").read_text())
+    values: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
     values["methods"]["alignseg"]["postprocess"] = ["crf"]
     monkeypatch.setattr(crf, "installed", lambda: False)
     config = checked(values)

@@ -1,54 +1,14 @@
-"""Notes of reports: who does not beat a floor, capped K, shared draws, use of labels; the made-up rows of the tests."""
+"""Notes of reports: who does not beat a floor, capped K, shared draws, use of labels."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from report_factory import ROWS, make_floor, make_row
 
 from patchbank.report.notes import build_notes, floor_notes, floors_of, method_notes
 from patchbank.report.rows import sort_rows
-
-
-def make_row(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "method": method,
-        "protocol": protocol,
-        "variant": "",
-        "k": 3,
-        "k_used": [3],
-        "preprocessing": "squash_448_100",
-        "fit": "train",
-        "segments": 4.6,
-        "settings": {},
-        "floor": False,
-        "ceiling": False,
-        "oracle": None,
-        "seeds": {"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]},
-        "miou": {"mean": mean, "std": 2.4, "n": 15},
-        "accuracy": {"mean": mean + 10, "std": 1.0, "n": 15},
-        "class_accuracy": None,
-        "per_class": [mean, None, 7.0],
-        "note": "",
-    }
-    return row | changes
-
-
-def make_floor(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
-    number = method.rpartition("-")[2]
-    own = {"floor": True, "miou": {"mean": mean, "std": 1.0, "n": 5}, "segments": 5.0}
-    own |= {"sees_tokens": "kmeans" in method, "at": int(number) if number.isdigit() else 0}
-    return make_row(method, protocol, mean, **(own | {"seeds": {"training": [], "kmeans": [0, 1, 2, 3, 4]}} | changes))
-
-
-ROWS = [
-    make_row("alignseg", "hungarian", 18.3),
-    make_row("alignseg", "overcluster", 55.6, k=300, k_used=[88], variant="precision"),
-    make_floor("image-kmeans-5", "hungarian", 21.9),
-    make_floor("kmeans", "hungarian", 17.0),
-    make_floor("image-kmeans-5", "overcluster", 50.0, k=300, k_used=[300], variant="precision"),
-    make_row("grid-majority", "hungarian", 95.0, ceiling=True),
-]
 
 
 def test_floors_are_those_with_the_same_post_processing() -> None:

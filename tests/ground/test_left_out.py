@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from bank_factory import extract_all, make_images
+from count_factory import make_set as make_masks
+from count_factory import write_predictions
 from jobs import predict_job, train_job
 from page_factory import METHODS, make_run, make_set
 from PIL import Image
 from snakemake.iocontainers import Namedlist
-from test_evaluation_count import make_set as make_masks
-from test_evaluation_count import write_predictions
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics

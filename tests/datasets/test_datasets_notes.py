@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from page_factory import make_run, make_set, page_source
 from PIL import Image
-from test_report_tables import CONTEXT, ROWS, scores_file
+from report_factory import CONTEXT, ROWS, scores_file
 
 from patchbank.cli import main
 from patchbank.datasets import DatasetSpec, make_spec

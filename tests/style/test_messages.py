@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEY = re.compile(r"(?<![\w./$<{}-])[a-z][a-z_]*(?:\.(?:[a-z][a-z0-9_]*|\{\}|<[a-z]+>))+(?![\w/(-])")
 FILES = ("csv", "db", "html", "ini", "json", "md", "npz", "png", "safetensors", "smk", "tsv", "txt", "yaml")
 """Suffixes of files, which look like keys."""

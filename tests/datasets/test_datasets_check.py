@@ -224,7 +224,7 @@ def test_command_finds_sets_in_the_configuration(
     monkeypatch.chdir(tmp_path)
     assert check("msrc") == 1
     assert "data/msrc/images does not exist" in capsys.readouterr().err  # of the shipped configuration
-    config = Path(__file__).parent.parent / "config.yaml"
+    config = Path(__file__).parents[2] / "config.yaml"
     assert check("nosuch", "--config", config) == 1
     assert "has no set 'nosuch'; it has" in capsys.readouterr().err
     assert check("voc", "--config", config, "--data-root", tmp_path / "elsewhere") == 1

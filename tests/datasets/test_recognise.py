@@ -24,7 +24,7 @@ from patchbank.files import read_npz
 from patchbank.inference.naming import dataset_ids
 from patchbank.recognise import recognise
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def foreign_hdf5(path: Path) -> None:

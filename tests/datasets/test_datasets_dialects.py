@@ -126,7 +126,7 @@ def test_the_lines_for_colour_masks_work(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="under 'Colour masks'"):
         scan(make_spec("mine", "folder", root, classes=["a", "b", "c"]))
     (root / "masks").rename(root / "colours")
-    page = (Path(__file__).parent.parent / "docs" / "input_files.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "input_files.md").read_text(encoding="utf-8")
     (lines,) = re.findall("```python\n(.*?)```", page[page.index("## Colour masks") :], re.DOTALL)
     exec(lines.replace("DIR", str(root)), {})
     manifest = scan(make_spec("mine", "folder", root, classes=["a", "b", "c"]))
