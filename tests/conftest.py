@@ -1,9 +1,12 @@
-"""Shared test set-up: markers that skip with a reason, and fail instead of skipping under CI."""
+"""Shared test set-up: workers and their threads, data that a test skips without, what tests share and make once."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +17,56 @@ hypothesis.settings.load_profile("untimed")
 sys.path.insert(0, str(Path(__file__).parent))
 
 CI = os.environ.get("CI", "").lower() == "true"
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+MOST_WORKERS = 8
+"""Every worker imports torch (1 GB)."""
+
+if WORKERS > 1:  # before torch is imported: workers share the cores and do not fight for them
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = "1"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker a core that this process may use (`-n auto`)."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tools first: they take longest, and what starts last should be short."""
+    items.sort(key=lambda item: item.get_closest_marker("style") is None)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A test that limits threads limits them for itself: the next one computes the same in any order."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_WAIT_POLICY")
+    before = {name: os.environ.get(name) for name in names}
+    torch = sys.modules.get("torch")
+    count = torch.get_num_threads() if torch else 0
+    yield
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if torch:
+        torch.set_num_threads(count)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder `name` of this run: the first worker to ask calls `make(folder)`, all others wait and share it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, done = base / name, base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of an attempt that failed
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +92,10 @@ def saliency_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(os.environ.get("PATCHBANK_TEST_CACHE") or default)
     spec = default_config().backbone("dinov2_vits14_saliency")
     weights = folder / code_fingerprint("patchbank.weights.fetch") / spec.name / "weights.safetensors"
-    if not weights.is_file():
-        fetch_weights(spec, weights, weights.with_suffix(".json"))
+
+    def fetch(_: Path) -> None:
+        if not weights.is_file():
+            fetch_weights(spec, weights, weights.with_suffix(".json"))
+
+    made_once(tmp_path_factory, "weights", fetch)
     return weights

@@ -207,7 +207,7 @@ def test_a_folder_called_null(in_folder: Callable[..., Config]) -> None:
     assert "a folder called null is folder=./null" in answer("eval_mine", in_folder("folder=null"), "folder=null")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_folders_keep_their_results_side_by_side(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", {})
     first, second = pictures(project.folder / "2024_05"), pictures(project.folder / "b" / "More")

@@ -154,7 +154,7 @@ def check_inputs(root: Path, out: Path) -> list[Path]:
     return inputs
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_random_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     usable = 0
     for seed in range(SEEDS):
@@ -184,7 +184,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(SEGMENTED))
 def test_random_sets_are_segmented(world: Path, tmp_path: Path, seed: int, capsys: pytest.CaptureFixture[str]) -> None:
     grown = grow(tmp_path / "set", random.Random(seed))

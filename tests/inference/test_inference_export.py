@@ -52,7 +52,7 @@ def make_head(folder: Path, weights: Path, centre: str = "standardise", pos_embe
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("kind", "centre", "pos_embed", "more"),
     [

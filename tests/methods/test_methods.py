@@ -139,7 +139,7 @@ def checked_by_mypy(folder: Path, modules: list[tuple[str, str]]) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_mypy_sees_that_every_module_fits_and_one_that_does_not(tmp_path: Path) -> None:
     """All modules of all folders; then a `predict` with the keyword arguments of old."""
     found = [

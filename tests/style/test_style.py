@@ -21,6 +21,7 @@ TOOLS = {
 }
 
 
+@pytest.mark.style
 @pytest.mark.parametrize("tool", TOOLS)
 def test_tool_is_content(tool: str) -> None:
     done = subprocess.run([sys.executable, *TOOLS[tool]], cwd=ROOT, capture_output=True, text=True, check=False)

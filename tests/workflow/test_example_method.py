@@ -45,7 +45,7 @@ def patchbank(project: Project, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_new_folder_is_all_that_the_copy_has(project: Project) -> None:
     new = []
     for top in COPIED:
@@ -61,7 +61,7 @@ def test_one_new_folder_is_all_that_the_copy_has(project: Project) -> None:
     assert set(new) == {f"patchbank/methods/{NAME}"}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_stands_in_report_page_summary_panel_and_ablation_with_its_floors(project: Project) -> None:
     results = project.folder / "results"
     report = json.loads((results / "demo" / "report.json").read_text())
@@ -78,7 +78,7 @@ def test_it_stands_in_report_page_summary_panel_and_ablation_with_its_floors(pro
     assert all(row["floor_at"].startswith("image-kmeans-") for row in table["rows"][:2])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_commands_know_it(project: Project) -> None:
     trained = "results/demo/directions/seed0/checkpoint.safetensors"
     patchbank(project, "train", NAME, "--dataset", "demo", "--out", "trained", "--threads", "1")

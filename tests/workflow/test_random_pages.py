@@ -24,7 +24,7 @@ ROWS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_random_set_has_a_report_and_a_page(tmp_path: Path) -> None:
     grown = grow(tmp_path / "set", random.Random(SEED))
     entry = {"layout": grown.layout, "root": str(grown.root), "classes": list(grown.classes), "backbone": "tiny"}

@@ -13,7 +13,7 @@ from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
 from patchbank.config.schema import merge
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 SMALL: dict[str, Any] = {"epochs": 4, "batch_size": 6, "niter": 5, "checkpoint_every": 1}
 CHANGES = {
     "datasets": {

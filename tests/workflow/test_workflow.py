@@ -1,13 +1,8 @@
-"""The real Snakefile, end to end on a small demo set with a tiny random encoder; staleness, resume, errors."""
+"""The real Snakefile, end to end on a small demo set with a tiny random encoder; staleness, errors."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +11,8 @@ from workflow_tools import TINY, Project
 
 from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
-from patchbank.config.schema import merge
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group("project")  # edited and taken back: one test at a time
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +67,7 @@ def test_a_second_run_does_nothing(finished: Project) -> None:
     assert "Nothing to be done" in finished.done("all")
 
 
+@pytest.mark.exhaustive
 def test_another_preprocessing_counts_and_scores_again_and_runs_no_model(finished: Project) -> None:
     rows = json.loads(Path("results/demo/report.json").read_text())["rows"]
     asked = ("all", "--config", "score_at=[full,squash_448_100]")
@@ -108,6 +103,7 @@ LATER = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("file", "old", "new", "expected"),
     [
@@ -133,6 +129,7 @@ def test_a_change_of_code_reruns_what_depends_on_it(
         assert not {"extract", "bank", "manifest", "weights", "demo"} & set(planned)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("file", "old", "new", "first", "untouched"),
     [
@@ -166,6 +163,7 @@ def test_a_changed_setting_reruns_what_depends_on_it_only(
     assert not untouched & set(planned)
 
 
+@pytest.mark.exhaustive
 def test_every_set_has_a_target_and_a_missing_one_shows_the_tree(finished: Project) -> None:
     listed = finished.done("--list-target-rules")
     for name in ("eval_demo", "eval_msrc", "eval_camvid", "eval_voc"):
@@ -182,8 +180,8 @@ def test_every_set_has_a_target_and_a_missing_one_shows_the_tree(finished: Proje
     ("argument", "said"),
     [
         ("data_rot=x", "unknown key; did you mean 'data_root'"),
-        ("backbone=resnet", "is not one of the backbones"),
-        ("fit=test", "is not one of"),
+        pytest.param("backbone=resnet", "is not one of the backbones", marks=pytest.mark.exhaustive),
+        pytest.param("fit=test", "is not one of", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_wrong_configuration_is_one_clear_error(finished: Project, argument: str, said: str) -> None:
@@ -191,127 +189,3 @@ def test_a_wrong_configuration_is_one_clear_error(finished: Project, argument: s
     assert result.returncode != 0
     assert said in result.stdout
     assert "Traceback" not in result.stdout
-
-
-def folder_set(finished: Project, tmp_path: Path) -> Project:
-    """A project of its own with the demo's pictures as an ordinary set `mine` (layout folder)."""
-    changes = {
-        "all": [],
-        "datasets": {"mine": {"layout": "folder", "root": str(tmp_path / "mine"), "table": "demo", "backbone": "tiny"}},
-        "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64}},
-    }
-    project = Project(tmp_path / "p", merge(TINY, changes))
-    shutil.copytree(finished.folder / "results" / "demo" / "data", tmp_path / "mine")
-    return project
-
-
-def test_bad_files_are_named_together_before_any_feature(finished: Project, tmp_path: Path) -> None:
-    project = folder_set(finished, tmp_path)
-    images = sorted((tmp_path / "mine" / "images" / "train").iterdir())
-    images[0].write_bytes(images[0].read_bytes()[:200])
-    images[1].write_bytes(b"")
-    mask = tmp_path / "mine" / "masks" / "train" / images[2].name
-    Image.new("RGB", (112, 112), "red").save(mask)
-    result = project.snakemake("--cores", "2", "eval_mine")
-    assert result.returncode != 0
-    for image in images[:3]:
-        assert image.name in result.stdout
-    assert "Traceback" not in result.stdout
-    assert not (project.folder / "results" / "bank").exists()
-    assert images[0].name in (project.folder / "results" / "logs" / "mine" / "manifest.log").read_text()
-
-
-def test_a_kill_in_the_middle_loses_nothing_and_a_new_image_costs_one_shard(finished: Project, tmp_path: Path) -> None:
-    project = folder_set(finished, tmp_path)
-    process = subprocess.Popen(
-        project.command("--cores", "2", "eval_mine"),
-        cwd=project.folder,
-        env=project.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    shards = project.folder / "results" / "bank"
-    while process.poll() is None and not list(shards.rglob("0*.h5")):
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in shards.rglob("0*.h5")}
-    assert kept
-    project.done("--unlock")
-    project.done("eval_mine")
-    assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
-    assert project.planned("eval_mine") == {}
-    report = json.loads((project.folder / "results" / "mine" / "report.json").read_text())
-    assert report["rows"]
-
-    # the same picture under another name is another image: one shard of each train bank is new
-    for kind in ("images", "masks", "instances"):
-        files = sorted((tmp_path / "mine" / kind / "train").iterdir())
-        shutil.copy(files[0], files[0].with_name("added" + files[0].suffix))
-    before = {path.stat().st_ino for path in shards.rglob("train/*/whole-*/0*.h5")}
-    assert "manifest" in project.planned("eval_mine")
-    project.done("eval_mine")
-    after = {path.stat().st_ino for path in shards.rglob("train/*/whole-*/0*.h5")}
-    assert len(after - before) == 1
-    manifest = json.loads((project.folder / "results" / "mine" / "manifest.json").read_text())
-    assert len(manifest["splits"]["train"]) == 13
-
-    # another mask: pixels are counted again, no feature is computed (the jobs between find everything there)
-    masks = sorted((tmp_path / "mine" / "masks" / "val").iterdir())
-    shutil.copy(masks[0], masks[1])
-    text = project.done("eval_mine")
-    assert "Counting pixels" in text
-    assert {path.stat().st_ino for path in shards.rglob("train/*/whole-*/0*.h5")} == after
-
-
-def test_a_folder_without_labels_gives_segments_and_pictures(finished: Project, tmp_path: Path) -> None:
-    changes = {
-        "seeds": [0],
-        "floors": ["image-kmeans"],
-        "datasets": {"mine": {"layout": "folder", "root": str(tmp_path / "mine"), "backbone": "tiny"}},
-        "methods": {"alignseg": {"epochs": 1, "batch_size": 4, "hidden": 64}},
-        "clustering": {"k": 5},
-    }
-    project = Project(tmp_path / "p", merge(TINY, changes))
-    shutil.copytree(finished.folder / "results" / "demo" / "data" / "images", tmp_path / "mine" / "images")
-    project.done("eval_mine")
-    report = json.loads((project.folder / "results" / "mine" / "report.json").read_text())
-    assert report["rows"] == []
-    assert report["images"] == {"eval": 6, "train": 12}
-    with Image.open(project.folder / "results" / "mine" / "panel.png") as panel:
-        assert panel.height > 300
-    assert list((project.folder / "results" / "mine" / "clusters").glob("alignseg.*.jpg"))
-    assert 'id="gallery"' in (project.folder / "results" / "mine" / "index.html").read_text()
-
-
-def test_real_photographs_go_from_tree_to_report(real_data: Path, saliency_weights: Path, tmp_path: Path) -> None:
-    """A few real images of both sets in their real layouts, with the real ViT."""
-    msrc, camvid = tmp_path / "data" / "msrc", tmp_path / "data" / "camvid"
-    for split, count in (("train", 10), ("val", 4)):
-        names = (real_data / "msrc" / "sets" / f"{split}.txt").read_text().split()[::17][:count]
-        for folder in ("sets", "images", "SegmentationClass"):
-            (msrc / folder).mkdir(parents=True, exist_ok=True)
-        (msrc / "sets" / f"{split}.txt").write_text("\r\n".join(names))
-        for name in names:
-            shutil.copy(real_data / "msrc" / "images" / f"{name}.jpg", msrc / "images")
-            shutil.copy(real_data / "msrc" / "SegmentationClass" / f"{name}.png", msrc / "SegmentationClass")
-        for kind in ("images", "masks"):
-            (camvid / kind / split).mkdir(parents=True)
-            for path in sorted((real_data / "camvid" / kind / split).iterdir())[::20][:count]:
-                shutil.copy(path, camvid / kind / split)
-    changes = {
-        "recipes": {"whole": {"size": 224}, "multicrop": {"size": 112, "draws": 1}},
-        "methods": {"alignseg": {"epochs": 2, "batch_size": 4}},
-        "backbones": {"dinov2_vits14_saliency": {"file": str(saliency_weights)}},
-        "data_root": str(tmp_path / "data"),
-    }
-    project = Project(tmp_path / "p", merge(TINY, changes))
-    project.done("eval_msrc", "eval_camvid")
-    for name, classes in (("msrc", 23), ("camvid", 11)):
-        report = json.loads((project.folder / "results" / name / "report.json").read_text())
-        assert len(report["classes"]) == classes
-        assert report["images"] == {"eval": 4, "train": 10}
-        assert report["backbone"]["name"] == "dinov2_vits14_saliency"
-        assert "saliency" in report["backbone"]["note"]
-        assert {row["method"] for row in report["rows"]} >= {"alignseg", "kmeans", "single"}

@@ -17,7 +17,7 @@ from workflow_tools import COPIED, ROOT, TINY, Project
 
 from patchbank.config.folders import PARTS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 NO_HOME = "/proc/none"
 """A folder that nobody can make, not even root."""

@@ -11,7 +11,7 @@ from test_fetch_sets import ARCHIVES
 from web_server import Page, Server
 from workflow_tools import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from workflow_tools import TINY, Project
 
 from patchbank.config.schema import merge
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 SIZES = ((1, 1), (300, 1), (1, 200), (5, 3), (6, 6), (64, 48))
 CHANGES: dict[str, Any] = {

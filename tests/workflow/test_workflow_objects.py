@@ -18,7 +18,7 @@ from patchbank.bank.format import read_record
 from patchbank.config.schema import merge
 from patchbank.datasets.demo import generate
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 
 SETTINGS: dict[str, Any] = {
     "fit": "val",

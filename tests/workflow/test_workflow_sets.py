@@ -179,7 +179,7 @@ def check_report(project: Project, name: str, sizes: tuple[int, int]) -> dict[st
     return report
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_made_trees_go_through_snakemake(tmp_path: Path) -> None:
     chosen = [case for case in MADE if case[0] in ("coco171", "movi_c", "potsdam3")] + [MADE[0]]
     for name, make, _ in chosen:
@@ -190,7 +190,7 @@ def test_made_trees_go_through_snakemake(tmp_path: Path) -> None:
         check_report(project, name, (4, 2))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_real_samples_go_through_snakemake(real_data: Path, tmp_path: Path) -> None:
     chosen = [case for case in REAL if case[0] in ("coco27", "cityscapes27", "lip5")]
     project = small_project(
@@ -201,7 +201,7 @@ def test_real_samples_go_through_snakemake(real_data: Path, tmp_path: Path) -> N
         check_report(project, name, sizes)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_own_folders_need_one_command_and_no_edited_file(tmp_path: Path) -> None:
     project = small_project(tmp_path, {})
     listed = project.done("--list-target-rules").split()

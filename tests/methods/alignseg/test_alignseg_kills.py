@@ -67,7 +67,7 @@ def kill_and_resume(folder: Path) -> dict[str, list[list[int]]]:
     return {"killed": killed, "last": [last]}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "undisturbed", small(epochs=EPOCHS, checkpoint_every=EVERY))
     done = subprocess.run(

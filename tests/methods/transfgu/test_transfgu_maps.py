@@ -79,7 +79,7 @@ def compare(vit: FrozenViT, inputs: torch.Tensor, centroids: torch.Tensor) -> No
     assert float(different.float().mean()) < 0.005
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_closed_form_is_autograd_on_the_real_model(saliency_weights: Path, real_data: Path) -> None:
     picture = load_image(min((real_data / "msrc" / "images").iterdir()))
     for block, norm in ((11, True), (8, False)):

@@ -32,7 +32,7 @@ from patchbank.files import write_json
 from patchbank.methods.contract import run_predict, run_train
 from patchbank.weights.spec import BackboneSpec
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 BACKBONE = "dinov2_vits14_saliency"
 FILES = Path(__file__).parents[3] / "workflow" / "settings"
 
