@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_config_plan import Plan
+from plan_factory import Plan
 
 from patchbank.config.plan.rows import INSTANCES
 from patchbank.evaluation import crf

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_bytes import GREY, RGB, png
 from PIL import Image
-from test_datasets_images import GREY, RGB, png
-from test_datasets_scan import build
+from set_folders import build
 
 from patchbank.cli import main
 from patchbank.datasets import DatasetSpec

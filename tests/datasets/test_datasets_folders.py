@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_datasets_layouts import folder, names, touch
-from test_datasets_listing import picture
+from set_folders import names, own_set, picture, touch
 
 from patchbank.cli import main
 from patchbank.datasets.listing import told
@@ -34,11 +33,11 @@ TREES = {
 def test_trees(tmp_path: Path, tree: str) -> None:
     train, train_masks, val, val_masks = TREES[tree]
     touch(tmp_path, f"{train}/a.jpg", f"{train_masks}/a.png", f"{val}/b.JPG", f"{val_masks}/b.png", "readme.txt")
-    assert names(folder(tmp_path, "x")) == {
+    assert names(own_set(tmp_path, "x")) == {
         "train": [[f"{train}/a.jpg", f"{train_masks}/a.png", None]],
         "val": [[f"{val}/b.JPG", f"{val_masks}/b.png", None]],
     }
-    unlabelled = names(folder(tmp_path))
+    unlabelled = names(own_set(tmp_path))
     assert unlabelled == {"train": [[f"{train}/a.jpg", None, None]], "val": [[f"{val}/b.JPG", None, None]]}
 
 
@@ -56,16 +55,16 @@ def test_the_same_pictures_serve_as_both_splits(tmp_path: Path, tree: str) -> No
     images, masks = FLAT[tree]
     touch(tmp_path, f"{images}a.png", f"{images}2023/b.png", f"{masks}a.png", f"{masks}2023/b.png")
     expected = [[f"{images}{name}.png", f"{masks}{name}.png", None] for name in ("2023/b", "a")]
-    found = names(folder(tmp_path, "x"))
+    found = names(own_set(tmp_path, "x"))
     assert found == {"train": expected, "val": expected}
-    assert [item[0] for item in names(folder(tmp_path))["val"]] == [f"{images}2023/b.png", f"{images}a.png"]
+    assert [item[0] for item in names(own_set(tmp_path))["val"]] == [f"{images}2023/b.png", f"{images}a.png"]
 
 
 def test_folders_of_classes_are_sub_folders(tmp_path: Path) -> None:
     touch(tmp_path, "train/cat/a.jpg", "train/dog/a.jpg", "val/cat/b.jpg")
-    assert [item[0] for item in names(folder(tmp_path))["train"]] == ["train/cat/a.jpg", "train/dog/a.jpg"]
+    assert [item[0] for item in names(own_set(tmp_path))["train"]] == ["train/cat/a.jpg", "train/dog/a.jpg"]
     touch(tmp_path / "flat", "cats/a.jpg", "dogs/a.jpg")
-    assert [item[0] for item in names(folder(tmp_path / "flat"))["val"]] == ["cats/a.jpg", "dogs/a.jpg"]
+    assert [item[0] for item in names(own_set(tmp_path / "flat"))["val"]] == ["cats/a.jpg", "dogs/a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_folders_of_classes_are_sub_folders(tmp_path: Path) -> None:
 def test_what_is_ambiguous_is_one_clear_error(tmp_path: Path, files: list[str], says: str) -> None:
     touch(tmp_path, *files)
     with pytest.raises(UserError) as caught:
-        find(folder(tmp_path, "x"))
+        find(own_set(tmp_path, "x"))
     assert says.format(root=tmp_path) in str(caught.value)
 
 
@@ -96,14 +95,14 @@ def test_what_is_ambiguous_is_one_clear_error(tmp_path: Path, files: list[str], 
 def test_a_folder_without_pictures_is_said_to_be_one(tmp_path: Path, files: list[str], says: str) -> None:
     touch(tmp_path / "set", *files)
     with pytest.raises(UserError) as caught:
-        find(folder(tmp_path / "set"))
+        find(own_set(tmp_path / "set"))
     assert says.format(root=tmp_path) in str(caught.value)
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     with pytest.raises(UserError, match=r"a\.png is a file, not a folder"):
-        find(folder(tmp_path / "a.png"))
+        find(own_set(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("ending", ["_mask", "-gt", "_gtFine_labelIds", ".mask"])
@@ -111,25 +110,25 @@ def test_masks_may_have_an_ending_more_than_their_pictures(tmp_path: Path, endin
     touch(tmp_path, "images/a.jpg", "images/a_1.jpg", "images/sub/b.jpg")
     touch(tmp_path, f"masks/a{ending}.png", f"masks/a_1{ending}.png", f"masks/sub/b{ending}.png")
     pairs = [["images/a.jpg", f"masks/a{ending}.png"], ["images/a_1.jpg", f"masks/a_1{ending}.png"]]
-    assert [item[:2] for item in names(folder(tmp_path, "x"))["val"]][:2] == pairs
+    assert [item[:2] for item in names(own_set(tmp_path, "x"))["val"]][:2] == pairs
 
 
 @pytest.mark.parametrize("masks", [["a_mask", "b_gt"], ["a_mask", "c_mask"], ["a1", "b1"], ["a", "b_mask"]])
 def test_endings_that_differ_are_refused(tmp_path: Path, masks: list[str]) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg", *(f"masks/{name}.png" for name in masks))
     with pytest.raises(UserError, match="has no picture"):
-        find(folder(tmp_path, "x"))
+        find(own_set(tmp_path, "x"))
 
 
 def test_words_of_folders_without_pictures_mean_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "labels/a.txt", "annotations/all.json", "gt/a.png")
-    assert names(folder(tmp_path, "x"))["val"] == [["images/a.jpg", "gt/a.png", None]]
+    assert names(own_set(tmp_path, "x"))["val"] == [["images/a.jpg", "gt/a.png", None]]
 
 
 def test_labels_among_the_pictures_are_no_pictures(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "2023/b.jpg", "2023/masks/b.png", "2023/deep/GT/c.png", "masks/a.png", "masks/2023/b.png")
-    assert [item[0] for item in names(folder(tmp_path, "x"))["val"]] == ["2023/b.jpg", "a.jpg"]
-    (line,) = told(find(folder(tmp_path, "x")).left_out, tmp_path)
+    assert [item[0] for item in names(own_set(tmp_path, "x"))["val"]] == ["2023/b.jpg", "a.jpg"]
+    (line,) = told(find(own_set(tmp_path, "x")).left_out, tmp_path)
     assert line == "folders of labels among the pictures (2): 2023/masks, 2023/deep/GT"
 
 
@@ -137,12 +136,12 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/a.jpg", "images/val/b.jpg", "images/test/c.jpg", "masks/val/b.png", "preview.png")
     touch(tmp_path, "images/val/Thumbs.db", "extra/d.jpg")
     beside = "files and folders beside those that are read"
-    assert list(told(find(folder(tmp_path)).left_out, tmp_path)) == [
+    assert list(told(find(own_set(tmp_path)).left_out, tmp_path)) == [
         "side files (1): images/val/Thumbs.db",
         f"{beside} (3): preview.png, extra, images/test",
         "folders of masks, which are read where classes are named (1): masks/val",
     ]
-    assert beside in str(list(told(find(folder(tmp_path, "x")).left_out, tmp_path)))
+    assert beside in str(list(told(find(own_set(tmp_path, "x")).left_out, tmp_path)))
 
 
 def test_the_check_says_what_is_left_out(
@@ -164,5 +163,5 @@ def test_the_check_says_what_is_left_out(
         "left out: folders of masks, which are read where classes are named (1): labels",
     ):
         assert f"set: {line}" in err
-    check = json.loads(json.dumps(examine(folder(root)).check()))
+    check = json.loads(json.dumps(examine(own_set(root)).check()))
     assert check["left_out"]["side files"] == {"count": 2, "first": ["@eaDir", "notes.txt"]}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from image_bytes import GOOD_JPEG, GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, exif, jpeg, png
 
 from patchbank.datasets import load_image, load_instances, load_labels
 from patchbank.datasets.images import decode_image, decode_indices
@@ -23,21 +21,6 @@ from patchbank.datasets.probe import probe
 from patchbank.datasets.unusable import Unusable
 from patchbank.errors import UserError
 
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
-    """A PNG from packed rows (filter bytes are added), with `extra` chunks before the data."""
-    stride = len(rows) // height
-    filtered = b"".join(b"\0" + rows[start : start + stride] for start in range(0, len(rows), stride))
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + b"".join(extra) + chunk(b"IDAT", zlib.compress(filtered)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
 
 def pack(values: np.ndarray, depth: int) -> bytes:
     """Rows of `depth`-bit samples, highest bit first, each row padded to whole bytes."""
@@ -45,22 +28,6 @@ def pack(values: np.ndarray, depth: int) -> bytes:
         return values.astype(">u2").tobytes()
     bits = (values[..., None] >> np.arange(depth - 1, -1, -1)) & 1
     return np.packbits(bits.reshape(values.shape[0], -1).astype(np.uint8), axis=1).tobytes()
-
-
-def exif(orientation: int) -> bytes:
-    """A little-endian TIFF block with the orientation tag alone."""
-    return b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + b"\0\0\0\0"
-
-
-def jpeg(pixels: np.ndarray, mode: str = "RGB", orientation: int | None = None) -> bytes:
-    """A JPEG; the EXIF segment is spliced in after the start marker."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels, mode).save(buffer, "JPEG", quality=95)
-    data = buffer.getvalue()
-    if orientation is None:
-        return data
-    body = b"Exif\0\0" + exif(orientation)
-    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + data[2:]
 
 
 PALETTE_256 = chunk(b"PLTE", bytes((i * 7 + c) % 256 for i in range(256) for c in range(3)))
@@ -186,7 +153,6 @@ def tiff_float() -> bytes:
     return b"II*\0\x0c\0\0\0" + struct.pack("<f", 0.5) + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
 
 
-GOOD_JPEG = jpeg(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
 GOOD_PNG = png(40, 40, 8, RGB, np.random.default_rng(0).bytes(40 * 120))
 BROKEN = {
     "text": (b"<html>404</html>", "not an image"),

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from set_folders import names, own_set, touch, voc
 
-from patchbank.datasets import DatasetSpec, make_spec, tree_fingerprint
+from patchbank.datasets import tree_fingerprint
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.layouts import layout, layout_names
 from patchbank.datasets.lists import parse_list
@@ -16,24 +17,6 @@ from patchbank.datasets.manifest import find
 from patchbank.errors import UserError
 
 NAMES = st.text(st.characters(categories=["L", "N"], include_characters="_-. "), min_size=1).map(str.strip)
-
-
-def touch(root: Path, *names: str, text: str = "") -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-
-
-def voc(root: Path, **values: object) -> DatasetSpec:
-    return make_spec("voc", "voc", root, table="voc", **values)  # type: ignore[arg-type]
-
-
-def names(spec: DatasetSpec) -> dict[str, list[list[str | None]]]:
-    """The listing with paths relative to the root."""
-    return {
-        split: [[None if path is None else path.relative_to(spec.root).as_posix() for path in item] for item in items]
-        for split, items in find(spec).items()
-    }
 
 
 @given(st.lists(NAMES.filter(bool)), st.sampled_from(["\n", "\r\n", "\n\n", "\r\n \r\n"]), st.booleans())
@@ -132,15 +115,11 @@ def test_empty_list_is_an_error(tmp_path: Path) -> None:
         find(voc(tmp_path))
 
 
-def folder(root: Path, *classes: str) -> DatasetSpec:
-    return make_spec("mine", "folder", root, classes=classes)
-
-
 def test_folder_with_masks_and_instances(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/b.png", "images/train/a.jpg", "masks/train/a.png", "masks/train/b.png")
     touch(tmp_path, "images/val/c.jpg", "masks/val/c.png", "instances/val/c.png")
     touch(tmp_path, "images/train/.DS_Store", "images/train/readme.txt")
-    assert names(folder(tmp_path, "x")) == {
+    assert names(own_set(tmp_path, "x")) == {
         "train": [
             ["images/train/a.jpg", "masks/train/a.png", None],
             ["images/train/b.png", "masks/train/b.png", None],
@@ -152,12 +131,12 @@ def test_folder_with_masks_and_instances(tmp_path: Path) -> None:
 def test_folder_without_splits_or_labels(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.jpg")
     expected = [["images/a.jpg", None, None], ["images/b.jpg", None, None]]
-    assert names(folder(tmp_path)) == {"train": expected, "val": expected}
+    assert names(own_set(tmp_path)) == {"train": expected, "val": expected}
 
 
 def test_instances_need_no_classes(tmp_path: Path) -> None:
     touch(tmp_path, "images/train/a.jpg", "images/val/b.jpg", "instances/val/b.png", "masks/val/b.png")
-    assert names(folder(tmp_path)) == {
+    assert names(own_set(tmp_path)) == {
         "train": [["images/train/a.jpg", None, None]],
         "val": [["images/val/b.jpg", None, "instances/val/b.png"]],
     }
@@ -165,7 +144,7 @@ def test_instances_need_no_classes(tmp_path: Path) -> None:
 
 def test_folder_keeps_files_of_unknown_kind_so_that_the_scan_names_them(tmp_path: Path) -> None:
     touch(tmp_path, "images/a.jpg", "images/b.heic")
-    assert [item[0] for item in names(folder(tmp_path))["val"]] == ["images/a.jpg", "images/b.heic"]
+    assert [item[0] for item in names(own_set(tmp_path))["val"]] == ["images/a.jpg", "images/b.heic"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +163,7 @@ def test_folder_keeps_files_of_unknown_kind_so_that_the_scan_names_them(tmp_path
 def test_wrong_folder_is_one_clear_error(tmp_path: Path, files: list[str], says: str) -> None:
     touch(tmp_path, *files)
     with pytest.raises(UserError) as caught:
-        find(folder(tmp_path, "x"))
+        find(own_set(tmp_path, "x"))
     assert says.format(root=tmp_path) in str(caught.value)
     assert "instances/<split>" in str(caught.value)
 

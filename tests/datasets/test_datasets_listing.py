@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import unicodedata
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from set_folders import grey, picture
 
 from patchbank.datasets import load_image, make_spec, tree_fingerprint
 from patchbank.datasets.formats import is_picture
@@ -24,12 +24,6 @@ from patchbank.inference.pictures import GridSegments, PictureWriter
 
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp", "PPM": ".ppm"}
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
-
-
-def picture(path: Path, grey: int = 0, file_format: str = "PNG") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 3), (grey, grey, grey)).save(path, file_format)
-    return path
 
 
 def found(top: Path, search: Search | None = None) -> list[str]:
@@ -189,12 +183,6 @@ def replaced(path: Path, data: bytes) -> None:
     assert len(data) == before.st_size
     path.write_bytes(data)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def grey(value: int) -> bytes:
-    data = io.BytesIO()
-    Image.new("L", (4, 3), value).save(data, "BMP")
-    return data.getvalue()
 
 
 def moved_over(path: Path, data: bytes) -> None:

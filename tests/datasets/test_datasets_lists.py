@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_datasets_layouts import names, touch, voc
+from set_folders import names, touch, voc
 
 from patchbank.datasets.manifest import find
 from patchbank.errors import UserError

@@ -11,29 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_datasets_images import GOOD_JPEG, GREY, RGB, exif, jpeg, png
+from image_bytes import GOOD_JPEG, GREY, RGB, exif, jpeg, png
+from set_folders import IMAGE, MASK, build
 
 from patchbank.datasets import DatasetSpec, Manifest, load_image, load_labels, make_spec, workers
 from patchbank.datasets.scan import scan
 from patchbank.errors import UserError
 from patchbank.files import write_json
-
-IMAGE = png(4, 3, 8, RGB, bytes(range(36)))
-MASK = png(4, 3, 8, GREY, bytes([0, 1, 255, 0] * 3))
-
-
-def build(root: Path, files: dict[str, bytes]) -> DatasetSpec:
-    """A two-class `folder` set from a picture and a mask in each split, plus `files`."""
-    content = {
-        f"{kind}/{split}/ok.png": data for kind, data in (("images", IMAGE), ("masks", MASK)) for split in SPLITS
-    }
-    for name, data in (content | files).items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return make_spec("mine", "folder", root, classes=("a", "b"))
-
-
-SPLITS = ("train", "val")
 
 
 def problems(spec: DatasetSpec) -> list[str]:
@@ -124,7 +108,7 @@ def test_manifest_of_a_good_set(tmp_path: Path) -> None:
 
 
 def test_mask_may_carry_its_own_orientation(tmp_path: Path) -> None:
-    from test_datasets_images import chunk
+    from image_bytes import chunk
 
     turned = png(4, 3, 8, GREY, bytes(12), chunk(b"eXIf", exif(6)))
     image = jpeg(np.zeros((3, 4, 3), np.uint8), orientation=6)

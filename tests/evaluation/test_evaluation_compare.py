@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_evaluation_counts import make_counts
-from test_evaluation_score import CONTEXT, C, random_counts, write_segments
+from pixel_counts import make_counts
+from score_factory import CONTEXT, C, random_counts, write_segments
 
 from patchbank.errors import UserError
 from patchbank.evaluation.compare import Compared, compare_methods

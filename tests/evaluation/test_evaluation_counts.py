@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixel_counts import make_counts
 
 from patchbank.errors import UserError
 from patchbank.evaluation.counts import (
@@ -30,14 +31,6 @@ def pixels(draw: st.DrawFn) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(seed)
     labels = np.array([*range(C), 255])
     return [(rng.integers(0, K, PIXELS), rng.choice(labels, PIXELS)) for _ in range(n)]
-
-
-def make_counts(images: list[tuple[np.ndarray, np.ndarray]], k: int, c: int) -> Counts:
-    triples = [count_image(p, t, k, c) for p, t in images]
-    segment, klass, count = (np.concatenate(parts) for parts in zip(*triples, strict=True))
-    image = np.repeat(np.arange(len(images), dtype=np.int32), [len(t[0]) for t in triples])
-    names = tuple(f"{i:016x}" for i in range(len(images)))
-    return Counts(names, image, segment.astype(np.int32), klass.astype(np.int32), count, k, c, "full")
 
 
 def dense(counts: Counts) -> np.ndarray:

@@ -9,22 +9,12 @@ import pytest
 from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixel_counts import instance_counts, iou, make_counts
 from sklearn.metrics import adjusted_rand_score
-from test_evaluation_counts import make_counts
-from test_evaluation_protocols import Images, iou
 
 from patchbank.evaluation import protocols
-from patchbank.evaluation.counts import Counts, count_instances
+from patchbank.evaluation.counts import Counts
 from patchbank.evaluation.protocols import objects, per_image
-
-
-def instance_counts(images: Images, k: int) -> Counts:
-    triples = [count_instances(p, t, k) for p, t in images]
-    segment, klass, count = (np.concatenate(parts) for parts in zip(*triples, strict=True))
-    image = np.repeat(np.arange(len(images), dtype=np.int32), [len(t[0]) for t in triples])
-    names = tuple(str(i) for i in range(len(images)))
-    parts = (image, segment.astype(np.int32), klass.astype(np.int32), count)
-    return Counts(names, *parts, k, int(klass.max()) + 1, "full", "instance")
 
 
 @settings(deadline=None)

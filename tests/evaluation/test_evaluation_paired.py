@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_evaluation_counts import make_counts
-from test_evaluation_golden import instance_counts
-from test_evaluation_protocols import C, Images, scenes
+from pixel_counts import C, Images, instance_counts, make_counts, scenes
 
 from patchbank.evaluation import protocols
 from patchbank.evaluation.measures import assigned_iou

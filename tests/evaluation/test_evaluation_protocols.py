@@ -8,28 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pixel_counts import C, Images, iou, make_counts, scenes
 from sklearn.metrics import accuracy_score, jaccard_score, recall_score
-from test_evaluation_counts import make_counts
 
 from patchbank.errors import UserError
 from patchbank.evaluation import protocols
 from patchbank.evaluation.measures import Score
 from patchbank.evaluation.protocols import per_image
-
-Images = list[tuple[np.ndarray, np.ndarray]]
-C = 4
-
-
-@st.composite
-def scenes(draw: st.DrawFn, k: int) -> Images:
-    """Images with ids 0..k-1 and few labels, so that classes and clusters are absent often; 255 = ignored."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    labels = rng.choice([*range(C), 255], draw(st.integers(1, 4)))
-    used = rng.integers(0, k, draw(st.integers(1, k)))
-    size = draw(st.integers(1, 30))
-    images = [(rng.choice(used, size), rng.choice(labels, size)) for _ in range(draw(st.integers(1, 3)))]
-    images[0][1][0] = rng.integers(0, C)  # at least one labelled pixel
-    return images
 
 
 def evaluate(name: str, images: Images, k: int) -> dict[str, Score]:
@@ -40,11 +25,6 @@ def pool(images: Images) -> tuple[np.ndarray, np.ndarray]:
     """All labelled pixels of all images."""
     predicted, truth = (np.concatenate(parts) for parts in zip(*images, strict=True))
     return predicted[truth != 255], truth[truth != 255]
-
-
-def iou(mask: np.ndarray, other: np.ndarray, empty: float = 0.0) -> float:
-    union = (mask | other).sum()
-    return float((mask & other).sum() / union) if union else empty
 
 
 def class_ious(given_: np.ndarray, truth: np.ndarray, empty: float) -> list[float]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from page_factory import CLASSES, METHODS, ODD, make_page, make_run, make_set, page_source
 from PIL import Image
-from test_report_notes import make_row
+from report_factory import make_row
 
 from patchbank.datasets.images import load_labels
 from patchbank.datasets.manifest import Entry, Manifest

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from test_report_notes import make_row
+from report_factory import make_row
 
 from patchbank.config.load import default_config
 from patchbank.evaluation import protocols

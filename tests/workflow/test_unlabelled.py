@@ -13,7 +13,7 @@ import pytest
 import trees
 from page_factory import CLASSES, make_page, make_run, make_set
 from PIL import Image
-from test_workflow_sets import Maker, config_of, through_the_stages
+from set_stages import Maker, config_of, through_the_stages
 
 from patchbank.config.config import Config
 from patchbank.datasets import DatasetSpec, Manifest, make_spec, tree_fingerprint

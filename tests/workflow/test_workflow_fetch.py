@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_fetch_sets import ARCHIVES
+from archives import ARCHIVES
 from web_server import Page, Server
 from workflow_tools import Project
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from alignseg_training import FakeBank, run, small, table
 from jobs import train_job
-from test_alignseg_train import FakeBank, run, small, table
 from torch import Tensor
 
 from patchbank.checkpoints.store import load_checkpoint

@@ -62,7 +62,7 @@ def test_corners_touch_and_specks_go() -> None:
 
 @pytest.mark.parametrize("draws", [1, 3])
 def test_masks_of_a_bank_are_those_of_its_rows(draws: int) -> None:
-    from test_alignseg_train import FakeBank
+    from alignseg_training import FakeBank
 
     bank = FakeBank(images=5, draws=3)
     masks = ForegroundMasks(bank, draws)

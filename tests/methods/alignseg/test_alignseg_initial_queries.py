@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_alignseg_train import DIM, FakeBank, run, small
+from alignseg_training import DIM, FakeBank, run, small
 
 from patchbank.methods.alignseg import initial_queries
 from patchbank.methods.alignseg.initial_queries import kmeans_queries

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_alignseg_train import run, small, table, untimed
+from alignseg_training import run, small, table, untimed
 
 from patchbank.fingerprint import code_fingerprint
 
@@ -72,7 +72,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     undisturbed = run(tmp_path / "undisturbed", small(epochs=EPOCHS, checkpoint_every=EVERY))
     done = subprocess.run(
         [sys.executable, __file__, str(tmp_path / "killed")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from alignseg_models import golden_model, golden_views, random_model
 from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_alignseg_model import golden_model, golden_views, random_model
 
 from patchbank.methods.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
 from patchbank.methods.alignseg.optimiser import build_optimiser

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alignseg_training import DIM, FakeBank, run, small
 from scipy import linalg
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from test_alignseg_train import DIM, FakeBank, run, small
 
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.head import load_head

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
+from alignseg_models import golden_model, golden_views, random_model
 from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,23 +10,7 @@ from hypothesis import strategies as st
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.model import QueryDecoder, assignment_logits, normalise
 from patchbank.methods.alignseg.pooling import assignment_pool, attention_pool, prepare_tokens
-from patchbank.methods.alignseg.published import from_reference
 from patchbank.methods.alignseg.settings import AlignSegSettings
-
-
-def golden_model(golden: dict[str, np.ndarray]) -> QueryDecoder:
-    """The published decoder with the golden's weights."""
-    sizes = {"queries": "queries", "heads": "heads", "layers": "layers", "hidden": "ffn"}
-    values = {ours: int(golden[f"meta_{theirs}"]) for ours, theirs in sizes.items()}
-    model = QueryDecoder(int(golden["meta_dim"]), AlignSegSettings(**values, decoder="reference"))
-    weights = {key[2:]: torch.from_numpy(value) for key, value in golden.items() if key.startswith("w.")}
-    model.load_state_dict(from_reference(weights))
-    return model
-
-
-def golden_views(golden: dict[str, np.ndarray]) -> torch.Tensor:
-    """Tokens (B, V, N, D) of the golden, the global crop first."""
-    return torch.from_numpy(np.concatenate([golden["global_tokens"][:, None], golden["local_tokens"]], axis=1))
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -48,17 +32,6 @@ def test_golden_decoder_is_not_the_stacked_one() -> None:
     model.stacked = True
     with pytest.raises(AssertionError, match="largest difference"):
         assert_golden(model(views[:, 0]).detach(), golden["queries_0"])
-
-
-def random_model(layers: int, decoder: str, seed: int = 0, queries: int = 4, heads: int = 3) -> QueryDecoder:
-    """A small decoder whose biases are not zero, so that every one of them counts."""
-    model = QueryDecoder(
-        12, AlignSegSettings(queries=queries, heads=heads, layers=layers, hidden=7, decoder=decoder), seed
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)) * 0.3)
-    return model
 
 
 @settings(max_examples=15, deadline=None)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alignseg_training import FakeBank, run, small
 from jobs import predict_job
-from test_alignseg_train import FakeBank, run, small
 
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
