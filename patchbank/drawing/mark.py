@@ -15,19 +15,24 @@ def marks(source: str | None = None) -> dict[str, str]:
     return {"Software": SOFTWARE, **({} if source is None else {"Source": source})}
 
 
-def png_info(source: str | None = None) -> PngInfo:
-    """`marks` as Pillow takes them."""
+def png_info(source: str | None = None, **more: str) -> PngInfo:
+    """`marks` and `more` texts (ASCII) as Pillow takes them."""
     info = PngInfo()
-    for key, text in marks(source).items():
+    for key, text in (marks(source) | more).items():
         info.add_text(key, text)
     return info
 
 
 def source_of(path: Path) -> str | None:
     """Of what the picture at `path` was drawn; None for a file that is not ours or does not say."""
+    return texts_of(path).get("Source")
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """The texts of a picture that patchbank drew; none for any other file."""
     try:
         with Image.open(path) as image:
-            texts = image.info
+            texts = {str(key): str(text) for key, text in image.info.items()}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # no picture, or a broken one: not ours
-        return None
-    return texts.get("Source") if texts.get("Software") == SOFTWARE else None
+        return {}
+    return texts if texts.get("Software") == SOFTWARE else {}

@@ -8,7 +8,6 @@ the evaluation split: good for pictures, and no result.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.overlay import UNMATCHED, class_colours, palette
 from patchbank.errors import UserError
 from patchbank.files import read_json
+from patchbank.predictions import k_and_seed
 from patchbank.recognise import read_arrays
 from patchbank.segments.cluster import embed_segments
 
@@ -41,6 +41,7 @@ class Naming:
         colours: (ids, 3) uint8 RGB of each id.
         source: a few words on where the ids come from.
         clusters: None for ids inside one picture.
+        variant: number and seed of the clusters, ``k8-s0``; "" for ids inside one picture.
     """
 
     kind: Literal["segments", "clusters", "classes"]
@@ -48,6 +49,7 @@ class Naming:
     colours: NDArray[np.uint8]
     source: str
     clusters: SegmentClusters | None = None
+    variant: str = ""
 
     def __post_init__(self) -> None:
         if len(self.names) > MOST:
@@ -106,7 +108,7 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
         raise UserError(f"{path} clusters tokens of width {len(arrays['token_shift'])}, the checkpoint's have {dim}.")
     matching, manifest = _matching(path), path.resolve().parents[2] / "manifest.json"
     named = bool(matching) and manifest.is_file()
-    variant = matching["variant"] if named else min(map(str, arrays["tables"]), key=_k_and_seed)
+    variant = matching["variant"] if named else min(map(str, arrays["tables"]), key=k_and_seed)
     centroids = arrays.get(f"centroids/{variant}", np.empty((0, dim), np.float32))
     clusters = SegmentClusters(
         token_shift=arrays["token_shift"],
@@ -122,10 +124,10 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
         )
     if not named:
         names = tuple(f"cluster {i}" for i in range(len(centroids)))
-        return Naming("clusters", names, palette(len(centroids)), f"{path}, {variant}", clusters)
+        return Naming("clusters", names, palette(len(centroids)), f"{path}, {variant}", clusters, variant)
     found = Manifest.load(manifest)
     colours = class_colours(found.colours, len(found.classes))
-    return Naming("classes", found.classes, colours, f"{found.dataset} ({path}, {variant})", clusters)
+    return Naming("classes", found.classes, colours, f"{found.dataset} ({path}, {variant})", clusters, variant)
 
 
 def _matching(path: Path) -> Mapping[str, Any]:
@@ -136,7 +138,3 @@ def _matching(path: Path) -> Mapping[str, Any]:
     if not matching.get("assignment") or run.name != f"seed{matching['training_seed']}":
         return {}
     return matching
-
-
-def _k_and_seed(variant: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", variant)]

@@ -8,19 +8,24 @@
 | `legend.json` | what an id is, its name and its colour, and which run wrote here |
 
 Each output says of which picture it is (`source` in an `.npz`, `Source` in a PNG: the beginning of the file's SHA-256).
+Labels also tell the picture's name (`Picture`) and, of a GeoTIFF, where it lies (`Geo`), so that
+`patchbank export labels` needs nothing else.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from patchbank.datasets.geo import read_geo
 from patchbank.drawing.mark import png_info
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.preprocessing import frame
@@ -59,7 +64,12 @@ class GridSegments:
         return shares
 
     def labels(self, height: int, width: int, upsample: Upsample) -> NDArray[np.uint8]:
-        """Ids (height, width) of every pixel, `NO_ID` where there is none.
+        """Ids (height, width) of every pixel as `pixel_ids` has them, `NO_ID` where there is none."""
+        ids = self.pixel_ids(height, width, upsample)
+        return np.where(ids == UNMATCHED, NO_ID, ids).astype(np.uint8)
+
+    def pixel_ids(self, height: int, width: int, upsample: Upsample) -> NDArray[np.int64]:
+        """Ids (height, width) of every pixel, `UNMATCHED` where there is none.
 
         Args:
             height, width: of the picture.
@@ -71,8 +81,7 @@ class GridSegments:
             # a segment without a patch has no dataset-wide id, and must not win between patches either
             nameless = (self.ids == UNMATCHED) & (np.bincount(grid.ravel(), minlength=len(self.ids)) == 0)
             grid = np.where(nameless[:, None, None], np.float32(-1), self.soft)
-        table = np.where(self.ids == UNMATCHED, NO_ID, self.ids).astype(np.uint8)
-        found: NDArray[np.uint8] = table[frame("full", (height, width), (height, width)).segments(grid, upsample)]
+        found: NDArray[np.int64] = self.ids[frame("full", (height, width), (height, width)).segments(grid, upsample)]
         return found
 
 
@@ -107,6 +116,14 @@ class PictureWriter:
         """What the outputs of picture `name` say of their picture; None where its file is not known."""
         return sha256_file(self.sources[name])[:DIGITS] if name in self.sources else None
 
+    def _about(self, name: str) -> dict[str, str]:
+        """What the labels of picture `name` tell of it."""
+        if name not in self.sources:
+            return {}
+        geo = read_geo(self.sources[name])
+        file = PurePosixPath(name).with_name(self.sources[name].name)
+        return {"Picture": quote(os.fsencode(file)), **({} if geo is None else {"Geo": geo.to_text()})}
+
     def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
         """Write the outputs of picture `name`."""
         files, source = self.files(name), self.source(name)
@@ -114,7 +131,7 @@ class PictureWriter:
         picture = Image.fromarray(labels)
         picture.putpalette(self._palette())
         with atomic_path(files["labels"]) as temporary:
-            picture.save(temporary, pnginfo=png_info(source))
+            picture.save(temporary, pnginfo=png_info(source, **self._about(name)))
         drawn = draw_overlay(np.asarray(image), labels, self.naming.colours)
         with atomic_path(files["overlays"]) as temporary:
             # photographs gain little from more compression
@@ -136,6 +153,7 @@ class PictureWriter:
         return {
             "kind": self.naming.kind,
             "source": self.naming.source,
+            "variant": self.naming.variant,
             "no_id": NO_ID,
             "ids": [{"id": i, "name": name, "colour": colour} for i, (name, colour) in enumerate(rows)],
             "run": dict(self.run),

@@ -12,7 +12,6 @@ protocols, not here. Without labels there is no truth, and colours tell clusters
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from patchbank.drawing.pictures import WIDTH, choose, fit, shorten
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
 from patchbank.left_out import left_out_at
-from patchbank.predictions import PredictionReader
+from patchbank.predictions import PredictionReader, k_and_seed
 
 IGNORE = 255
 """Value of ignored pixels in label maps of `load_labels`."""
@@ -93,11 +92,11 @@ def panel_columns(
         assignment = tuple(matching.get("assignment") or ())
         if table is not None:
             arrays = read_npz(table)
-            variant = matching.get("variant") or min(map(str, arrays["tables"]), key=_k_and_seed)
+            variant = matching.get("variant") or min(map(str, arrays["tables"]), key=k_and_seed)
             columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment))
         else:
             with PredictionReader(prediction) as reader:
-                variant = matching.get("variant") or min(reader.variants, key=_k_and_seed)
+                variant = matching.get("variant") or min(reader.variants, key=k_and_seed)
             columns.append(PanelColumn(name, prediction, variant, None, assignment))
     return columns
 
@@ -183,10 +182,6 @@ def score_caption(labels: Labels, truth: Labels) -> str:
         both, either = int(((said == value) & (true == value)).sum()), int(((said == value) | (true == value)).sum())
         overlaps.append(both / either)
     return f"accuracy {100 * float((said == true).mean()):.0f} %, mIoU {100 * float(np.mean(overlaps)):.0f} %"
-
-
-def _k_and_seed(variant: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", variant)]
 
 
 def truth_of(manifest: Manifest, entry: Entry) -> Labels | None:

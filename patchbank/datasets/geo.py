@@ -1,0 +1,115 @@
+"""Map coordinates of a GeoTIFF: its tags, carried along as they are, and what they say of pixels.
+
+The tags of the GeoTIFF standard (OGC 19-008r4) place the raster and name its coordinate system:
+
+| tag | name | content |
+|---|---|---|
+| 33550 | ModelPixelScale | width, height (and depth) of a pixel in the map's units |
+| 33922 | ModelTiepoint | a raster point and its map point |
+| 34264 | ModelTransformation | 4 x 4 matrix from raster to map, instead of the two above |
+| 34735, 34736, 34737 | GeoKeyDirectory, GeoDoubleParams, GeoAsciiParams | the coordinate system |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from patchbank.datasets.unusable import DECODE_ERRORS
+
+SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
+TAGS = (SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS)
+RASTER_TYPE, GEOGRAPHIC, PROJECTED = 1025, 2048, 3072
+"""GeoKeys: whether a raster point is a pixel's corner (1) or centre (2), and the EPSG codes of the two kinds."""
+USER_DEFINED = 32767
+Affine = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Geo:
+    """The geographic tags of one raster.
+
+    Attributes:
+        tags: values of those of `TAGS` that are there: numbers, text for 34737.
+    """
+
+    tags: Mapping[int, tuple[float, ...] | str]
+
+    @property
+    def affine(self) -> Affine:
+        """(a, b, c, d, e, f): the corner (x, y) of pixels lies at (a x + b y + c, d x + e y + f) on the map."""
+        matrix, tie, scale = (self.tags.get(tag) for tag in (MATRIX, TIEPOINT, SCALE))
+        if matrix is not None:
+            a, b, _, c, d, e, _, f = (float(value) for value in matrix[:8])
+        else:
+            assert tie is not None  # `make_geo` sees to it
+            assert scale is not None
+            a, b, d, e = float(scale[0]), 0.0, 0.0, -float(scale[1])
+            c, f = float(tie[3]) - a * float(tie[0]), float(tie[4]) - e * float(tie[1])
+        if self._key(RASTER_TYPE) == 2:  # raster points are centres of pixels
+            c, f = c - (a + b) / 2, f - (d + e) / 2
+        return a, b, c, d, e, f
+
+    @property
+    def epsg(self) -> int | None:
+        """EPSG code of the coordinate system, None where it is none of the registry."""
+        code = self._key(PROJECTED) or self._key(GEOGRAPHIC)
+        return None if code in (None, 0, USER_DEFINED) else code
+
+    def _key(self, wanted: int) -> int | None:
+        """Value of a GeoKey that is a number of its own."""
+        numbers = [int(value) for value in self.tags.get(KEYS, ())]
+        for start in range(4, len(numbers) - 3, 4):
+            key, where, _, value = numbers[start : start + 4]
+            if key == wanted and where == 0:
+                return value
+        return None
+
+    def to_map(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map coordinates (n, 2) of raster points (n, 2) x, y, corners of pixels being whole numbers."""
+        a, b, c, d, e, f = self.affine
+        x, y = points[:, 0], points[:, 1]
+        return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+
+    def to_text(self) -> str:
+        """The tags as JSON."""
+        return json.dumps({str(tag): value for tag, value in sorted(self.tags.items())})
+
+
+def make_geo(tags: Mapping[int, object]) -> Geo | None:
+    """The geography of a raster from the values of its tags; None where they do not place it.
+
+    Rasters that are placed by several tie points alone have no one transformation, and count as not placed.
+    """
+    kept: dict[int, tuple[float, ...] | str] = {}
+    for tag in TAGS:
+        value = tags.get(tag)
+        if isinstance(value, str):
+            kept[tag] = value
+        elif isinstance(value, list | tuple) and value:
+            kept[tag] = tuple(float(number) if tag not in (KEYS,) else int(number) for number in value)
+    matrix, scale, tie = (len(kept.get(tag, ())) for tag in (MATRIX, SCALE, TIEPOINT))
+    return Geo(kept) if matrix >= 8 or (scale >= 2 and tie >= 6) else None
+
+
+def geo_of_text(text: str | None) -> Geo | None:
+    """What `Geo.to_text` wrote; None for no text."""
+    return None if text is None else make_geo({int(tag): value for tag, value in json.loads(text).items()})
+
+
+def read_geo(path: str | Path) -> Geo | None:
+    """The geography of a picture file, None for a file that is no TIFF or is placed nowhere."""
+    try:
+        with Image.open(path) as image:
+            if not isinstance(image, TiffImageFile):
+                return None
+            return make_geo({tag: image.tag_v2.get(tag) for tag in TAGS})
+    except DECODE_ERRORS:  # no picture, or none that Pillow opens: it is placed nowhere
+        return None

@@ -1,0 +1,71 @@
+"""GeoJSON (RFC 7946): one FeatureCollection a picture, in the raster's map coordinates, else in pixels.
+
+A feature is all of a category in the picture (MultiPolygon), or one piece of it with instances (Polygon). Its
+properties are those that QuPath reads (`objectType`, `classification` with name and colour) and the plain `class` for
+map tools. Coordinates of a raster that is not in longitude and latitude keep its own system, named by the member `crs`
+of the 2008 standard, which GDAL and QGIS read. Without a map, x runs right and y down from the corner of the picture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchbank.datasets.geo import Geo
+from patchbank.exports.formats import FormatOptions, compact, file_of, stream_list
+from patchbank.exports.polygons import Ring, area, polygons
+from patchbank.exports.regions import Region, Taken, regions
+from patchbank.exports.source import Picture
+
+HELP = "<name>.geojson a picture, polygons in map coordinates (QGIS, GDAL) or pixels (QuPath)"
+WGS84 = 4326
+"""EPSG code of the system that GeoJSON has without being told."""
+
+
+def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
+    """Write `<name>.geojson` of every picture."""
+    for picture in taken:
+        features = (_feature(region, picture, taken) for region in regions(picture.labels, taken.settings.instances))
+        before = f'{{"type":"FeatureCollection",{_crs(picture.geo)}"features":'
+        stream_list(file_of(folder, picture.name, ".geojson"), before, features, "}\n")
+
+
+def _crs(geo: Geo | None) -> str:
+    code = None if geo is None else geo.epsg
+    if code in (None, WGS84):
+        return ""
+    return f'"crs":{compact({"type": "name", "properties": {"name": f"urn:ogc:def:crs:EPSG::{code}"}})},'
+
+
+def _feature(region: Region, picture: Picture, taken: Taken) -> dict[str, Any]:
+    category = taken.source.categories[region.category]
+    found = polygons(region.mask, taken.settings.tolerance, region.top, region.left)
+    shapes = [
+        [_ring(ring, picture.geo, hole=number > 0) for number, ring in enumerate(polygon.rings)] for polygon in found
+    ]
+    geometry: dict[str, Any] = (
+        {"type": "Polygon", "coordinates": shapes[0]}
+        if taken.settings.instances
+        else {"type": "MultiPolygon", "coordinates": shapes}
+    )
+    return {
+        "type": "Feature",
+        "geometry": geometry,
+        "properties": {
+            "objectType": "annotation",
+            "classification": {"name": category.name, "color": list(category.colour)},
+            "class": category.name,
+            "pixels": region.area,
+        },
+    }
+
+
+def _ring(ring: Ring, geo: Geo | None, hole: bool) -> list[list[float]]:
+    """A closed ring, an exterior counter-clockwise in its coordinates and a hole clockwise, as the standard says."""
+    points = ring if geo is None else geo.to_map(ring)
+    if (area(points - points[0]) < 0) != hole:
+        points = points[::-1]
+    closed: list[list[float]] = np.concatenate([points, points[:1]]).tolist()
+    return closed

@@ -1,0 +1,98 @@
+"""What labels are: one label map a picture, and what its numbers mean.
+
+`rows` and `segmented` yield one label map a picture at the picture's own size, in categories from 0 on and -1 where
+there is none, with the picture's file name and, of a GeoTIFF, its place on the map. One picture is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.datasets.geo import Geo
+
+Upsample = Literal["bilinear", "nearest"]
+Labels = NDArray[np.int64]
+NAMED = "Labels are named by a row of results, e.g. results/mine/kmeans/seed0, or by the --out of `patchbank segment`."
+
+
+@dataclass(frozen=True)
+class Category:
+    """What a label is called, its RGB colour, and whether it is a thing that one can count (else stuff)."""
+
+    name: str
+    colour: tuple[int, int, int]
+    thing: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The labels of one picture.
+
+    Attributes:
+        name: POSIX path without suffix, the name of its outputs.
+        file: POSIX path of the picture in its folder.
+        labels: (H, W) int64, position of the category, -1 for none.
+        geo: its place on the map.
+    """
+
+    name: str
+    file: str
+    labels: Labels
+    geo: Geo | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The labels of many pictures.
+
+    Attributes:
+        folder: where they come from.
+        kind: what a category is: classes, clusters or segments.
+        categories: what labels mean, id = position.
+        count: of the pictures.
+        pictures: called for an iterator over them; may be called again.
+    """
+
+    folder: Path
+    kind: str
+    categories: tuple[Category, ...]
+    count: int
+    pictures: Callable[[], Iterator[Picture]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a row is taken.
+
+    Attributes:
+        names: a `names.yaml`, or None.
+        variant: number of clusters and seed, ``k8-s0``; None is the one of the page.
+        clusters: clusters even where they are matched to classes.
+        upsample: from the patch grid to pixels.
+    """
+
+    names: Path | None = None
+    variant: str | None = None
+    clusters: bool = False
+    upsample: Upsample = "bilinear"
+
+
+def categories_of(names: Sequence[str], colours: Any, things: Sequence[bool] = ()) -> tuple[Category, ...]:
+    """Categories from names, colours (n, 3) and, where that is known, which are things."""
+    thing = [*things] or [False] * len(names)
+    return tuple(
+        Category(name, (int(colour[0]), int(colour[1]), int(colour[2])), countable)
+        for name, colour, countable in zip(names, colours, thing, strict=True)
+    )
+
+
+def pick(table: Labels, labels: NDArray[np.integer[Any]]) -> Labels:
+    """Categories (H, W) of labels from 0 on, -1 for none, through `table` (n,)."""
+    picked: Labels = np.append(table, -1)[labels]
+    return picked

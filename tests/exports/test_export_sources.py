@@ -1,0 +1,211 @@
+"""Rows of results and folders of `segment` as sources, names of clusters, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bank_factory import make_images
+from export_factory import SIZES, labels_of, make_segmented
+from page_factory import IMAGES, METHODS, make_run
+from PIL import Image
+
+from patchbank.cli import main
+from patchbank.datasets.images import load_raw
+from patchbank.datasets.manifest import Manifest
+from patchbank.errors import UserError
+from patchbank.evaluation.preprocessing import frame
+from patchbank.exports.labels import open_source
+from patchbank.exports.names import fit_of, load_names, merge
+from patchbank.exports.regions import RegionSettings, Taken, regions
+from patchbank.exports.source import Choice
+from patchbank.files import read_json, read_npz
+from patchbank.predictions import PredictionReader
+
+NEAREST = Choice(upsample="nearest")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_segmented(tmp_path_factory.mktemp("segmented"))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows")
+    make_images(folder, IMAGES)
+    make_run(folder, folder / "labelled")
+    make_run(folder, folder / "plain", labelled=False)
+    return folder
+
+
+def write_names(path: Path, names: dict[int, str], row: str = "kmeans", variant: str = "", fit: str = "") -> Path:
+    content = {"format": "patchbank-names-1", "rows": {row: {"variant": variant, "fit": fit, "names": names}}}
+    path.write_text(json.dumps(content).replace('"0"', "0"))
+    lines = [f"format: patchbank-names-1\nrows:\n  {row}:\n    variant: '{variant}'\n    fit: '{fit}'\n    names:"]
+    path.write_text("\n".join([*lines, *(f"      {cluster}: {json.dumps(name)}" for cluster, name in names.items())]))
+    return path
+
+
+@pytest.mark.parametrize("row", METHODS)
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_row_says_what_its_files_say(runs: Path, row: str, labelled: bool) -> None:
+    folder = runs / ("labelled" if labelled else "plain") / "toy"
+    manifest = Manifest.load(folder / "manifest.json")
+    source = open_source(folder / row, NEAREST)
+    matching = read_json(folder / row / "scores.json")["matching"] or {}
+    variant = matching.get("variant") or "k3-s0"
+    assert source.kind == ("classes" if labelled else "clusters")
+    assert [one.name for one in source.categories] == (
+        list(manifest.classes) if labelled else [f"cluster {index}" for index in range(3)]
+    )
+    entries = {entry.image: entry for entry in manifest.entries("val")}
+    seen = 0
+    with PredictionReader(folder / row / "seed0" / "val.h5") as reader:
+        segments = METHODS[row] == "segments"
+        for picture in source.pictures():
+            entry = entries[picture.file]
+            index = reader.images.index(entry.id)
+            grid = reader.labels("segments" if segments else variant, index, index + 1)[0]
+            if segments:
+                grid = read_npz(folder / row / "seed0" / "clusters.npz")[variant][index][grid].astype(np.int64)
+            if labelled:
+                grid = np.array(matching["assignment"])[grid]
+            size = (entry.height, entry.width)
+            np.testing.assert_array_equal(picture.labels, frame("full", size, size).segments(grid, "nearest"))
+            seen += 1
+    assert seen == source.count == len(entries)
+
+
+def test_names_merge_clusters_of_a_row(runs: Path, tmp_path: Path) -> None:
+    folder = runs / "plain" / "toy" / "kmeans"
+    names = write_names(tmp_path / "names.yaml", {0: "sky", 2: " sky "}, fit=fit_of(folder / "seed0"), variant="k3-s0")
+    plain = open_source(folder, NEAREST)
+    given = open_source(folder, Choice(names=names, upsample="nearest"))
+    assert [one.name for one in given.categories] == ["sky", "cluster 1"]
+    assert given.categories[0].colour == plain.categories[0].colour
+    for before, after in zip(plain.pictures(), given.pictures(), strict=True):
+        np.testing.assert_array_equal(after.labels, np.array([0, 1, 0])[before.labels])
+
+
+def test_names_are_of_clusters_even_where_these_are_matched_to_classes(runs: Path, tmp_path: Path) -> None:
+    folder = runs / "labelled" / "toy" / "kmeans"
+    names = write_names(tmp_path / "names.yaml", {0: "sky"})
+    assert open_source(folder, Choice(names=names)).categories[0].name == "sky"
+    assert open_source(folder, Choice(names=names)).kind == "clusters"
+    five = open_source(folder, Choice(variant="k5-s0", clusters=True))
+    assert len(five.categories) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "does not exist"),
+        ("{", "cannot be read as YAML"),
+        ("format: other\nrows: {}", "is no file of names"),
+        ("format: patchbank-names-1\nrows: {kmeans: 3}", "has no mapping `names:`"),
+        ("format: patchbank-names-1\nrows: {kmeans: {names: {a: b}}}", "names cluster 'a'"),
+        ("format: patchbank-names-1\nrows: {kmeans: {names: {0: [b]}}}", "is no name"),
+        ("format: patchbank-names-1\nrows: {other: {names: {0: b}}}", "has no names of row kmeans, but of other"),
+        ("format: patchbank-names-1\nrows: {kmeans: {names: {9: b}}}", "there are 3"),
+        ("format: patchbank-names-1\nrows: {kmeans: {variant: k5-s0, names: {0: b}}}", "give --variant"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(runs: Path, tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "names.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        open_source(runs / "plain" / "toy" / "kmeans", Choice(names=path))
+
+
+def test_names_of_another_training_are_refused(runs: Path, tmp_path: Path) -> None:
+    folder = runs / "plain" / "toy" / "alignseg"
+    names = write_names(tmp_path / "names.yaml", {0: "sky"}, row="alignseg", fit="0" * 16)
+    with pytest.raises(UserError, match="another training or clustering"):
+        open_source(folder, Choice(names=names))
+
+
+def test_names_of_a_segmented_folder_are_found_by_their_clusters(out: Path, tmp_path: Path) -> None:
+    rows = "".join(
+        f"  {row}: {{variant: k4-s0, fit: '{fit}', names: {{1: {name}}}}}\n"
+        for row, fit, name in (("a", "f" * 16, "wrong"), ("b", "0123456789abcdef", "grass"))
+    )
+    path = tmp_path / "names.yaml"
+    path.write_text(f"format: patchbank-names-1\nrows:\n{rows}")
+    assert [one.row for one in load_names(path)] == ["a", "b"]
+    source = open_source(out, Choice(names=path))
+    assert [one.name for one in source.categories] == ["cluster 0", "grass", "cluster 2", "cluster 3"]
+    with pytest.raises(UserError, match="choose among those of a row"):
+        open_source(out, Choice(variant="k4-s0"))
+
+
+def test_merging_keeps_the_order_of_first_ids() -> None:
+    names, table, first = merge(["b", "a", "b", "c"])
+    assert (names, table.tolist(), first.tolist()) == (["b", "a", "c"], [0, 1, 0, 2], [0, 1, 3])
+
+
+def test_small_pieces_and_categories_are_left_out_and_counted(out: Path) -> None:
+    source = open_source(out, Choice())
+    taken = Taken(source, RegionSettings(min_area=30, leave_out=("cluster 1",)))
+    dropped = 0
+    for picture in taken:
+        before = labels_of(out, picture.name).astype(np.int64)
+        assert not (picture.labels == 1).any()
+        for region in regions(np.where(before == 255, -1, before), instances=True):
+            kept = region.area >= 30 and region.category != 1
+            now = picture.labels[region.whole(before.shape)]
+            assert (now == (region.category if kept else -1)).all()
+            dropped += region.area < 30 and region.category != 1
+    assert sum(taken.dropped.values()) == dropped
+    assert taken.pictures == len(SIZES)
+    with pytest.raises(UserError, match="'sea' is no category"):
+        Taken(source, RegionSettings(leave_out=("sea",)))
+
+
+def test_an_export_is_written_over_only_by_itself(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "export"
+    png = ["export", "labels", str(out), "--format", "png", "--out", str(target)]
+    assert main(png) == main(png) == 0
+    assert main([*png, "--min-area", "5"]) == 1
+    assert "another export" in capsys.readouterr().err
+    assert main([*png, "--min-area", "5", "--overwrite"]) == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "work.txt").write_text("mine")
+    assert main([*png[:-1], str(tmp_path / "mine"), "--overwrite"]) == 1
+    assert "no export wrote" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "work.txt").read_text() == "mine"
+    assert main([*png[:-1], str(tmp_path / "mine" / "work.txt")]) == 1
+
+
+def test_what_is_no_run_is_told(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no row of results"):
+        open_source(tmp_path, Choice())
+    with pytest.raises(UserError, match="is no folder"):
+        open_source(tmp_path / "none", Choice())
+    refined = runs / "plain" / "toy" / "kmeans+crf" / "seed0"
+    refined.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no predictions .* export that one"):
+        open_source(refined, Choice())
+    with pytest.raises(UserError, match="choose one of k3-s0, k5-s0, k6-s0"):
+        open_source(runs / "plain" / "toy" / "kmeans", Choice(variant="k4-s0"))
+
+
+def test_many_categories_need_sixteen_bits(runs: Path, tmp_path: Path) -> None:
+    from patchbank.exports.formats import FormatOptions, format_of
+    from patchbank.exports.source import Category, Picture, Source
+
+    labels = np.arange(-1, 299, dtype=np.int64).reshape(15, 20)
+    categories = tuple(Category(str(number), (1, 2, 3)) for number in range(299))
+    source = Source(tmp_path, "clusters", categories, 1, lambda: iter([Picture("x", "x.png", labels)]))
+    for kind, name in (("png", "masks/x.png"), ("geotiff", "x.tif")):
+        folder = tmp_path / kind
+        folder.mkdir()
+        format_of(kind).write(Taken(source, RegionSettings()), folder, FormatOptions())
+        read = load_raw(folder / name)
+        np.testing.assert_array_equal(np.where(read == 65_535, -1, read.astype(np.int64)), labels)
+        Image.open(folder / name).close()
