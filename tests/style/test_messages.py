@@ -13,7 +13,25 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 KEY = re.compile(r"(?<![\w./$<{}-])[a-z][a-z_]*(?:\.(?:[a-z][a-z0-9_]*|\{\}|<[a-z]+>))+(?![\w/(-])")
-FILES = ("csv", "db", "html", "ini", "json", "md", "npz", "png", "safetensors", "smk", "tsv", "txt", "yaml")
+FILES = (
+    "csv",
+    "db",
+    "geojson",
+    "html",
+    "ini",
+    "json",
+    "md",
+    "npz",
+    "png",
+    "safetensors",
+    "smk",
+    "tif",
+    "tsv",
+    "txt",
+    "xml",
+    "yaml",
+    "zip",
+)
 """Suffixes of files, which look like keys."""
 NO_KEYS = {"e.g", "timm.create_model"}
 

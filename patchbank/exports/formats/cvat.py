@@ -19,7 +19,7 @@ from patchbank.errors import UserError
 from patchbank.exports.formats import FormatOptions, distinct_colours
 from patchbank.exports.regions import Taken, numbered, regions
 
-HELP = 'cvat.zip, to upload to a CVAT task as "Segmentation mask 1.1"'
+HELP = 'an archive to upload to a CVAT task as "Segmentation mask 1.1"'
 BACKGROUND = "background"
 
 
