@@ -32,8 +32,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tools first: they take longest, and what starts last should be short."""
-    items.sort(key=lambda item: item.get_closest_marker("style") is None)
+    """What takes longest starts first; tests that share what their module makes once run in one worker."""
+    items.sort(key=lambda item: item.get_closest_marker("style") is None and "workflow" not in item.path.parts)
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(fixture.scope == "module" for definitions in fixtures for fixture in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
+from patchbank.evaluation.crf import DenseCRF
 from patchbank.evaluation.refine import MOST, pamr_winners, refined_ids
 from patchbank.files import read_json, write_json, write_npz, write_text
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, left_out_at, write_left_out
@@ -212,7 +214,8 @@ def test_post_processing_needs_its_library_and_its_time(tmp_path: Path, monkeypa
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "none"))
     with pytest.raises(CannotBeMade, match=r"needs pydensecrf2: pip install 'patchbank\[crf\]'"):
         count_predictions(*arguments, postprocess="crf")
-    (tmp_path / "none" / "pydensecrf.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(DenseCRF, "__init__", partialmethod(DenseCRF.__init__, limit=0.5))  # of an image, no import
+    (tmp_path / "none" / "pydensecrf.py").write_text("import time; time.sleep(1)")
     with pytest.raises(CannotBeMade, match="needs pydensecrf2"):
         count_predictions(*arguments, postprocess="crf")
     assert not (tmp_path / "c.npz").exists()

@@ -20,7 +20,7 @@ from page_factory import make_page, make_run, make_set
 from patchbank.report.page.index import write_index
 from patchbank.report.summary import build_summary
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
 FLAGS = (
     "--headless",

@@ -12,8 +12,6 @@ from workflow_tools import TINY, Project
 from patchbank import open_bank
 from patchbank.bank.verify import verify_bank
 
-pytestmark = pytest.mark.xdist_group("project")  # edited and taken back: one test at a time
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
