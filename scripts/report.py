@@ -12,7 +12,9 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.files import read_json
+    from patchbank.plain import from_plain
     from patchbank.report.build import build_report, context_from
+    from patchbank.report.rows import Facts
     from patchbank.report.write import write_report
     from patchbank.threads import available
 
@@ -29,9 +31,9 @@ with stage(snakemake):
         records=records,
         drawn=snakemake.params.drawn,
     )
-    context = replace(context, facts=snakemake.params.facts)
+    facts = {row: from_plain(Facts, values) for row, values in snakemake.params.facts.items()}
     given = snakemake.input
-    context = replace(context, data=read_json(given.check)["notes"])
+    context = replace(context, facts=facts, data=read_json(given.check)["notes"])
     scores = [Path(path) for path in (*given.scores, *given.get("floor_scores", []))]
     elsewhere = [Path(path) for path in (*given.get("elsewhere", []), *given.get("floors_elsewhere", []))]
     report = build_report(scores, context, Path(given.comparisons), elsewhere)

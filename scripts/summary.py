@@ -12,10 +12,9 @@ with stage(snakemake):
 
     from patchbank.files import write_json, write_text
     from patchbank.report.page.index import write_index
-    from patchbank.report.summary import build_summary, summary_markdown
+    from patchbank.report.summary import build_summary, read_reports, summary_markdown
 
-    reports = sorted({*map(Path, snakemake.input.reports), *map(Path, snakemake.params.others)})
-    summary = build_summary(reports)
-    write_json(snakemake.output.json, summary)
-    write_text(snakemake.output.markdown, summary_markdown(summary))
-    write_index(summary, Path(snakemake.output.page))
+    reports = read_reports(sorted({*map(Path, snakemake.input.reports), *map(Path, snakemake.params.others)}))
+    write_json(snakemake.output.json, build_summary(reports))
+    write_text(snakemake.output.markdown, summary_markdown(reports))
+    write_index(reports, Path(snakemake.output.page))

@@ -17,8 +17,10 @@ from patchbank.datasets.spec import make_spec
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.score import ScoreContext, score_method
 from patchbank.files import write_json, write_npz
+from patchbank.plain import to_plain
 from patchbank.predictions import PredictionRecord, PredictionWriter
-from patchbank.report.build import BackboneContext, ReportContext, build_report
+from patchbank.report.build import ReportContext, build_report
+from patchbank.report.content import BackboneContext
 from patchbank.report.curves import draw_curves
 from patchbank.report.page.build import PageSource, write_page
 from patchbank.report.panel import panel_columns
@@ -101,7 +103,7 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
         config="0123abcd",
         seeds={"training": [0], "kmeans": [0]},
     )
-    write_json(out / "report.json", build_report(scores, about, elsewhere=elsewhere))
+    write_json(out / "report.json", to_plain(build_report(scores, about, elsewhere=elsewhere)))
     return out
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from patchbank.files import write_json
-from patchbank.report.build import BackboneContext, ReportContext
+from patchbank.plain import from_plain, to_plain
+from patchbank.report.build import ReportContext
+from patchbank.report.content import BackboneContext
+from patchbank.report.rows import Row
 
 CLASSES = ("sky", "pole|sign", "road")
 CONTEXT = ReportContext(
@@ -22,12 +26,12 @@ CONTEXT = ReportContext(
 )
 
 
-def scores_file(folder: Path, rows: list[dict[str, Any]], name: str = "scores.json") -> Path:
-    write_json(folder / name, {"rows": rows, "matching": None})
+def scores_file(folder: Path, rows: Sequence[Row], name: str = "scores.json") -> Path:
+    write_json(folder / name, {"rows": [to_plain(row) for row in rows], "matching": None})
     return folder / name
 
 
-def make_row(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
+def make_row(method: str, protocol: str, mean: float, **changes: Any) -> Row:
     row: dict[str, Any] = {
         "method": method,
         "protocol": protocol,
@@ -48,10 +52,10 @@ def make_row(method: str, protocol: str, mean: float, **changes: Any) -> dict[st
         "per_class": [mean, None, 7.0],
         "note": "",
     }
-    return row | changes
+    return from_plain(Row, row | changes)
 
 
-def make_floor(method: str, protocol: str, mean: float, **changes: Any) -> dict[str, Any]:
+def make_floor(method: str, protocol: str, mean: float, **changes: Any) -> Row:
     number = method.rpartition("-")[2]
     own = {"floor": True, "miou": {"mean": mean, "std": 1.0, "n": 5}, "segments": 5.0}
     own |= {"sees_tokens": "kmeans" in method, "at": int(number) if number.isdigit() else 0}

@@ -17,7 +17,8 @@ from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.score import ScoreContext, score_method
 from patchbank.files import write_json
 from patchbank.predictions import PredictionRecord, PredictionWriter
-from patchbank.report.build import BackboneContext, ReportContext, build_report
+from patchbank.report.build import ReportContext, build_report
+from patchbank.report.content import BackboneContext, Report
 from patchbank.report.write import write_report
 
 BACKBONE = BackboneContext("random", "none", 0, (448, 448), "float32", "0" * 64)
@@ -31,7 +32,7 @@ def config_of(name: str, root: Path, changes: Mapping[str, Any]) -> Config:
     return checked(merge(default_config().values, {"datasets": {name: {"root": str(root), **changes}}}))
 
 
-def through_the_stages(config: Config, name: str, folder: Path) -> tuple[Manifest, dict[str, Any]]:
+def through_the_stages(config: Config, name: str, folder: Path) -> tuple[Manifest, Report]:
     """Manifest, random predictions, counts, scores and report of one set, by the functions that the scripts call."""
     scan(config.spec(name), workers=1).save(folder / "manifest.json")
     manifest = Manifest.load(folder / "manifest.json")

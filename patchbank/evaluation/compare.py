@@ -37,8 +37,30 @@ from patchbank.progress import track
 FEWEST = 5
 """Labelled images below which no interval is given: a resample of one image is that image."""
 
+
 Key = tuple[str, str, int | None]
 """Protocol, variant, K asked for (None inside the image)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference with its interval; the fields are those of the table above."""
+
+    a: str
+    b: str
+    protocol: str
+    variant: str
+    k: int | None
+    difference: float
+    low: float
+    high: float
+    n_images: int
+    runs: tuple[int, int]
+
+    @property
+    def key(self) -> Key:
+        """Protocol, variant and K, as of the rows."""
+        return self.protocol, self.variant, self.k
 
 
 @dataclass(frozen=True)
@@ -72,22 +94,22 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
                 b = drawn[second][key]
                 difference = compare(a, b, seed)
                 found.append(
-                    {
-                        "a": methods[first].context.method,
-                        "b": methods[second].context.method,
-                        "protocol": key[0],
-                        "variant": key[1],
-                        "k": key[2],
-                        "difference": 100 * difference.difference,
-                        "low": 100 * difference.low,
-                        "high": 100 * difference.high,
-                        "n_images": images,
-                        "runs": [len(a.scores), len(b.scores)],
-                    }
+                    Comparison(
+                        a=methods[first].context.method,
+                        b=methods[second].context.method,
+                        protocol=key[0],
+                        variant=key[1],
+                        k=key[2],
+                        difference=100 * difference.difference,
+                        low=100 * difference.low,
+                        high=100 * difference.high,
+                        n_images=images,
+                        runs=(len(a.scores), len(b.scores)),
+                    )
                 )
     few = min((len(sample.labelled) for sample in samples.values()), default=FEWEST)
     left_out = [asdict(LeftOut("paired differences", "", _too_few(few)))] if few < FEWEST else []
-    return {"comparisons": found, "left_out": left_out, "resamples": resamples}
+    return {"comparisons": [asdict(one) for one in found], "left_out": left_out, "resamples": resamples}
 
 
 def _too_few(images: int) -> str:

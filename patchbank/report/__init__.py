@@ -2,6 +2,7 @@
 
 | module | makes | from |
 |---|---|---|
+| `rows`, `content` | the types of what is reported | `scores.json`, `report.json` |
 | `build` | `report.json`, the one source of every page | `scores.json` files and a `ReportContext` |
 | `markdown`, `write` | `report.md` | `report.json` |
 | `summary` | `summary.json`, `summary.md` | all `report.json` |
@@ -10,7 +11,7 @@
 | `page` | `index.html` of a set and of all sets, with their pictures | `report.json`, predictions, counts, bank |
 | `two_runs` | what changed between two runs | two folders of finished runs |
 
-A further format is one more module beside `markdown.py` that takes the dict of `report.json` and nothing else; what
+A further format is one more module beside `markdown.py` that takes the `Report` of `content.py` and nothing else; what
 it says in words it takes from `protocols`, `notes` and `text`, so that two formats never contradict each other.
 Nothing here computes a score of a table.
 """

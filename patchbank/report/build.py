@@ -1,29 +1,14 @@
-"""Build `report.json`: everything that is known about one dataset's results, and the source of every page.
+"""Build a report: everything that is known about one dataset's results.
 
 Inputs: the `scores.json` files of all methods, floors and ceilings, and a `ReportContext` with what the earlier
-stages know (dataset, classes, backbone, seeds). Output, a dict of plain values, the same for the same inputs:
-
-| key | meaning |
-|---|---|
-| `dataset`, `classes` | name of the set, names of its classes in the order of their ids |
-| `images` | number of images, `train` and `eval` |
-| `backbone` | `name`, `model`, `block`, `input_size`, `precision`, `weights_sha256`, `note` |
-| `labelled` | whether the evaluation split has masks |
-| `fit`, `preprocessing` | split that clusters were fitted on, preprocessing variant of the protocols |
-| `rows` | all rows: methods, then floors, then ceilings; inside by protocol, K, variant (percent) |
-| `elsewhere` | rows at the further preprocessing variants of `score_at`, with the same fields |
-| `left_out` | rows that could not be made: `row`, `at` (further preprocessing), `reason`, see `patchbank.left_out` |
-| `comparisons` | differences between methods with their 95 % intervals, see `patchbank.evaluation.compare` |
-| `published` | numbers of papers under these protocols, see `patchbank.report.published` |
-| `data` | sentences on the set that a reader must know before any score, see `patchbank.datasets.notes` |
-| `notes` | those, then the sentences that belong beside the numbers, see `patchbank.report.notes` |
-| `provenance` | `package`, `git`, `config`, `seeds`, `machine`; no times |
+stages know (dataset, classes, backbone, seeds). Output: `patchbank.report.content.Report`, the same for the same
+inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +16,15 @@ from patchbank import __version__
 from patchbank.bank.format import read_record
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import raise_problems
+from patchbank.evaluation.compare import Comparison
 from patchbank.files import read_json
+from patchbank.left_out import LeftOut
+from patchbank.plain import from_plain
+from patchbank.report.content import BackboneContext, Report
 from patchbank.report.notes import build_notes
 from patchbank.report.provenance import git_state, machine
 from patchbank.report.published import published
-from patchbank.report.rows import Row, read_left_out, read_rows, with_facts
-
-
-@dataclass(frozen=True)
-class BackboneContext:
-    """The backbone as the report names it.
-
-    Attributes:
-        name: name in the configuration, e.g. ``"dinov2_vits14_saliency"``.
-        model: timm model name.
-        block: 0-based block whose output is read.
-        input_size: (H, W) in pixels that was really used, a multiple of the patch.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        weights_sha256: 64 hexadecimal digits of the weights.
-        note: what a reader should know about the weights, e.g. that they are tuned for saliency.
-    """
-
-    name: str
-    model: str
-    block: int
-    input_size: tuple[int, int]
-    precision: str
-    weights_sha256: str
-    note: str = ""
+from patchbank.report.rows import Facts, Row, read_left_out, read_rows, with_facts
 
 
 @dataclass(frozen=True)
@@ -76,7 +42,7 @@ class ReportContext:
         seeds: seed lists by kind, e.g. ``{"training": [0, 1, 2], "kmeans": [0, 1, 2, 3, 4]}``.
         threads: CPU threads that the stages used.
         drawn: rows whose trainings read stored draws, the same for all seeds.
-        facts: row's name -> what the configuration knows of it, see `patchbank.report.rows.with_facts`.
+        facts: row's name -> what the configuration knows of it.
         labelled: whether the evaluation split has masks.
         remarks: sentences of trainings' records, each with its row's name in front.
         data: sentences on the set, the `notes` of its `check.json`.
@@ -92,7 +58,7 @@ class ReportContext:
     seeds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     threads: int = 1
     drawn: Sequence[str] = ()
-    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    facts: Mapping[str, Facts] = field(default_factory=dict)
     labelled: bool = True
     remarks: Sequence[str] = ()
     data: Sequence[str] = ()
@@ -146,14 +112,14 @@ def context_from(
         threads=threads,
         drawn=tuple(drawn),
         labelled=known.labelled,
-        remarks=[f"{row}: {note}" for row, found in (records or {}).items() for note in found.get("notes", ())],
+        remarks=[f"{row}: {note}" for row, record in (records or {}).items() for note in record.get("notes", ())],
     )
 
 
 def build_report(
     scores: Sequence[Path], context: ReportContext, comparisons: Path | None = None, elsewhere: Sequence[Path] = ()
-) -> dict[str, Any]:
-    """Build the dict of `report.json`.
+) -> Report:
+    """Build the report of one dataset.
 
     Args:
         scores: `scores.json` files in any order; none, or files without rows, for an unlabelled set.
@@ -162,7 +128,7 @@ def build_report(
         elsewhere: `scores.json` files at further preprocessing variants.
 
     Returns:
-        Plain values for `patchbank.files.write_json`; equal inputs on one machine give equal dicts.
+        The report; equal inputs on one machine give equal reports.
 
     Raises:
         UserError: a scores file is missing or broken, or was made with another list of classes.
@@ -170,52 +136,42 @@ def build_report(
     rows = with_facts(read_rows(scores), context.facts)
     _check_classes(rows, context)
     compared = read_json(comparisons) if comparisons else {"comparisons": [], "left_out": []}
+    differences = tuple(from_plain(Comparison, entry) for entry in compared["comparisons"])
     # a row that is not there at all is not there at further preprocessing either
-    made = {row["method"] for row in rows}
+    made = {row.method for row in rows}
     further = [entry for entry in read_left_out(elsewhere) if entry.row in made]
-    backbone = context.backbone
-    return {
-        "dataset": context.dataset,
-        "classes": list(context.classes),
-        "images": dict(context.images),
-        "backbone": {
-            "name": backbone.name,
-            "model": backbone.model,
-            "block": backbone.block,
-            "input_size": list(backbone.input_size),
-            "precision": backbone.precision,
-            "weights_sha256": backbone.weights_sha256,
-            "note": backbone.note,
-        },
-        "labelled": context.labelled,
-        "fit": context.fit,
-        "preprocessing": context.preprocessing,
-        "rows": rows,
-        "elsewhere": with_facts(read_rows(elsewhere), context.facts),
-        "left_out": [*map(asdict, [*read_left_out(scores), *further]), *compared["left_out"]],
-        "comparisons": compared["comparisons"],
-        "published": published(context.dataset, rows),
-        "data": list(context.data),
-        "notes": [
-            *context.data,
-            *build_notes(rows, context.labelled, context.drawn, compared["comparisons"]),
-            *context.remarks,
-        ],
-        "provenance": {
+    uncompared = [LeftOut(**entry) for entry in compared["left_out"]]
+    notes = build_notes(rows, context.labelled, context.drawn, differences)
+    return Report(
+        dataset=context.dataset,
+        classes=tuple(context.classes),
+        images=dict(context.images),
+        backbone=context.backbone,
+        labelled=context.labelled,
+        fit=context.fit,
+        preprocessing=context.preprocessing,
+        rows=tuple(rows),
+        provenance={
             "package": __version__,
             "git": git_state(),
             "config": context.config,
             "seeds": {kind: list(values) for kind, values in context.seeds.items()},
             "machine": machine(context.threads),
         },
-    }
+        elsewhere=tuple(with_facts(read_rows(elsewhere), context.facts)),
+        left_out=(*read_left_out(scores), *further, *uncompared),
+        comparisons=differences,
+        published=tuple(published(context.dataset, rows)),
+        data=tuple(context.data),
+        notes=(*context.data, *notes, *context.remarks),
+    )
 
 
 def _check_classes(rows: Sequence[Row], context: ReportContext) -> None:
     wanted = len(context.classes)
     problems = [
-        f"{row['method']} under {row['protocol']} has scores of {len(row['per_class'])} classes"
+        f"{row.method} under {row.protocol} has scores of {len(row.per_class)} classes"
         for row in rows
-        if row["per_class"] and len(row["per_class"]) != wanted
+        if row.per_class and len(row.per_class) != wanted
     ]
     raise_problems(f"{context.dataset} has {wanted} classes", problems, "Score again with this list of classes.")

@@ -1,6 +1,6 @@
 """Write `report.md`, the report of one dataset for reading: headline, tables, classes, pictures, provenance.
 
-Input: the dict of `report.json` and the pictures to embed. Output: Markdown (tables as GitHub reads them), one table
+Input: what `report.json` holds, and the pictures to embed. Output: Markdown (tables as GitHub reads them), one table
 for each protocol with floors and ceilings in it, percent with one decimal.
 """
 
@@ -14,9 +14,11 @@ from typing import Any
 
 from patchbank.evaluation.preprocessing import VARIANTS
 from patchbank.left_out import LeftOut
+from patchbank.report.content import Report
 from patchbank.report.notes import beats, floors_of
-from patchbank.report.protocols import HEADLINE, MEANING, order, score_name
-from patchbank.report.rows import Row, headline_classes, headline_rows, mean_of, runs_of
+from patchbank.report.protocols import HEADLINE, MEANING, score_name
+from patchbank.report.published import PublishedNumber
+from patchbank.report.rows import Row, headline_classes, headline_rows, mean_of, score_of
 from patchbank.report.text import (
     NOTHING,
     against,
@@ -25,7 +27,7 @@ from patchbank.report.text import (
     mark,
     name_of,
     percent,
-    place,
+    protocol_text,
     score_text,
     seeds_text,
 )
@@ -87,31 +89,31 @@ class Figure:
     path: Path
 
 
-def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), folder: Path = Path()) -> str:
+def report_markdown(report: Report, figures: Sequence[Figure] = (), folder: Path = Path()) -> str:
     """The text of `report.md`.
 
     Args:
-        report: dict of `report.json`.
+        report: what `report.json` holds.
         figures: pictures to embed, in order.
         folder: folder that `report.md` will lie in; pictures are linked relative to it.
 
     Returns:
         Markdown that ends with a newline.
     """
-    rows: list[Row] = list(report["rows"])
-    parts = [f"# {report['dataset']}", *_data_section(report["data"]), *headline(report, rows), *setting(report)]
+    rows = report.rows
+    parts = [f"# {report.dataset}", *_data_section(report.data), *headline(report), *setting(report)]
     if rows:
         parts += ["## Scores", READING]
-        for protocol in sorted({row["protocol"] for row in rows}, key=order):
+        for protocol in report.protocols:
             meaning = [MEANING[protocol]] if protocol in MEANING else []
             parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, report))]
-    parts += left_out_section(report["left_out"])
-    if report["elsewhere"]:
+    parts += left_out_section(report.left_out)
+    if report.elsewhere:
         parts += ["## Other preprocessing", ELSEWHERE, table(*elsewhere_table(report))]
-    parts += _published_section(report["published"])
+    parts += _published_section(report.published)
     if rows and (notes := further_notes(report)):
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
-    parts += _class_section(report["classes"], rows)
+    parts += _class_section(report.classes, rows)
     for figure in figures:
         link = Path(os.path.relpath(figure.path, folder)).as_posix().replace(" ", "%20")
         parts += [f"## {figure.title}", f"![{figure.title}]({link})", figure.caption]
@@ -119,9 +121,9 @@ def report_markdown(report: Mapping[str, Any], figures: Sequence[Figure] = (), f
     return "\n\n".join(parts) + "\n"
 
 
-def further_notes(report: Mapping[str, Any]) -> list[str]:
+def further_notes(report: Report) -> list[str]:
     """The notes that do not stand above the scores."""
-    return list(report["notes"][len(report["data"]) :])
+    return list(report.notes[len(report.data) :])
 
 
 def _data_section(data: Sequence[str]) -> list[str]:
@@ -136,14 +138,14 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows)
 
 
-def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
+def score_cells(row: Row, note: str) -> list[str]:
     """Cells of one row under `HEADER`."""
     return [
         name_of(row),
-        str(row["variant"]).replace("_", " "),
-        score_text(row["miou"]),
-        *(percent(mean_of(row.get(name))) for name in ("accuracy", "class_accuracy", "things", "stuff")),
-        percent(row["segments"]),
+        row.variant.replace("_", " "),
+        score_text(row.miou),
+        *(percent(mean_of(score)) for score in (row.accuracy, row.class_accuracy, row.things, row.stuff)),
+        percent(row.segments),
         k_text(row),
         seeds_text(row),
         mark(row),
@@ -154,53 +156,54 @@ def score_cells(row: Mapping[str, Any], note: str) -> list[str]:
 def strongest(row: Row, rows: Sequence[Row]) -> Row | None:
     """The floor with the highest mean beside a row, None where there is none."""
     floors = floors_of(row, rows)
-    return max(floors, key=lambda floor: float(floor["miou"]["mean"])) if floors else None
+    return max(floors, key=lambda floor: score_of(floor).mean) if floors else None
 
 
-def headline(report: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+def headline(report: Report) -> list[str]:
     """What a reader should know first: each trained method's headline score beside the strongest floor."""
-    if not rows and report["labelled"]:
+    rows = report.rows
+    if not rows and report.labelled:
         return ["**No scores.** The set has labels, but no protocol found a pixel to score."]
     if not rows:
         return ["**No labels, no scores.** The set is unlabelled; what follows says how its predictions were made."]
     lines: list[str] = []
     for row in headline_rows(rows):
-        runs = runs_of(row["miou"])
-        score = f"{score_text(row['miou']).rsplit(' (', 1)[0]} {score_name(row['protocol'], row['variant'])}"
+        ours = score_of(row)
+        score = f"{score_text(ours).rsplit(' (', 1)[0]} {score_name(row.protocol, row.variant)}"
         # the score of `objects` is named by its variant
-        where = place(row) if score_name(row["protocol"]) == "mIoU" else row["protocol"]
+        where = protocol_text(*row.key) if score_name(row.protocol) == "mIoU" else row.protocol
         line = f"**{name_of(row)}: {score}** under `{where}`"
-        line += f" (mean of {runs} runs)." if runs > 1 else " (one run)."
+        line += f" (mean of {ours.n} runs)." if ours.n > 1 else " (one run)."
         floor = strongest(row, rows)
         if floor:
             word = "below its mean" if beats(row, floor) else "which it does not beat"
-            line += f" Strongest floor: {floor['method']}, {word}"
-            line += f" ({against(row['miou']['mean'], floor['miou']['mean'])})."
+            line += f" Strongest floor: {floor.method}, {word}"
+            line += f" ({against(ours.mean, score_of(floor).mean)})."
         lines.append(line)
     return lines or ["**No trained method ran**; the tables show floors and ceilings."]
 
 
-def setting(report: Mapping[str, Any]) -> list[str]:
+def setting(report: Report) -> list[str]:
     """Images, features, split of the clusters and preprocessing, two sentences."""
-    backbone, images = report["backbone"], report["images"]
-    height, width = backbone["input_size"]
-    classes = f"{len(report['classes'])} classes" if report["classes"] else "no classes"
+    backbone, images = report.backbone, report.images
+    height, width = backbone.input_size
+    classes = f"{len(report.classes)} classes" if report.classes else "no classes"
     text = (
         f"{images['train']} training and {images['eval']} evaluation images, {classes}. "
-        f"Frozen features: `{backbone['name']}` ({backbone['model']}), output of block {backbone['block']}, input "
-        f"{width} × {height} pixels, {backbone['precision']}."
+        f"Frozen features: `{backbone.name}` ({backbone.model}), output of block {backbone.block}, input "
+        f"{width} × {height} pixels, {backbone.precision}."
     )
-    if backbone["note"]:
-        text += f" The weights: {backbone['note'].rstrip('.')}."
-    fit = f"Clusters are fitted on the images of `{report['fit']}`"
-    at = listing([f"`{name}`" for name in dict.fromkeys(row["preprocessing"] for row in report["rows"])])
+    if backbone.note:
+        text += f" The weights: {backbone.note.rstrip('.')}."
+    fit = f"Clusters are fitted on the images of `{report.fit}`"
+    at = listing([f"`{name}`" for name in dict.fromkeys(row.preprocessing for row in report.rows)])
     return [text, f"{fit}; labels are compared at {at}." if at else f"{fit}."]
 
 
-def protocol_table(protocol: str, report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def protocol_table(protocol: str, report: Report) -> tuple[list[str], list[list[str]]]:
     """Header and lines of one protocol's rows, in the report's order, without columns that are empty throughout."""
     header = [name.replace("mIoU", score_name(protocol)) for name in HEADER]
-    lines = [score_cells(row, _row_note(row, report)) for row in report["rows"] if row["protocol"] == protocol]
+    lines = [score_cells(row, _row_note(row, report)) for row in report.rows if row.protocol == protocol]
     return without_empty(header, lines)
 
 
@@ -214,68 +217,69 @@ def without_empty(header: Sequence[str], lines: Sequence[Sequence[str]]) -> tupl
     return [header[index] for index in filled], [[line[index] for index in filled] for line in lines]
 
 
-def _row_note(row: Row, report: Mapping[str, Any]) -> str:
+def _row_note(row: Row, report: Report) -> str:
     """A row's own note, and what differs from the report's preprocessing and fit."""
-    notes = [str(row["note"])] if row["note"] else []
-    for name in ("preprocessing", "fit"):
-        if row[name] not in (None, "", report[name]):
-            notes.append(f"{name}: {row[name]}")
-    if row.get("upsample") == "bilinear" and not row.get("postprocess"):
+    notes = [row.note] if row.note else []
+    if row.preprocessing != report.preprocessing:
+        notes.append(f"preprocessing: {row.preprocessing}")
+    if row.fit not in (None, "", report.fit):
+        notes.append(f"fit: {row.fit}")
+    if row.upsample == "bilinear" and not row.postprocess:
         notes.append("upsampled bilinearly")
     return "; ".join(notes)
 
 
-def elsewhere_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def elsewhere_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the rows that were scored at several preprocessing variants: one column for each."""
-    rows = [*report["rows"], *report["elsewhere"]]
-    others = {row["preprocessing"] for row in report["elsewhere"]}
-    names = [report["preprocessing"], *(name for name in VARIANTS if name in others)]
-    found: dict[tuple[str, str], dict[str, Row]] = {}
+    rows = [*report.rows, *report.elsewhere]
+    others = {row.preprocessing for row in report.elsewhere}
+    names = [report.preprocessing, *(name for name in VARIANTS if name in others)]
+    at: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
-        found.setdefault((row["method"], place(row)), {})[row["preprocessing"]] = row
+        at.setdefault((row.method, protocol_text(*row.key)), {})[row.preprocessing] = row
     header = ["method", "protocol", *names, "segments", "K (used)", "floor or ceiling", "note"]
     lines = []
-    for (_, where), by_name in found.items():
+    for (_, where), by_name in at.items():
         if len(by_name) > 1:
             row = next(iter(by_name.values()))
-            cells = (score_text(by_name[name]["miou"]) if name in by_name else NOTHING for name in names)
-            note = "; ".join(dict.fromkeys(one["note"] for one in by_name.values() if one["note"]))
-            lines.append([name_of(row), where, *cells, percent(row["segments"]), k_text(row), mark(row), note])
+            cells = (score_text(by_name[name].miou) if name in by_name else NOTHING for name in names)
+            note = "; ".join(dict.fromkeys(one.note for one in by_name.values() if one.note))
+            lines.append([name_of(row), where, *cells, percent(row.segments), k_text(row), mark(row), note])
     return without_empty(header, lines)
 
 
-def published_table(published: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def published_table(published: Sequence[PublishedNumber]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the report's published numbers."""
     header = ["method", "protocol", "score", "accuracy", "backbone", "preprocessing", "note", "source"]
     return header, [
         [
-            entry["method"],
-            place(entry),
-            percent(entry["score"]),
-            percent(entry["accuracy"]),
-            entry["backbone"],
-            entry["preprocessing"],
-            entry["note"],
-            entry["source"],
+            number.method,
+            protocol_text(number.protocol, number.variant, number.k),
+            percent(number.score),
+            percent(number.accuracy),
+            number.backbone,
+            number.preprocessing,
+            number.note,
+            number.source,
         ]
-        for entry in published
+        for number in published
     ]
 
 
-def left_out_lines(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
     """A sentence for every reason why rows could not be made, with all of them in front."""
     rows: dict[tuple[str, str], list[str]] = {}
     for entry in left_out:
-        rows.setdefault((entry["at"], entry["reason"]), []).append(entry["row"])
+        rows.setdefault((entry.at, entry.reason), []).append(entry.row)
     return [LeftOut(listing(names), at, reason).sentence for (at, reason), names in rows.items()]
 
 
-def left_out_section(left_out: Sequence[Mapping[str, Any]]) -> list[str]:
+def left_out_section(left_out: Sequence[LeftOut]) -> list[str]:
     """The section of those sentences; nothing where all rows are there."""
     return ["## Left out", "\n".join(f"- {line}" for line in left_out_lines(left_out))] if left_out else []
 
 
-def _published_section(published: Sequence[Mapping[str, Any]]) -> list[str]:
+def _published_section(published: Sequence[PublishedNumber]) -> list[str]:
     return ["## Published numbers", PUBLISHED, table(*published_table(published))] if published else []
 
 
@@ -286,12 +290,12 @@ def class_table(classes: Sequence[str], rows: Sequence[Row]) -> tuple[list[str],
     header = [
         "class",
         *(
-            name if names.count(name) == 1 else f"{name}, {place(row)}, K = {row['k']}"
+            name if names.count(name) == 1 else f"{name}, {protocol_text(*row.key)}, K = {row.k}"
             for name, row in zip(names, chosen, strict=True)
         ),
     ]
     return header, [
-        [f"{index} {name}", *(percent(row["per_class"][index]) for row in chosen)] for index, name in enumerate(classes)
+        [f"{index} {name}", *(percent(row.per_class[index]) for row in chosen)] for index, name in enumerate(classes)
     ]
 
 
@@ -300,19 +304,19 @@ def _class_section(classes: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return ["## Classes", CLASSES, table(header, lines)] if len(header) > 1 else []
 
 
-def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
+def provenance_lines(report: Report) -> list[list[str]]:
     """Pairs of a name and its value: code, configuration, weights, seeds, machine, library versions."""
-    origin, backbone = report["provenance"], report["backbone"]
+    origin, backbone = report.provenance, report.backbone
     git, box = origin["git"], origin["machine"]
     commit = (
         f"`{git['commit']}`" + (" with uncommitted changes" if git["changed"] else "") if git["commit"] else "not known"
     )
-    by_crf = any(row.get("postprocess") == "crf" for row in report["rows"])
+    by_crf = any(row.postprocess == "crf" for row in report.rows)
     libraries = ("python", "torch", "timm", "numpy", "faiss", *(["pydensecrf2"] if by_crf else []))
     return [
         ["PatchBank", f"{origin['package']}, commit {commit}"],
         ["configuration", f"`{origin['config']}`"],
-        ["weights (SHA-256)", f"`{backbone['weights_sha256']}`"],
+        ["weights (SHA-256)", f"`{backbone.weights_sha256}`"],
         *(
             [f"seeds, {kind}", ", ".join(map(str, values))]
             for kind, values in sorted(origin["seeds"].items())
@@ -323,12 +327,12 @@ def provenance_lines(report: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def settings_lines(report: Mapping[str, Any]) -> list[str]:
+def settings_lines(report: Report) -> list[str]:
     """Settings of each method of the table, one line each, sorted."""
-    return sorted({f"{row['method']}: {_settings(row['settings'])}" for row in report["rows"] if row["settings"]})
+    return sorted({f"{row.method}: {_settings(row.settings)}" for row in report.rows if row.settings})
 
 
-def _provenance(report: Mapping[str, Any]) -> list[str]:
+def _provenance(report: Report) -> list[str]:
     parts = ["## Provenance", table(["what", "value"], provenance_lines(report))]
     settings = settings_lines(report)
     return [*parts, "Settings:", "\n".join(f"- {line}" for line in settings)] if settings else parts

@@ -11,25 +11,24 @@ numbers of segments only those at the method's mean number, rounded up, are used
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from patchbank.report.rows import Row, headline_rows, mean_of, runs_of, trained
-from patchbank.report.text import against, listing, name_of, numbers, place, verdict
+from patchbank.evaluation.compare import Comparison, Key
+from patchbank.report.rows import Row, headline_rows, score_of, trained
+from patchbank.report.text import against, listing, name_of, numbers, protocol_text, verdict
 
 INTERVALS = (
     "Better means that the 95 % interval of the paired difference, over images and seeds, excludes 0; the matching of "
     "clusters and classes is that of the whole set."
 )
 _VERDICTS = {1: "is better than", -1: "is worse than", 0: "is not shown to differ from"}
-_SAME = ("protocol", "k", "variant", "preprocessing")
 
 
 def build_notes(
     rows: Sequence[Row],
     labelled: bool = True,
     drawn: Sequence[str] = (),
-    comparisons: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Comparison] = (),
 ) -> list[str]:
     """All sentences for a report, in the order in which they should be read.
 
@@ -58,27 +57,27 @@ def build_notes(
     ]
 
 
-def floor_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+def floor_notes(rows: Sequence[Row], comparisons: Sequence[Comparison] = ()) -> list[str]:
     """One sentence for each trained row and floor, first the floors that are not beaten."""
     known = _by_pair(comparisons)
     lost: list[str] = []
     won: list[str] = []
     for row in trained(rows):
-        mean = mean_of(row["miou"])
-        if mean is None:
+        if row.miou is None:
             continue
         floors = floors_of(row, rows)
         if not floors:
             lost.append(
-                f"No floor of the same protocol, K and variant stands beside {name_of(row)} under {place(row)}."
+                "No floor of the same protocol, K and variant stands beside "
+                f"{name_of(row)} under {protocol_text(*row.key)}."
             )
         for floor in floors:
-            entry = known.get((row["method"], floor["method"], *_key(row)))
+            entry = known.get((row.method, floor.method, row.key))
             if not beats(row, floor):
                 lost.append(f"{name_of(row)} does not beat {_compared(row, floor, entry)}.")
-            elif entry is not None and verdict(entry["low"], entry["high"]) < 1:
+            elif entry is not None and verdict(entry.low, entry.high) < 1:
                 lost.append(f"{name_of(row)} is not shown to beat {_compared(row, floor, entry)}.")
-            elif is_strong(floor):
+            elif floor.sees_tokens:
                 verb = "has a higher mean than" if entry is None else "is better than"
                 won.append(f"{name_of(row)} {verb} {_compared(row, floor, entry)}.")
     if not lost and not won:
@@ -87,14 +86,14 @@ def floor_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]] = 
     return [INTERVALS if known else caution, *lost, *won]
 
 
-def method_notes(rows: Sequence[Row], comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+def method_notes(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
     """One sentence for each pair of trained methods, protocol, variant and K that has an interval."""
-    methods = {(row["method"], *_key(row)): row for row in trained(rows) if mean_of(row["miou"]) is not None}
+    methods = {(row.method, row.key): row for row in trained(rows) if row.miou is not None}
     notes = []
     for entry in comparisons:
-        a, b = (methods.get((entry[side], *_key(entry))) for side in ("a", "b"))
+        a, b = (methods.get((method, entry.key)) for method in (entry.a, entry.b))
         if a is not None and b is not None:
-            notes.append(f"{name_of(a)} {_VERDICTS[verdict(entry['low'], entry['high'])]} {_compared(a, b, entry)}.")
+            notes.append(f"{name_of(a)} {_VERDICTS[verdict(entry.low, entry.high)]} {_compared(a, b, entry)}.")
     return notes
 
 
@@ -106,122 +105,111 @@ def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
     floors = [
         other
         for other in rows
-        if other["floor"]
-        and mean_of(other["miou"]) is not None
-        and all(other[name] == row[name] for name in _SAME)
+        if other.floor
+        and other.miou is not None
+        and (other.key, other.preprocessing) == (row.key, row.preprocessing)
         # a method without clusters has no split that they are fitted on
-        and (row["fit"] is None or other["fit"] in (None, row["fit"]))
+        and (row.fit is None or other.fit in (None, row.fit))
     ]
     for wanted in (_way(row), "nearest"):
         if alike := [floor for floor in floors if _way(floor) == wanted]:
             floors = alike
             break
-    if row["k"] is not None or row["segments"] is None:
+    if row.k is not None or row.segments is None:
         return floors
-    wanted = math.ceil(row["segments"])
-    if any(is_strong(floor) and floor.get("at") == wanted for floor in floors):
-        floors = [f for f in floors if not (is_strong(f) and f.get("at")) or f["at"] == wanted]
+    segments = math.ceil(row.segments)
+    if any(floor.sees_tokens and floor.at == segments for floor in floors):
+        floors = [floor for floor in floors if not (floor.sees_tokens and floor.at) or floor.at == segments]
     return floors
 
 
 def beats(row: Row, floor: Row) -> bool:
     """Whether the mean of `row` is above the mean of `floor`; both have one."""
-    return float(row["miou"]["mean"]) > float(floor["miou"]["mean"])
+    return score_of(row).mean > score_of(floor).mean
 
 
-def is_strong(floor: Mapping[str, Any]) -> bool:
-    """Whether a floor sees the same tokens as the method."""
-    return bool(floor.get("sees_tokens"))
-
-
-def _way(row: Mapping[str, Any]) -> str:
+def _way(row: Row) -> str:
     """How a row gets from patches to pixels: its post-processing, else the rule of its method."""
-    own = "bilinear" if row.get("upsample") == "bilinear" else "nearest"
-    return str(row.get("postprocess") or own)
+    return row.postprocess or ("bilinear" if row.upsample == "bilinear" else "nearest")
 
 
 def _other_pixels(rows: Sequence[Row]) -> list[str]:
     """What a reader must know of rows whose floors went another way from patches to pixels."""
-    ways = {(floor["protocol"], _way(floor)) for floor in rows if floor["floor"]}
-    found: dict[str, dict[str, None]] = {}
+    ways = {(floor.protocol, _way(floor)) for floor in rows if floor.floor}
+    methods_by_way: dict[str, dict[str, None]] = {}
     for row in trained(rows):
-        if _way(row) != "nearest" and (row["protocol"], _way(row)) not in ways:
-            found.setdefault(_way(row), {})[row["method"]] = None
+        if _way(row) != "nearest" and (row.protocol, _way(row)) not in ways:
+            methods_by_way.setdefault(_way(row), {})[row.method] = None
     return [
         f"Floors beside {listing(sorted(methods))} are without `{way}`: differences contain what that brings."
-        for way, methods in sorted(found.items())
+        for way, methods in sorted(methods_by_way.items())
     ]
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str, int | None]:
-    return row["protocol"], row["variant"], row["k"]
+def _by_pair(comparisons: Sequence[Comparison]) -> dict[tuple[str, str, Key], Comparison]:
+    return {(entry.a, entry.b, entry.key): entry for entry in comparisons}
 
 
-def _by_pair(comparisons: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    return {(entry["a"], entry["b"], *_key(entry)): entry for entry in comparisons}
-
-
-def _compared(row: Row, floor: Row, entry: Mapping[str, Any] | None) -> str:
-    runs, floor_runs = runs_of(row["miou"]), runs_of(floor["miou"])
-    text = f"{floor['method']} under {place(row)} ({against(row['miou']['mean'], floor['miou']['mean'])}"
-    if runs != 1 or floor_runs != 1:
-        text += f"; means of {runs} and {floor_runs} runs" if runs != floor_runs else f"; means of {runs} runs each"
+def _compared(row: Row, floor: Row, entry: Comparison | None) -> str:
+    ours, theirs = score_of(row), score_of(floor)
+    text = f"{floor.method} under {protocol_text(*row.key)} ({against(ours.mean, theirs.mean)}"
+    if ours.n != 1 or theirs.n != 1:
+        text += f"; means of {ours.n} and {theirs.n} runs" if ours.n != theirs.n else f"; means of {ours.n} runs each"
     else:
         text += "; one run each"
     if entry is not None:
-        text += f"; 95 % interval of the difference {entry['low']:+.1f} to {entry['high']:+.1f}"
-    if row["k"] is None and row["segments"] is not None and floor["segments"] is not None:
-        text += f"; {against(row['segments'], floor['segments'])} segments an image"
+        text += f"; 95 % interval of the difference {entry.low:+.1f} to {entry.high:+.1f}"
+    if row.k is None and row.segments is not None and floor.segments is not None:
+        text += f"; {against(row.segments, floor.segments)} segments an image"
     return text + ")"
 
 
 def _oracles(rows: Sequence[Row]) -> list[str]:
     return [
         f"{method} used labels of the {split} split for a choice or for training (oracle: {split})."
-        for method, split in sorted({(row["method"], row["oracle"]) for row in rows if row["oracle"]})
+        for method, split in sorted({(row.method, row.oracle) for row in rows if row.oracle})
     ]
 
 
 def _fit_on_val(rows: Sequence[Row]) -> list[str]:
-    methods = sorted({row["method"] for row in rows if row["fit"] == "val"})
+    methods = sorted({row.method for row in rows if row.fit == "val"})
     if not methods:
         return []
     return [f"Clusters of {listing(methods)} were fitted on the images they are scored on (fit: val)."]
 
 
 def _few_seeds(rows: Sequence[Row]) -> list[str]:
-    found: set[str] = set()
+    notes: set[str] = set()
     for row in headline_rows(rows):
-        for kind, name, wanted in (("training", "training", 3), ("kmeans", "k-means", 5)):
-            count = len(row["seeds"].get(kind) or ())
-            if 0 < count < wanted:
-                found.add(
-                    f"{row['method']} ran with {count} {name} {'seed' if count == 1 else 'seeds'}; a headline needs at "
-                    f"least {wanted}, because seeds alone move a score by points."
+        for name, seeds, wanted in (("training", row.seeds.training, 3), ("k-means", row.seeds.kmeans, 5)):
+            if 0 < len(seeds) < wanted:
+                notes.add(
+                    f"{row.method} ran with {len(seeds)} {name} {'seed' if len(seeds) == 1 else 'seeds'}; a headline "
+                    f"needs at least {wanted}, because seeds alone move a score by points."
                 )
-    return sorted(found)
+    return sorted(notes)
 
 
 def _shared_draws(rows: Sequence[Row], drawn: Sequence[str]) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in trained(rows):
-        if row["method"] in drawn:
-            seeds.setdefault(row["method"], set()).update(row["seeds"].get("training") or ())
+        if row.method in drawn:
+            seeds.setdefault(row.method, set()).update(row.seeds.training)
     return [
-        f"Shared draws: the training seeds {numbers(sorted(found))} of {method} read the same stored views, so the "
+        f"Shared draws: the training seeds {numbers(sorted(values))} of {method} read the same stored views, so the "
         "spread over seeds leaves out the spread over draws."
-        for method, found in sorted(seeds.items())
-        if len(found) > 1
+        for method, values in sorted(seeds.items())
+        if len(values) > 1
     ]
 
 
 def _capped(rows: Sequence[Row]) -> list[str]:
     capped: dict[tuple[str, int], tuple[set[str], set[int]]] = {}
     for row in rows:
-        used = set(row["k_used"] or ())
-        if row["k"] is not None and used - {row["k"]}:
-            protocols, values = capped.setdefault((row["method"], row["k"]), (set(), set()))
-            protocols.add(f"`{row['protocol']}`")
+        used = set(row.k_used)
+        if row.k is not None and used - {row.k}:
+            protocols, values = capped.setdefault((row.method, row.k), (set(), set()))
+            protocols.add(f"`{row.protocol}`")
             values.update(used)
     return [
         f"{method} was asked for K = {k} under {listing(sorted(protocols))} and used {numbers(sorted(values))}: K is "

@@ -7,46 +7,59 @@ preprocessing and backbone of the paper, because both move it by points.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from patchbank.plain import from_plain
 from patchbank.report.rows import Row
 from patchbank.yaml_text import parse_yaml
 
 FILE = Path(__file__).with_name("published.yaml")
-FIELDS = {
-    "set": None,
-    "method": None,
-    "backbone": None,
-    "protocol": None,
-    "variant": "",
-    "k": None,
-    "preprocessing": None,
-    "score": None,
-    "accuracy": None,
-    "note": "",
-    "source": None,
-}
-"""Fields of an entry with what they are where it does not give them."""
+
+
+@dataclass(frozen=True)
+class PublishedNumber:
+    """A score of a paper, percent.
+
+    Attributes:
+        set: name in `config.yaml`.
+        method, backbone: as the paper names them.
+        protocol, variant, k: as of a row; `k` None for as many clusters as classes, or inside the image.
+        preprocessing: nearest variant of `patchbank.evaluation.preprocessing`.
+        score, accuracy: `accuracy` None where the paper gives none.
+        source: a link that can be opened and holds the number.
+        note: what stands in the way of a comparison.
+    """
+
+    set: str
+    method: str
+    backbone: str
+    protocol: str
+    preprocessing: str
+    score: float
+    source: str
+    variant: str = ""
+    k: int | None = None
+    accuracy: float | None = None
+    note: str = ""
 
 
 @cache
-def every_number() -> tuple[dict[str, Any], ...]:
-    """All published numbers, with every field."""
-    entries: list[dict[str, Any]] = parse_yaml(FILE.read_text(encoding="utf-8"))
-    return tuple(FIELDS | entry for entry in entries)
+def every_number() -> tuple[PublishedNumber, ...]:
+    """All published numbers."""
+    return tuple(from_plain(PublishedNumber, entry) for entry in parse_yaml(FILE.read_text(encoding="utf-8")))
 
 
-def published(dataset: str, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def published(dataset: str, rows: Sequence[Row]) -> list[PublishedNumber]:
     """Published numbers of a set under the protocols, variants and numbers of clusters of the rows.
 
     A number without K belongs to a protocol inside the image, or to as many clusters as classes.
     """
-    places = {(row["protocol"], row["variant"], row["k"]) for row in rows}
-    places |= {(protocol, variant, None) for protocol, variant, _ in places if protocol != "overcluster"}
+    keys = {row.key for row in rows}
+    keys |= {(protocol, variant, None) for protocol, variant, _ in keys if protocol != "overcluster"}
     return [
-        dict(entry)
-        for entry in every_number()
-        if entry["set"] == dataset and (entry["protocol"], entry["variant"], entry["k"]) in places
+        number
+        for number in every_number()
+        if number.set == dataset and (number.protocol, number.variant, number.k) in keys
     ]

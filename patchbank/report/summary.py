@@ -8,14 +8,16 @@ Scores of different protocols never stand in one table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patchbank.files import read_json
+from patchbank.plain import to_plain
+from patchbank.report.content import Report
 from patchbank.report.markdown import DATA, READING, left_out_lines, table, without_empty
 from patchbank.report.protocols import MEANING, order, score_name
-from patchbank.report.rows import mean_of
+from patchbank.report.rows import Row, mean_of
 from patchbank.report.text import NOTHING, k_text, mark, name_of, percent, score_text, seeds_text
 
 KEPT = (
@@ -39,123 +41,133 @@ KEPT = (
 DATASETS = ("dataset", "training images", "evaluation images", "classes", "backbone", "block", "scores")
 
 
-def build_summary(reports: Sequence[Path]) -> dict[str, Any]:
+def read_reports(paths: Sequence[Path]) -> list[Report]:
+    """The reports of all datasets.
+
+    Args:
+        paths: `report.json` files, in any order.
+
+    Returns:
+        Sorted by dataset.
+
+    Raises:
+        UserError: a report is missing, is not JSON, or has not the form of this version.
+    """
+    return sorted((Report.load(path) for path in paths), key=lambda report: report.dataset)
+
+
+def build_summary(reports: Sequence[Report]) -> dict[str, Any]:
     """Build the dict of `summary.json`.
 
     Args:
-        reports: `report.json` files, in any order.
+        reports: of `read_reports`.
 
     Returns:
-        ``{"datasets": [...], "rows": [...], "left_out": [...]}``, sorted by dataset, rows as in the reports.
-
-    Raises:
-        UserError: a report is missing or is not JSON.
+        ``{"datasets": [...], "rows": [...], "left_out": [...]}``, rows as in the reports.
     """
-    loaded = sorted((read_json(path) for path in reports), key=lambda report: str(report["dataset"]))
     datasets = [
         {
-            "dataset": report["dataset"],
-            "images": report["images"],
-            "classes": len(report["classes"]),
-            "backbone": report["backbone"]["name"],
-            "block": report["backbone"]["block"],
-            "labelled": report.get("labelled", bool(report["rows"])),
-            "data": report.get("data", []),  # a report of an older version has none
-            "scored": bool(report["rows"]),
+            "dataset": report.dataset,
+            "images": report.images,
+            "classes": len(report.classes),
+            "backbone": report.backbone.name,
+            "block": report.backbone.block,
+            "labelled": report.labelled,
+            "data": report.data,
+            "scored": bool(report.rows),
         }
-        for report in loaded
+        for report in reports
     ]
-    rows = [
-        {"dataset": report["dataset"], "backbone": report["backbone"]["name"], **{name: row[name] for name in KEPT}}
-        for report in loaded
-        for row in report["rows"]
-    ]
-    # a report of an older version knows of nothing that was left out
-    left_out = [{"dataset": report["dataset"], **entry} for report in loaded for entry in report.get("left_out", [])]
+    rows = []
+    for report in reports:
+        for row in map(to_plain, report.rows):
+            kept = {name: row[name] for name in KEPT}
+            rows.append({"dataset": report.dataset, "backbone": report.backbone.name, **kept})
+    left_out = [{"dataset": report.dataset, **asdict(entry)} for report in reports for entry in report.left_out]
     return {"datasets": datasets, "rows": rows, "left_out": left_out}
 
 
-def summary_markdown(summary: Mapping[str, Any]) -> str:
+def summary_markdown(reports: Sequence[Report]) -> str:
     """The text of `summary.md`; it links each `<dataset>/report.md` beside it.
 
     Args:
-        summary: dict of `build_summary`.
+        reports: of `read_reports`.
 
     Returns:
         Markdown that ends with a newline.
     """
-    if not summary["datasets"]:
+    if not reports:
         return "# Summary\n\nNo dataset is enabled, so there is nothing to show.\n"
-    rows = summary["rows"]
-    parts = ["# Summary", *_data_section(summary["datasets"]), _dataset_table(summary["datasets"])]
-    if rows:
+    parts = ["# Summary", *_data_section(reports), _dataset_table(reports)]
+    protocols = scored_protocols(reports)
+    if protocols:
         parts += ["## Scores", READING]
-    for protocol in sorted({row["protocol"] for row in rows}, key=order):
+    for protocol in protocols:
         meaning = [MEANING[protocol]] if protocol in MEANING else []
-        parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, rows))]
-    if summary["left_out"]:
-        parts += ["## Left out", "\n".join(f"- {line}" for line in left_out_sentences(summary))]
+        parts += [f"### `{protocol}`", *meaning, table(*protocol_table(protocol, reports))]
+    if lines := left_out_sentences(reports):
+        parts += ["## Left out", "\n".join(f"- {line}" for line in lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def left_out_sentences(summary: Mapping[str, Any]) -> list[str]:
+def scored_protocols(reports: Sequence[Report]) -> list[str]:
+    """Protocols with a row in some report, in the order of the tables."""
+    return sorted({protocol for report in reports for protocol in report.protocols}, key=order)
+
+
+def left_out_sentences(reports: Sequence[Report]) -> list[str]:
     """What was left out of every dataset, its name in front."""
-    names = dict.fromkeys(entry["dataset"] for entry in summary["left_out"])
-    return [
-        f"{name}: {line}"
-        for name in names
-        for line in left_out_lines([entry for entry in summary["left_out"] if entry["dataset"] == name])
-    ]
+    return [f"{report.dataset}: {line}" for report in reports for line in left_out_lines(report.left_out)]
 
 
-def protocol_table(protocol: str, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def protocol_table(protocol: str, reports: Sequence[Report]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of one protocol's rows of all datasets."""
     score = f"{score_name(protocol)} ± std (n)"
     header = ["dataset", "method", "variant", score, "accuracy", "segments", "K (used)", "seeds"]
-    cells = [_cells(row) for row in rows if row["protocol"] == protocol]
+    cells = [_cells(report, row) for report in reports for row in report.rows if row.protocol == protocol]
     return without_empty([*header, "floor or ceiling", "preprocessing", "note"], cells)
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(report: Report, row: Row) -> list[str]:
     return [
-        str(row["dataset"]),
+        report.dataset,
         name_of(row),
-        str(row["variant"]).replace("_", " "),
-        score_text(row["miou"]),
-        percent(mean_of(row["accuracy"])),
-        percent(row["segments"]),
+        row.variant.replace("_", " "),
+        score_text(row.miou),
+        percent(mean_of(row.accuracy)),
+        percent(row.segments),
         k_text(row),
         seeds_text(row),
         mark(row),
-        str(row["preprocessing"]),
-        "fit: val" if row["fit"] == "val" else "",
+        row.preprocessing,
+        "fit: val" if row.fit == "val" else "",
     ]
 
 
-def dataset_cells(entry: Mapping[str, Any]) -> list[str]:
+def dataset_cells(report: Report) -> list[str]:
     """Cells of one dataset under `DATASETS`."""
-    nothing = "nothing to score" if entry["labelled"] else "no labels"
+    nothing = "nothing to score" if report.labelled else "no labels"
     return [
-        str(entry["dataset"]),
-        str(entry["images"]["train"]),
-        str(entry["images"]["eval"]),
-        str(entry["classes"]),
-        str(entry["backbone"]),
-        str(entry["block"]),
-        "below" if entry["scored"] else f"{NOTHING} ({nothing})",
+        report.dataset,
+        str(report.images["train"]),
+        str(report.images["eval"]),
+        str(len(report.classes)),
+        report.backbone.name,
+        str(report.backbone.block),
+        "below" if report.rows else f"{NOTHING} ({nothing})",
     ]
 
 
-def data_notes(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
+def data_notes(reports: Sequence[Report]) -> list[str]:
     """What a reader must know of the sets before any score, each sentence behind its set's name."""
-    return [f"{entry['dataset']}: {note}" for entry in datasets for note in entry["data"]]
+    return [f"{report.dataset}: {note}" for report in reports for note in report.data]
 
 
-def _data_section(datasets: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = data_notes(datasets)
-    return [f"## {DATA}", "\n".join(f"- {note}" for note in found), "## Datasets"] if found else []
+def _data_section(reports: Sequence[Report]) -> list[str]:
+    notes = data_notes(reports)
+    return [f"## {DATA}", "\n".join(f"- {note}" for note in notes), "## Datasets"] if notes else []
 
 
-def _dataset_table(datasets: Sequence[Mapping[str, Any]]) -> str:
-    lines = [dataset_cells(entry) for entry in datasets]
+def _dataset_table(reports: Sequence[Report]) -> str:
+    lines = [dataset_cells(report) for report in reports]
     return table(DATASETS, ([f"[{line[0]}]({line[0]}/report.md)", *line[1:]] for line in lines))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from patchbank.report.rows import mean_of, runs_of
+from patchbank.report.rows import Row, Spread
 
 NOTHING = "–"
 """What a table shows where there is no value."""
@@ -16,13 +15,12 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1f}"
 
 
-def score_text(score: Mapping[str, Any] | None) -> str:
+def score_text(score: Spread | None) -> str:
     """A score as ``"18.3 ± 2.4 (15)"``: mean, standard deviation, number of runs; one run has no deviation."""
-    mean = mean_of(score)
-    if score is None or mean is None:
+    if score is None:
         return NOTHING
-    spread = f" ± {score['std']:.1f}" if runs_of(score) > 1 and score["std"] is not None else ""
-    return f"{mean:.1f}{spread} ({runs_of(score)})"
+    deviation = f" ± {score.std:.1f}" if score.n > 1 and score.std is not None else ""
+    return f"{score.mean:.1f}{deviation} ({score.n})"
 
 
 def against(value: float, other: float) -> str:
@@ -36,38 +34,43 @@ def verdict(low: float, high: float) -> int:
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
-def place(row: Mapping[str, Any]) -> str:
-    """Where a row stands, e.g. ``"overcluster, K = 300, precision"``; the K of ``hungarian`` goes without saying."""
-    parts = [str(row["protocol"])]
-    if row["k"] is not None and not str(row["protocol"]).startswith("hungarian"):
-        parts.append(f"K = {row['k']}")
-    if row["variant"]:
-        parts.append(str(row["variant"]).replace("_", " "))
+def protocol_text(protocol: str, variant: str, k: int | None) -> str:
+    """What was scored, e.g. ``"overcluster, K = 300, precision"``; the K of ``hungarian`` goes without saying."""
+    parts = [protocol]
+    if k is not None and not protocol.startswith("hungarian"):
+        parts.append(f"K = {k}")
+    if variant:
+        parts.append(variant.replace("_", " "))
     return ", ".join(parts)
 
 
-def name_of(row: Mapping[str, Any]) -> str:
-    """Method of a row, with its use of labels where there is one, e.g. ``"probe (oracle: val)"``."""
-    return f"{row['method']} (oracle: {row['oracle']})" if row["oracle"] else str(row["method"])
+def method_text(method: str, oracle: str | None) -> str:
+    """A method with its use of labels where there is one, e.g. ``"probe (oracle: val)"``."""
+    return f"{method} (oracle: {oracle})" if oracle else method
 
 
-def k_text(row: Mapping[str, Any]) -> str:
+def name_of(row: Row) -> str:
+    """Method of a row, with its use of labels."""
+    return method_text(row.method, row.oracle)
+
+
+def k_text(row: Row) -> str:
     """K asked for, and the K that was used where it differs: ``"500 (88 used)"``."""
-    if row["k"] is None:
+    if row.k is None:
         return NOTHING
-    used = sorted(set(row["k_used"] or [row["k"]]))
-    return str(row["k"]) if used == [row["k"]] else f"{row['k']} ({numbers(used)} used)"
+    used = sorted(set(row.k_used) or {row.k})
+    return str(row.k) if used == [row.k] else f"{row.k} ({numbers(used)} used)"
 
 
-def seeds_text(row: Mapping[str, Any]) -> str:
+def seeds_text(row: Row) -> str:
     """Number of training and k-means seeds as ``"3 × 5"``; a dash where a kind of seed plays no part."""
-    counts = [len(row["seeds"].get(kind) or ()) for kind in ("training", "kmeans")]
+    counts = [len(row.seeds.training), len(row.seeds.kmeans)]
     return " × ".join(str(count) if count else NOTHING for count in counts) if any(counts) else NOTHING
 
 
-def mark(row: Mapping[str, Any]) -> str:
+def mark(row: Row) -> str:
     """``"floor"``, ``"ceiling"`` or nothing."""
-    return "ceiling" if row["ceiling"] else "floor" if row["floor"] else ""
+    return "ceiling" if row.ceiling else "floor" if row.floor else ""
 
 
 def numbers(values: Sequence[int]) -> str:

@@ -30,12 +30,12 @@ from patchbank.errors import UserError
 from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.score import ScoreContext
-from patchbank.files import read_json
 from patchbank.recognise import mistaken
+from patchbank.report.content import Report
 from patchbank.report.page.scores import ImageScores, stored_scores, tables_beside
 from patchbank.report.protocols import HEADLINE
 from patchbank.report.rows import Row, mean_of
-from patchbank.report.text import NOTHING, name_of, percent, place
+from patchbank.report.text import NOTHING, method_text, percent, protocol_text
 
 SAME = ("method", "protocol", "variant", "k", "preprocessing", "fit")
 SHOWN = 10
@@ -51,7 +51,7 @@ class RunFolder:
     """A folder `results/<dataset>`, its report, and its rows by what makes them comparable."""
 
     folder: Path
-    report: Mapping[str, Any]
+    report: Report
     rows: Mapping[tuple[Any, ...], Row]
 
     @classmethod
@@ -64,12 +64,12 @@ class RunFolder:
         path = folder / "report.json"
         if not path.is_file():
             raise mistaken(folder, "a finished run", "Runs are named by their folders, e.g. results/demo.")
-        report = read_json(path)
-        return cls(folder, report, {tuple(row[name] for name in SAME): row for row in report["rows"]})
+        report = Report.load(path)
+        return cls(folder, report, {tuple(_named(row).values()): row for row in report.rows})
 
     def methods(self) -> list[str]:
         """Methods with a row, in the order of the report."""
-        return list(dict.fromkeys(row["method"] for row in self.rows.values()))
+        return list(dict.fromkeys(row.method for row in self.rows.values()))
 
 
 def compare_runs(first: Path, second: Path) -> dict[str, Any]:
@@ -87,9 +87,10 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     """
     a, b = RunFolder.load(first), RunFolder.load(second)
     for name in ("dataset", "classes"):
-        if a.report[name] != b.report[name]:
+        of_a, of_b = (getattr(run.report, name) for run in (a, b))
+        if of_a != of_b:
             raise UserError(
-                f"{a.folder} and {b.folder} differ in {name} ({_short(a.report[name])} and {_short(b.report[name])}); "
+                f"{a.folder} and {b.folder} differ in {name} ({_short(of_a)} and {_short(of_b)}); "
                 "only runs of one dataset can be compared."
             )
     shared = [key for key in a.rows if key in b.rows]
@@ -97,12 +98,12 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     notes: list[str] = [] if shared else [_nothing_shared(a, b)]
     intervals = {method: _intervals(method, a, b, notes) for method in methods}
     return {
-        "dataset": a.report["dataset"],
+        "dataset": a.report.dataset,
         "a": _facts(a),
         "b": _facts(b),
-        "scores": [_score(a.rows[key], b.rows[key], intervals[a.rows[key]["method"]]) for key in shared],
-        "classes": {m: found for m in methods if (found := _classes(m, a, b))},
-        "images": {m: found for m in methods if (found := _images(m, a, b, notes))},
+        "scores": [_score(a.rows[key], b.rows[key], intervals[a.rows[key].method]) for key in shared],
+        "classes": {m: changes for m in methods if (changes := _classes(m, a, b))},
+        "images": {m: changes for m in methods if (changes := _images(m, a, b, notes))},
         "only_a": [_named(row) for key, row in a.rows.items() if key not in b.rows],
         "only_b": [_named(row) for key, row in b.rows.items() if key not in a.rows],
         "notes": notes,
@@ -119,8 +120,8 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     if found["scores"]:
         lines = [
             [
-                name_of(row),
-                place(row),
+                method_text(row["method"], row["oracle"]),
+                _scored(row),
                 *(percent(row[side]) for side in SIDES),
                 _signed(row["difference"]),
                 NOTHING if row["low"] is None else f"{row['low']:+.1f} to {row['high']:+.1f}",
@@ -139,13 +140,13 @@ def comparison_text(found: Mapping[str, Any]) -> str:
             parts.append(f"{title} of {method}, {what}: {shown}\n" + aligned([name, "A", "B", "B - A"], lines))
     for side in SIDES:
         if found[f"only_{side}"]:
-            names = "; ".join(f"{row['method']} ({place(row)})" for row in found[f"only_{side}"])
+            names = "; ".join(f"{row['method']} ({_scored(row)})" for row in found[f"only_{side}"])
             parts.append(f"Only in {side.upper()}: {names}")
     return "\n\n".join([*parts, *found["notes"]]) + "\n"
 
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Columns of words (those of `place` and names) at the left, of numbers at the right, two blanks apart."""
+    """Columns of words (protocols and names) at the left, of numbers at the right, two blanks apart."""
     rows = [header, *lines]
     widths = [max(len(row[index]) for row in rows) for index in range(len(header))]
     words = [name in ("method", "protocol", "class", "image") for name in header]
@@ -165,24 +166,29 @@ def _nothing_shared(a: RunFolder, b: RunFolder) -> str:
 
 
 def _facts(run: RunFolder) -> dict[str, Any]:
-    origin = run.report["provenance"]
+    origin = run.report.provenance
     return {
         "folder": str(run.folder),
-        "backbone": run.report["backbone"]["name"],
+        "backbone": run.report.backbone.name,
         "config": origin["config"],
         "commit": origin["git"]["commit"],
-        "images": run.report["images"]["eval"],
+        "images": run.report.images["eval"],
     }
 
 
 def _named(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in SAME}
+    return {name: getattr(row, name) for name in SAME}
+
+
+def _scored(row: Mapping[str, Any]) -> str:
+    """Protocol, variant and K of a row of the comparison, for reading."""
+    return protocol_text(row["protocol"], row["variant"], row["k"])
 
 
 def _score(a: Row, b: Row, intervals: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[str, Any]:
-    bounds = intervals.get((a["protocol"], a["variant"], a["k"]), {"low": None, "high": None})
-    change = _change(mean_of(a["miou"]), mean_of(b["miou"]))
-    return {**_named(a), "oracle": a["oracle"] or b["oracle"], **change, "low": bounds["low"], "high": bounds["high"]}
+    bounds = intervals.get(a.key, {"low": None, "high": None})
+    change = _change(mean_of(a.miou), mean_of(b.miou))
+    return {**_named(a), "oracle": a.oracle or b.oracle, **change, "low": bounds["low"], "high": bounds["high"]}
 
 
 def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dict[tuple[Any, ...], Any]:
@@ -201,30 +207,30 @@ def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dic
 
 def _compared(run: RunFolder, method: str) -> Compared:
     """A method's counts and tables as the compare stage takes them; floors are compared like any other row."""
-    rows = [row for row in run.rows.values() if row["method"] == method]
+    rows = [row for row in run.rows.values() if row.method == method]
     first = rows[0]
-    places = {seed: run.folder / method / f"seed{seed}" for seed in first["seeds"]["training"]}
-    files = {name: {seed: place / name for seed, place in places.items()} for name in FILES}
-    files["clusters.npz"] = {seed: tables_beside(run.folder, method, seed) for seed in places}
+    folders = {seed: run.folder / method / f"seed{seed}" for seed in first.seeds.training}
+    files = {name: {seed: folder / name for seed, folder in folders.items()} for name in FILES}
+    files["clusters.npz"] = {seed: tables_beside(run.folder, method, seed) for seed in folders}
     counts, tables, instances = (
         {seed: path for seed, path in files[name].items() if path.is_file()} or None for name in FILES
     )
-    if counts is None or len(counts) < len(places):
+    if counts is None or len(counts) < len(folders):
         missing = next(path for path in files[FILES[0]].values() if not path.is_file())
         raise UserError(f"{missing} does not exist.")
     context = ScoreContext(
-        dataset=run.report["dataset"],
+        dataset=run.report.dataset,
         method=method,
         kind="segments" if "segments" in CountsFile(next(iter(counts.values()))) else "classes",
-        classes=tuple(run.report["classes"]),
-        preprocessing=run.report["preprocessing"],
-        fit=first["fit"],
-        settings=first["settings"],
+        classes=run.report.classes,
+        preprocessing=run.report.preprocessing,
+        fit=first.fit,
+        settings=first.settings,
         floor=False,
         ceiling=False,
-        oracle=first["oracle"],
-        protocols=tuple(dict.fromkeys(row["protocol"] for row in rows)),
-        k=next((row["k"] for row in rows if row["protocol"].startswith("hungarian")), 0),
+        oracle=first.oracle,
+        protocols=tuple(dict.fromkeys(row.protocol for row in rows)),
+        k=next((row.k for row in rows if row.k is not None and row.protocol.startswith("hungarian")), 0),
     )
     return Compared(context, counts, tables, instances)
 
@@ -237,8 +243,8 @@ def _classes(method: str, a: RunFolder, b: RunFolder) -> list[dict[str, Any]]:
     """Classes under the headline protocol, by the size of their change; empty where a run has no such row."""
     for key, row in a.rows.items():
         other = b.rows.get(key)
-        if row["method"] == method and row["protocol"] == HEADLINE and row["per_class"] and other:
-            pairs = zip(a.report["classes"], row["per_class"], other["per_class"], strict=True)
+        if row.method == method and row.protocol == HEADLINE and row.per_class and other:
+            pairs = zip(a.report.classes, row.per_class, other.per_class, strict=True)
             return _largest([{"class": name, **_change(x, y)} for name, x, y in pairs])
     return []
 
@@ -283,5 +289,5 @@ def _signed(value: float | None) -> str:
 
 
 def _short(value: Any) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) < 60 else text[:57] + "..."

@@ -1,16 +1,17 @@
 """Write `report.json` and `report.md` side by side, with the pictures of the set embedded.
 
-Inputs: the dict of `build_report` and the PNGs that the panel and curves rules drew (`panel.png`,
+Inputs: the report of `build_report` and the PNGs that the panel and curves rules drew (`panel.png`,
 `<method>/curves.png`, `<method>/pictures.png`). Outputs: the two files, each written atomically.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from patchbank.files import write_json, write_text
+from patchbank.plain import to_plain
+from patchbank.report.content import Report
 from patchbank.report.markdown import Figure, report_markdown
 
 PANEL = (
@@ -33,18 +34,18 @@ PICTURES = (
 )
 
 
-def write_report(report: Mapping[str, Any], figures: Sequence[Path], json_path: Path, markdown_path: Path) -> None:
+def write_report(report: Report, figures: Sequence[Path], json_path: Path, markdown_path: Path) -> None:
     """Write both files of a report.
 
     Args:
-        report: dict of `build_report`.
+        report: of `build_report`.
         figures: PNGs in the order of the page; a file named `panel.png` is the panel, `pictures.png` and `curves.png`
             show the method that their folder is named by.
         json_path: `report.json`.
         markdown_path: `report.md`.
     """
-    write_json(json_path, report)
-    shown = [figure_of(path, labelled=bool(report["rows"] and report["classes"])) for path in figures]
+    write_json(json_path, to_plain(report))
+    shown = [figure_of(path, labelled=bool(report.rows and report.classes)) for path in figures]
     write_text(markdown_path, report_markdown(report, shown, markdown_path.parent))
 
 

@@ -27,7 +27,7 @@ from patchbank.report.build import build_report
 from patchbank.report.markdown import report_markdown
 from patchbank.report.page.build import write_page
 from patchbank.report.page.index import write_index
-from patchbank.report.summary import build_summary, summary_markdown
+from patchbank.report.summary import read_reports, summary_markdown
 from patchbank.report.write import write_report
 
 SIDE = 80
@@ -274,15 +274,15 @@ def test_the_command_prints_the_notes(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_reports_and_the_summary_open_with_the_notes(tmp_path: Path) -> None:
     notes = odd_set(tmp_path / "set").notes
     report = build_report([scores_file(tmp_path, ROWS)], dataclasses.replace(CONTEXT, data=notes))
-    assert report["data"] == list(notes)
-    assert report["notes"][: len(notes)] == list(notes)
-    assert len(report["notes"]) > len(notes)
+    assert report.data == tuple(notes)
+    assert report.notes[: len(notes)] == tuple(notes)
+    assert len(report.notes) > len(notes)
     text = report_markdown(report)
     top = text[: text.index("18.3")]
     assert [top.index(note) for note in notes] == sorted(top.index(note) for note in notes)
     assert text.count(notes[0]) == 1
     write_report(report, [], tmp_path / "toy/report.json", tmp_path / "toy/report.md")
-    summed = summary_markdown(build_summary([tmp_path / "toy/report.json"]))
+    summed = summary_markdown(read_reports([tmp_path / "toy/report.json"]))
     assert f"- toy: {notes[0]}" in summed[: summed.index("| dataset |")]
     plain = report_markdown(build_report([scores_file(tmp_path, ROWS)], CONTEXT))
     assert "Notes on the data" not in plain
@@ -300,7 +300,7 @@ def test_pages_and_the_index_open_with_the_notes(tmp_path: Path) -> None:
     places = [text.index(part) for part in ('id="data"', "class &lt;b&gt; has", "a&amp;b.png", 'class="headline"')]
     assert places == sorted(places)
     assert text.count("a&amp;b.png") == 1
-    write_index(build_summary([source.report]), tmp_path / "index.html")
+    write_index(read_reports([source.report]), tmp_path / "index.html")
     index = (tmp_path / "index.html").read_text()
     assert index.index("toy: 1 picture is nearly black") < index.index('id="datasets"')
     write_json(source.report, report)

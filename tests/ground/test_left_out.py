@@ -33,7 +33,7 @@ from patchbank.report.page.build import write_page
 from patchbank.report.page.index import write_index
 from patchbank.report.panel import panel_columns
 from patchbank.report.rows import read_left_out, read_rows
-from patchbank.report.summary import build_summary, summary_markdown
+from patchbank.report.summary import read_reports, summary_markdown
 from patchbank.report.write import write_report
 from patchbank.scripting import stage
 
@@ -254,7 +254,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_rows_that_were_left_out_have_no_scores_and_no_column(results: tuple[Path, Path]) -> None:
     _, out = results
     scores = [out / method / "scores.json" for method in METHODS]
-    assert {row["method"] for row in read_rows(scores)} == {"alignseg", "kmeans"}
+    assert {row.method for row in read_rows(scores)} == {"alignseg", "kmeans"}
     assert [entry.row for entry in read_left_out(scores)] == ["image-kmeans-4"]
     content = read_json(scores[0])
     write_json(scores[0], content | {"missing": [{"row": "objects", "at": "", "reason": "no instance maps."}]})
@@ -272,7 +272,8 @@ def test_rows_that_were_left_out_have_no_scores_and_no_column(results: tuple[Pat
 def test_report_page_and_summary_say_what_was_left_out(results: tuple[Path, Path], tmp_path: Path) -> None:
     from page_factory import page_source
 
-    from patchbank.report.build import BackboneContext, ReportContext, build_report
+    from patchbank.report.build import ReportContext, build_report
+    from patchbank.report.content import BackboneContext
 
     folder, out = results
     context = ReportContext(
@@ -289,9 +290,9 @@ def test_report_page_and_summary_say_what_was_left_out(results: tuple[Path, Path
     few = {"row": "paired differences", "at": "", "reason": "too few images."}
     write_json(tmp_path / "comparisons.json", {"comparisons": [], "left_out": [few], "resamples": 10})
     report = build_report(scores, context, tmp_path / "comparisons.json", elsewhere)
-    assert {row["method"] for row in report["rows"]} == {"alignseg", "kmeans"}
+    assert {row.method for row in report.rows} == {"alignseg", "kmeans"}
     # of a row that is not there at all, further preprocessing is not told again
-    assert [(entry["row"], entry["at"]) for entry in report["left_out"]] == [
+    assert [(entry.row, entry.at) for entry in report.left_out] == [
         ("image-kmeans-4", ""),
         ("alignseg", "full"),
         ("kmeans", "full"),
@@ -307,11 +308,11 @@ def test_report_page_and_summary_say_what_was_left_out(results: tuple[Path, Path
     source = page_source(folder, out)
     write_page(source, out)
     page = (out / "index.html").read_text()
-    summary = build_summary([out / "report.json"])
-    write_index(summary, tmp_path / "index.html")
+    reports = read_reports([out / "report.json"])
+    write_index(reports, tmp_path / "index.html")
     index = (tmp_path / "index.html").read_text()
     for line in sentences:
         assert f"<li>{line}</li>" in page
         assert f"<li>toy: {line}</li>" in index
-        assert f"- toy: {line}" in summary_markdown(summary)
+        assert f"- toy: {line}" in summary_markdown(reports)
     assert '<a href="#left_out">Left out</a>' in page

@@ -18,7 +18,7 @@ import pytest
 from page_factory import make_page, make_run, make_set
 
 from patchbank.report.page.index import write_index
-from patchbank.report.summary import build_summary
+from patchbank.report.summary import read_reports
 
 pytestmark = [pytest.mark.browser, pytest.mark.exhaustive]
 
@@ -57,7 +57,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_set(folder)
     out = make_run(folder, folder / "results")
     make_page(folder, out)
-    write_index(build_summary([out / "report.json"]), out.parent / "index.html")
+    write_index(read_reports([out / "report.json"]), out.parent / "index.html")
     make_page(folder, make_run(folder, folder / "unlabelled", labelled=False))
     return folder / "results"
 

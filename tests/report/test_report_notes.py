@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from report_factory import ROWS, make_floor, make_row
 
+from patchbank.evaluation.compare import Comparison
+from patchbank.plain import from_plain
 from patchbank.report.notes import build_notes, floor_notes, floors_of, method_notes
 from patchbank.report.rows import sort_rows
 
@@ -29,16 +31,16 @@ def test_floors_are_those_with_the_same_post_processing() -> None:
 
 def test_a_method_that_is_upsampled_bilinearly_has_floors_that_are() -> None:
     rows = [make_row("transfgu", "hungarian", 20.0, upsample="bilinear"), make_floor("kmeans", "hungarian", 30.0)]
-    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans"]
+    assert [floor.method for floor in floors_of(rows[0], rows)] == ["kmeans"]
     assert "Floors beside transfgu are without `bilinear`: differences contain what that brings." in build_notes(rows)
     rows.append(make_floor("kmeans+bilinear", "hungarian", 31.0, postprocess="bilinear"))
-    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans+bilinear"]
+    assert [floor.method for floor in floors_of(rows[0], rows)] == ["kmeans+bilinear"]
     assert not any(note.startswith("Floors beside") for note in build_notes(rows))
 
 
 def test_a_method_without_clusters_is_compared_whatever_split_they_are_fitted_on() -> None:
     rows = [make_row("transfgu", "hungarian", 20.0, fit=None), make_floor("kmeans", "hungarian", 30.0, fit="val")]
-    assert [floor["method"] for floor in floors_of(rows[0], rows)] == ["kmeans"]
+    assert [floor.method for floor in floors_of(rows[0], rows)] == ["kmeans"]
 
 
 def test_what_is_not_beaten_comes_first() -> None:
@@ -78,7 +80,9 @@ def test_equal_means_do_not_beat() -> None:
     "change", [{"k": 4}, {"variant": "iou"}, {"fit": "val"}, {"preprocessing": "full"}, {"protocol": "hungarian_iou"}]
 )
 def test_only_floors_of_the_same_kind_are_compared(change: dict[str, Any]) -> None:
-    notes = floor_notes([make_row("a", "hungarian", 20.0), make_floor("kmeans", "hungarian", 30.0) | change])
+    notes = floor_notes(
+        [make_row("a", "hungarian", 20.0), make_floor("kmeans", **{"protocol": "hungarian", "mean": 30.0, **change})]
+    )
     assert not any("does not beat" in note for note in notes)
     assert any("No floor of the same protocol" in note for note in notes)
 
@@ -115,10 +119,11 @@ def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
     assert not any("alignseg ran with" in note for note in notes)
 
 
-def interval(a: str, b: str, low: float, high: float, **changes: Any) -> dict[str, Any]:
+def interval(a: str, b: str, low: float, high: float, **changes: Any) -> Comparison:
     middle = (low + high) / 2
     entry = {"a": a, "b": b, "protocol": "hungarian", "variant": "", "k": 3, "difference": middle}
-    return entry | {"low": low, "high": high, "n_images": 9, "runs": [15, 5]} | changes
+    entry |= {"low": low, "high": high, "n_images": 9, "runs": [15, 5]}
+    return from_plain(Comparison, entry | changes)
 
 
 @pytest.mark.parametrize(

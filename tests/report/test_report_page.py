@@ -21,6 +21,7 @@ from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
 from patchbank.files import atomic_folder, read_json, write_json
 from patchbank.predictions import PredictionReader
+from patchbank.report.content import Report
 from patchbank.report.markdown import elsewhere_table, report_markdown
 from patchbank.report.page.build import write_page
 from patchbank.report.page.charts import INK, confusion_chart, inline, k_charts
@@ -32,9 +33,8 @@ from patchbank.report.page.sheets import CROPS, SIDE, Regions, crop, region_of, 
 from patchbank.report.page.tables import make_table
 from patchbank.report.page.times import stage_times
 from patchbank.report.panel import labels_of
-from patchbank.report.published import FIELDS
-from patchbank.report.summary import build_summary
-from patchbank.report.text import k_text, mark, percent, place, score_text, verdict
+from patchbank.report.summary import read_reports
+from patchbank.report.text import k_text, mark, percent, protocol_text, score_text, verdict
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -160,22 +160,21 @@ def test_a_folder_without_labels_has_pictures_and_clusters_but_no_scores(unlabel
 
 
 def test_every_row_stands_at_both_preprocessings_side_by_side(run: Path) -> None:
-    report = read_json(run / "report.json")
+    report = Report.load(run / "report.json")
     header, lines = elsewhere_table(report)
     assert header == ["method", "protocol", "squash_448_100", "full", "segments", "K (used)", "floor or ceiling"]
-    assert len(lines) == len(report["rows"]) == len(report["elsewhere"])
-    assert {row["preprocessing"] for row in report["elsewhere"]} == {"full"}
-    keys = ("method", "protocol", "variant", "k")
-    there = {tuple(row[key] for key in keys): row for row in report["elsewhere"]}
-    for row, line in zip(report["rows"], lines, strict=True):
-        other = there[tuple(row[key] for key in keys)]
-        both = [score_text(one["miou"]) for one in (row, other)]
-        assert line == [row["method"], place(row), *both, percent(row["segments"]), k_text(row), mark(row)]
+    assert len(lines) == len(report.rows) == len(report.elsewhere)
+    assert {row.preprocessing for row in report.elsewhere} == {"full"}
+    there = {(row.method, row.key): row for row in report.elsewhere}
+    for row, line in zip(report.rows, lines, strict=True):
+        both = [score_text(one.miou) for one in (row, there[row.method, row.key])]
+        named = [row.method, protocol_text(*row.key)]
+        assert line == [*named, *both, percent(row.segments), k_text(row), mark(row)]
     assert any(line[2] != line[3] for line in lines)
     assert "## Other preprocessing" in report_markdown(report)
     # a row that only one of the two has is not compared with itself
-    report["elsewhere"] = report["elsewhere"][1:]
-    assert len(elsewhere_table(report)[1]) == len(lines) - 1
+    fewer = dataclasses.replace(report, elsewhere=report.elsewhere[1:])
+    assert len(elsewhere_table(fewer)[1]) == len(lines) - 1
 
 
 def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path, run: Path, tmp_path: Path) -> None:
@@ -185,8 +184,8 @@ def test_comparisons_and_published_numbers_are_shown_where_they_are(world: Path,
         {**pair, "difference": 1.25, "low": 0.5, "high": 2.0, "runs": [1, 5]},
         {**pair, "difference": -1.0, "low": -2.0, "high": 0.25, "runs": [1, 1]},
     ]
-    known = {"method": "Paper", "backbone": "ViT-S/16", "protocol": "hungarian", "score": 35.1}
-    report["published"] = [FIELDS | known | {"source": "https://example.org/paper", "preprocessing": "squash_320"}]
+    known = {"set": "toy", "method": "Paper", "backbone": "ViT-S/16", "protocol": "hungarian", "score": 35.1}
+    report["published"] = [{**known, "source": "https://example.org/paper", "preprocessing": "squash_320"}]
     write_json(tmp_path / "report.json", report)
     source = page_source(world, run, pictures=0)
     write_page(dataclasses.replace(source, report=tmp_path / "report.json", curves=[], ways=[]), tmp_path / "toy")
@@ -314,14 +313,14 @@ def test_times_add_up_by_rule_without_the_page_itself(world: Path, run: Path, tm
 
 
 def test_the_index_leads_to_every_page(world: Path, run: Path) -> None:
-    summary = build_summary([run / "report.json"])
-    write_index(summary, run.parent / "index.html")
+    reports = read_reports([run / "report.json"])
+    write_index(reports, run.parent / "index.html")
     page = Page(run.parent / "index.html")
     page.check(run.parent / "index.html")
     assert "toy/index.html" in page.links
-    write_index(summary, world / "elsewhere" / "index.html")
+    write_index(reports, world / "elsewhere" / "index.html")
     assert "toy/report.md" in Page(world / "elsewhere" / "index.html").links
-    write_index({"datasets": [], "rows": [], "left_out": []}, world / "empty" / "index.html")
+    write_index([], world / "empty" / "index.html")
     assert "nothing to show" in " ".join(Page(world / "empty" / "index.html").text)
 
 

@@ -6,21 +6,21 @@ from report_factory import make_row
 from patchbank.config.load import default_config
 from patchbank.evaluation import protocols
 from patchbank.evaluation.preprocessing import VARIANTS
-from patchbank.report.published import FIELDS, every_number, published
+from patchbank.report.published import every_number, published
+from patchbank.report.rows import Row
 
 
 def test_every_number_names_what_exists_and_a_source() -> None:
     config = default_config()
     for entry in every_number():
-        assert set(entry) == set(FIELDS)
-        assert entry["protocol"] in protocols.names()
-        assert entry["preprocessing"] in VARIANTS
-        assert 0 < entry["score"] < 100
-        assert entry["source"].startswith("https://")
-        if entry["set"] in config.datasets:
-            assert entry["protocol"] in ("objects", "overcluster") or config.spec(entry["set"]).classes
-    assert len({tuple(entry.values()) for entry in every_number()}) == len(every_number())
-    assert len([entry for entry in every_number() if entry["method"] == "TransFGU"]) == 8
+        assert entry.protocol in protocols.names()
+        assert entry.preprocessing in VARIANTS
+        assert 0 < entry.score < 100
+        assert entry.source.startswith("https://")
+        if entry.set in config.datasets:
+            assert entry.protocol in ("objects", "overcluster") or config.spec(entry.set).classes
+    assert len(set(every_number())) == len(every_number())
+    assert len([entry for entry in every_number() if entry.method == "TransFGU"]) == 8
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,6 @@ def test_every_number_names_what_exists_and_a_source() -> None:
         (make_row("a", "overcluster", 1.0, k=500, variant="iou"), []),
     ],
 )
-def test_only_numbers_of_the_same_protocol_stand_beside_ours(row: dict[str, object], expected: list[float]) -> None:
-    assert [entry["score"] for entry in published("voc", [row])] == expected
+def test_only_numbers_of_the_same_protocol_stand_beside_ours(row: Row, expected: list[float]) -> None:
+    assert [entry.score for entry in published("voc", [row])] == expected
     assert published("msrc", [row]) == []

@@ -7,7 +7,6 @@ import itertools
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,12 +16,14 @@ from report_factory import CLASSES, CONTEXT, ROWS, make_floor, make_row, scores_
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.errors import UserError
 from patchbank.files import write_json
+from patchbank.plain import to_plain
 from patchbank.report.build import build_report, context_from
+from patchbank.report.content import BackboneContext
 from patchbank.report.markdown import Figure, report_markdown, table
 from patchbank.report.protocols import MEANING
 from patchbank.report.provenance import git_state, processor
-from patchbank.report.rows import sort_rows
-from patchbank.report.summary import build_summary, summary_markdown
+from patchbank.report.rows import Facts, Row, Spread, sort_rows
+from patchbank.report.summary import build_summary, read_reports, summary_markdown
 from patchbank.report.text import against, k_text, numbers, score_text, seeds_text
 from patchbank.report.write import write_report
 
@@ -30,8 +31,8 @@ from patchbank.report.write import write_report
 def test_rows_come_sorted_whatever_the_order_of_files(tmp_path: Path) -> None:
     one, two = scores_file(tmp_path, ROWS[:3], "a.json"), scores_file(tmp_path, ROWS[2:], "b.json")
     report = build_report([one, two], CONTEXT)
-    assert json.dumps(report) == json.dumps(build_report([two, one], CONTEXT))
-    assert [(r["method"], r["protocol"]) for r in report["rows"]] == [
+    assert json.dumps(to_plain(report)) == json.dumps(to_plain(build_report([two, one], CONTEXT)))
+    assert [(r.method, r.protocol) for r in report.rows] == [
         ("alignseg", "hungarian"),
         ("alignseg", "overcluster"),
         ("image-kmeans-5", "hungarian"),  # in both files, once here
@@ -42,7 +43,7 @@ def test_rows_come_sorted_whatever_the_order_of_files(tmp_path: Path) -> None:
 
 
 @given(st.permutations(ROWS))
-def test_sorting_does_not_depend_on_the_input_order(rows: list[dict[str, Any]]) -> None:
+def test_sorting_does_not_depend_on_the_input_order(rows: list[Row]) -> None:
     assert sort_rows(rows) == sort_rows(ROWS)
 
 
@@ -58,13 +59,17 @@ def test_sort_keys_are_protocol_k_and_variant() -> None:
         ("zeta", 3, ""),
     ]
     rows = [make_row("m", p, 1.0, k=k, variant=v) for p, k, v in reversed(wanted)]
-    assert [(r["protocol"], r["k"], r["variant"]) for r in sort_rows(rows)] == wanted
+    assert [(r.protocol, r.k, r.variant) for r in sort_rows(rows)] == wanted
 
 
 def test_missing_fields_of_all_files_are_named_at_once(tmp_path: Path) -> None:
-    bad = [{key: value for key, value in ROWS[0].items() if key != lost} for lost in ("miou", "seeds")]
-    with pytest.raises(UserError, match=r"(?s)row 0 has no miou.*row 1 has no seeds"):
-        build_report([scores_file(tmp_path, bad)], CONTEXT)
+    row = to_plain(ROWS[0])
+    bad = [{key: value for key, value in row.items() if key != lost} for lost in ("miou", "seeds")]
+    for name, rows in (("a", bad), ("b", [row, row | {"colour": 1}])):
+        write_json(tmp_path / f"{name}.json", {"rows": rows})
+    said = r"(?s)a.json: row 0 has no miou.*row 1 has no seeds.*b.json: row 1 has colour, which this version does not"
+    with pytest.raises(UserError, match=said):
+        build_report([tmp_path / "a.json", tmp_path / "b.json"], CONTEXT)
     write_json(tmp_path / "list.json", [1])
     with pytest.raises(UserError, match=r"list.json holds no list of rows"):
         build_report([tmp_path / "list.json"], CONTEXT)
@@ -100,9 +105,9 @@ def test_markdown_holds_every_row_under_its_protocol(tmp_path: Path) -> None:
 
 def test_the_version_of_the_crf_stands_where_a_row_used_it(tmp_path: Path) -> None:
     for option, shown in (("pamr", False), ("crf", True)):
-        context = dataclasses.replace(CONTEXT, facts={"a": {"postprocess": option}})
+        context = dataclasses.replace(CONTEXT, facts={"a": Facts(postprocess=option)})
         report = build_report([scores_file(tmp_path, [make_row("a", "hungarian", 30.0)])], context)
-        report["provenance"]["machine"]["pydensecrf2"] = "1.1"
+        report.provenance["machine"]["pydensecrf2"] = "1.1"
         assert ("| pydensecrf2 | 1.1 |" in report_markdown(report)) == shown
 
 
@@ -121,7 +126,7 @@ def test_rows_that_differ_from_the_report_say_so(tmp_path: Path) -> None:
 def test_unlabelled_set_gives_a_sensible_report(tmp_path: Path) -> None:
     context = dataclasses.replace(CONTEXT, dataset="own", classes=(), labelled=False)
     report = build_report([scores_file(tmp_path, [])], context)
-    assert report["rows"] == []
+    assert report.rows == ()
     assert report == build_report([], context)
     write_report(report, [tmp_path / "panel.png"], tmp_path / "own/report.json", tmp_path / "own/report.md")
     text = (tmp_path / "own/report.md").read_text()
@@ -131,8 +136,9 @@ def test_unlabelled_set_gives_a_sensible_report(tmp_path: Path) -> None:
     assert "## Provenance" in text
     assert "## Scores" not in text
     assert "squash" not in text
-    summary = build_summary([tmp_path / "own/report.json"])
-    assert "| [own](own/report.md) | 64 | 32 | 0 | tiny | 8 | – (no labels) |" in summary_markdown(summary)
+    reports = read_reports([tmp_path / "own/report.json"])
+    assert reports == [report]
+    assert "| [own](own/report.md) | 64 | 32 | 0 | tiny | 8 | – (no labels) |" in summary_markdown(reports)
 
 
 def test_report_files_are_the_same_bytes_twice_and_hold_no_time(tmp_path: Path) -> None:
@@ -157,24 +163,25 @@ def test_summary_keeps_protocols_apart_and_datasets_sorted(tmp_path: Path) -> No
     for name in ("zoo", "air"):
         path = tmp_path / name / "report.json"
         scores = scores_file(tmp_path, ROWS)
-        write_json(path, build_report([scores], dataclasses.replace(CONTEXT, dataset=name)))
+        write_json(path, to_plain(build_report([scores], dataclasses.replace(CONTEXT, dataset=name))))
         paths.append(path)
-    summary = build_summary(paths)
-    assert summary == build_summary(paths[::-1])
+    reports = read_reports(paths)
+    summary = build_summary(reports)
+    assert summary == build_summary(read_reports(paths[::-1]))
     assert [entry["dataset"] for entry in summary["datasets"]] == ["air", "zoo"]
     assert len(summary["rows"]) == 2 * len(ROWS)
     assert all(row["miou"]["n"] and row["backbone"] == "tiny" for row in summary["rows"])
-    text = summary_markdown(summary)
+    text = summary_markdown(reports)
     hungarian = text[text.index("### `hungarian`") : text.index("### `overcluster`")]
     for name, method in itertools.product(("air", "zoo"), ("alignseg", "kmeans", "image-kmeans-5")):
         assert f"| {name} | {method} |" in hungarian
     assert "300" not in hungarian
-    assert "No dataset is enabled" in summary_markdown(build_summary([]))
+    assert "No dataset is enabled" in summary_markdown([])
 
 
 def test_words_for_numbers() -> None:
     assert score_text(None) == "–"
-    assert score_text({"mean": 18.34, "std": None, "n": 1}) == "18.3 (1)"
+    assert score_text(Spread(18.34, None, 1)) == "18.3 (1)"
     assert against(18.31, 18.34) == "18.31 against 18.34"
     assert against(18.3, 18.3) == "18.3 against 18.3"
     assert numbers([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7, 8"
@@ -216,11 +223,9 @@ def test_context_says_what_the_bank_really_used(tmp_path: Path) -> None:
     config = {"fit": "val", "preprocessing": "full", "seeds": [7], "kmeans_seeds": [0, 1], "other": 1}
     context = context_from(tmp_path / "manifest.json", tmp_path, "a note", config, "beef", 2)
     report = build_report([], context)
-    assert report["backbone"] == {
-        **{"name": "tiny", "model": "vit_tiny_patch14", "block": 11, "input_size": [322, 322]},
-        **{"precision": "bfloat16", "weights_sha256": "cd" * 32, "note": "a note"},
-    }
-    assert report["images"] == {"train": 3, "eval": 2}
-    assert report["provenance"]["seeds"] == {"training": [7], "kmeans": [0, 1]}
-    assert report["provenance"]["machine"]["threads"] == 2
-    assert (report["fit"], report["preprocessing"], report["provenance"]["config"]) == ("val", "full", "beef")
+    used = ("tiny", "vit_tiny_patch14", 11, (322, 322), "bfloat16")
+    assert report.backbone == BackboneContext(*used, weights_sha256="cd" * 32, note="a note")
+    assert report.images == {"train": 3, "eval": 2}
+    assert report.provenance["seeds"] == {"training": [7], "kmeans": [0, 1]}
+    assert report.provenance["machine"]["threads"] == 2
+    assert (report.fit, report.preprocessing, report.provenance["config"]) == ("val", "full", "beef")

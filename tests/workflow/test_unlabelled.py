@@ -22,6 +22,7 @@ from patchbank.drawing.overlay import IGNORED
 from patchbank.errors import UserError
 from patchbank.evaluation.counts import CountsFile
 from patchbank.report.panel import truth_of
+from patchbank.report.rows import score_of
 from patchbank.report.sheet import draw_sheet
 
 
@@ -83,7 +84,7 @@ def test_an_unlabelled_train_split_beside_a_labelled_one(
     assert manifest.fingerprint(spec.train_split) == before.fingerprint(spec.train_split)
     assert {entry.mask for entry in manifest.entries(spec.train_split)} == {None}
     assert manifest.entries(spec.eval_split) == before.entries(spec.eval_split)
-    assert {row["protocol"] for row in report["rows"]} == {"hungarian", "per_image"}
+    assert {row.protocol for row in report.rows} == {"hungarian", "per_image"}
     found = examine(spec, workers=1)
     train, val = (found.summary.splits[split] for split in spec.splits)
     assert (train.without_mask, train.pixels, val.without_mask) == (4, (), 0)
@@ -104,7 +105,7 @@ def test_single_images_without_a_mask_are_counted_and_named(
     counts = CountsFile(tmp_path / "counts.npz")["k5-s0"]
     assert len(counts.images) == 2
     assert np.unique(counts.image).tolist() == [counts.images.index(manifest.entries(manifest.eval_split)[1].id)]
-    assert all(0 <= row["miou"]["mean"] < 100 for row in report["rows"])
+    assert all(0 <= score_of(row).mean < 100 for row in report.rows)
     found = examine(config.spec(name), workers=1)
     assert found.check()["splits"][manifest.train_split]["named"]["without_mask"] == (train.image,)
     assert [note for note in found.notes if "no mask" in note] == [

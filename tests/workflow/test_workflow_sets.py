@@ -27,6 +27,8 @@ from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.protocols import get
+from patchbank.report.content import Report
+from patchbank.report.rows import mean_of, score_of
 
 FEW: dict[str, Any] = {"floors": [], "protocols": ["hungarian"], "methods": {"kmeans": {"sample": 1000}}}
 
@@ -66,13 +68,13 @@ REAL = [
 ]
 
 
-def check_rows(manifest: Manifest, report: dict[str, Any]) -> None:
+def check_rows(manifest: Manifest, report: Report) -> None:
     """Scores of all classes where there are classes, no row where there are none."""
-    assert {row["protocol"] for row in report["rows"]} == ({"hungarian", "per_image"} if manifest.classes else set())
-    for row in report["rows"]:
-        assert len(row["per_class"]) == len(manifest.classes)
-        assert 0 <= row["miou"]["mean"] < 100
-        assert row["protocol"] != "hungarian" or 0 < row["accuracy"]["mean"] < 100
+    assert {row.protocol for row in report.rows} == ({"hungarian", "per_image"} if manifest.classes else set())
+    for row in report.rows:
+        assert len(row.per_class) == len(manifest.classes)
+        assert 0 <= score_of(row).mean < 100
+        assert row.protocol != "hungarian" or 0 < (mean_of(row.accuracy) or 0) < 100
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def check_rows(manifest: Manifest, report: dict[str, Any]) -> None:
 def test_every_made_tree_goes_to_a_report(tmp_path: Path, name: str, make: Maker, changes: dict[str, Any]) -> None:
     make(tmp_path / "data")
     manifest, report = through_the_stages(config_of(name, tmp_path / "data", changes), name, tmp_path)
-    assert report["images"] == {"train": 4, "eval": 2}
+    assert report.images == {"train": 4, "eval": 2}
     check_rows(manifest, report)
 
 
@@ -90,7 +92,7 @@ def test_every_real_sample_goes_to_a_report(
     real_data: Path, tmp_path: Path, name: str, folder: str, changes: dict[str, Any], sizes: tuple[int, int]
 ) -> None:
     manifest, report = through_the_stages(config_of(name, real_data / folder, changes), name, tmp_path)
-    assert report["images"] == {"train": sizes[0], "eval": sizes[1]}
+    assert report.images == {"train": sizes[0], "eval": sizes[1]}
     check_rows(manifest, report)
 
 

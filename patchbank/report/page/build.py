@@ -18,7 +18,8 @@ from markupsafe import Markup
 from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.layout import CLUSTERS, EXTRA
 from patchbank.drawing.overlay import ALPHA, DIM, UNMATCHED, class_colours
-from patchbank.files import atomic_folder, read_json, write_text
+from patchbank.files import atomic_folder, write_text
+from patchbank.report.content import Report
 from patchbank.report.curves import COLOURS
 from patchbank.report.markdown import (
     CLASSES,
@@ -130,7 +131,7 @@ def write_page(source: PageSource, folder: Path) -> None:
     Raises:
         UserError: an input is missing, or does not fit the others.
     """
-    report, manifest = read_json(source.report), Manifest.load(source.manifest)
+    report, manifest = Report.load(source.report), Manifest.load(source.manifest)
     found = {c.title: image_scores(c, path) for c, path in zip(source.columns, source.counts, strict=True)}
     scores = {title: values for title, values in found.items() if values is not None}
     with atomic_folder(folder / "gallery") as place:
@@ -156,7 +157,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "confusion_caption": CONFUSION,
         "k_curves": _inlined(charts, "k."),
         "classes_chart": "charts/classes.svg",
-        "classes_left_out": max(0, len(headline_classes(report["rows"])) - len(COLOURS)),
+        "classes_left_out": max(0, len(headline_classes(report.rows)) - len(COLOURS)),
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
         "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
@@ -170,18 +171,18 @@ def write_page(source: PageSource, folder: Path) -> None:
     write_text(folder / "index.html", render("dataset.html.j2", report=report, sections=sections, **values))
 
 
-def _words(report: Mapping[str, Any]) -> dict[str, Any]:
+def _words(report: Report) -> dict[str, Any]:
     """What the page says and tabulates from the report alone."""
     return {
         "data_title": DATA,
-        "headline": headline(report, report["rows"]),
+        "headline": headline(report),
         "notes": further_notes(report),
         "setting": setting(report),
         "reading": READING,
         "protocols": tables.protocol_tables(
-            report["rows"], lambda name: tables.scores_table(name, *protocol_table(name, report))
+            report.protocols, lambda name: tables.scores_table(name, *protocol_table(name, report))
         ),
-        "left_out": left_out_lines(report["left_out"]),
+        "left_out": left_out_lines(report.left_out),
         "elsewhere": tables.elsewhere_scores(report),
         "elsewhere_caption": ELSEWHERE,
         "comparisons": tables.comparisons_table(report),
@@ -194,15 +195,15 @@ def _words(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _charts(report: Mapping[str, Any], scores: Mapping[str, ImageScores]) -> dict[str, tuple[str, str]]:
+def _charts(report: Report, scores: Mapping[str, ImageScores]) -> dict[str, tuple[str, str]]:
     """(title, SVG) by file name without its suffix."""
-    rows = headline_classes(report["rows"])
+    rows = headline_classes(report.rows)
     # the pictures' methods first, then what else there is
-    rows.sort(key=lambda row: row["method"] not in scores)
-    charts = {"classes": ("classes", classes_chart(report["classes"], rows))} if rows else {}
+    rows.sort(key=lambda row: row.method not in scores)
+    charts = {"classes": ("classes", classes_chart(report.classes, rows))} if rows else {}
     for method, found in scores.items():
-        charts[f"confusion.{method}"] = (method, confusion_chart(found.confusion, report["classes"]))
-    for title, svg in k_charts(report["rows"]).items():
+        charts[f"confusion.{method}"] = (method, confusion_chart(found.confusion, report.classes))
+    for title, svg in k_charts(report.rows).items():
         charts[f"k.{re.sub('[^a-z0-9]+', '-', title.lower())}"] = (title, svg)
     return charts
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from patchbank.report.curves import COLOURS, STYLES
 from patchbank.report.protocols import HEADLINE, order, variant_order
-from patchbank.report.rows import Row, mean_of
-from patchbank.report.text import name_of, place
+from patchbank.report.rows import Row, Spread
+from patchbank.report.text import name_of, protocol_text
 
 INK = "#010203"
 """Stands for the page's text colour until the SVG is written; no palette has it."""
@@ -90,10 +90,10 @@ def classes_chart(classes: Sequence[str], rows: Sequence[Row]) -> str:
         figure = Figure(figsize=(6.4, 1.2 + 0.2 * (len(shown) + 1) * len(classes)))
         axis = figure.add_subplot()
         for index, row in enumerate(shown):
-            places = np.arange(len(classes)) - 0.4 + step * (index + 0.5)
-            values = np.array([value or 0.0 for value in row["per_class"]])
+            heights = np.arange(len(classes)) - 0.4 + step * (index + 0.5)
+            values = np.array([value or 0.0 for value in row.per_class])
             axis.barh(
-                places,
+                heights,
                 values,
                 step,
                 color=COLOURS[index],
@@ -102,7 +102,7 @@ def classes_chart(classes: Sequence[str], rows: Sequence[Row]) -> str:
                 hatch=HATCHES[index],
                 label=name_of(row),
             )
-            for y, value in zip(places, row["per_class"], strict=True):
+            for y, value in zip(heights, row.per_class, strict=True):
                 if value is not None:
                     axis.text(value + 0.8, y, f"{value:.0f}", va="center", fontsize=7)
         names = [f"{index} {name}" for index, name in enumerate(classes)]
@@ -121,29 +121,33 @@ def k_charts(rows: Sequence[Row]) -> dict[str, str]:
     Returns:
         SVG text by the name of the protocol and variant, in the order of the tables.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    charts: dict[tuple[str, str], dict[str, dict[int, Spread]]] = {}
     for row in rows:
-        if row["k"] is not None and mean_of(row["miou"]) is not None:
-            groups.setdefault((row["protocol"], row["variant"]), []).append(row)
-    charts = {}
-    for protocol, variant in sorted(groups, key=lambda name: (order(name[0]), variant_order(name[1]))):
-        group = groups[protocol, variant]
-        if len({row["k"] for row in group}) > 1:
-            charts[place({"protocol": protocol, "variant": variant, "k": None})] = _k_chart(group)
-    return charts
+        if row.k is not None and row.miou is not None:
+            lines = charts.setdefault((row.protocol, row.variant), {})
+            lines.setdefault(name_of(row), {})[row.k] = row.miou
+    return {
+        protocol_text(protocol, variant, None): _k_chart(lines)
+        for (protocol, variant), lines in sorted(charts.items(), key=lambda item: _protocol_order(*item[0]))
+        if len({k for line in lines.values() for k in line}) > 1
+    }
 
 
-def _k_chart(rows: Sequence[Row]) -> str:
-    methods = list(dict.fromkeys(name_of(row) for row in rows))
+def _protocol_order(protocol: str, variant: str) -> tuple[tuple[int, str], tuple[int, str]]:
+    return order(protocol), variant_order(variant)
+
+
+def _k_chart(lines: Mapping[str, Mapping[int, Spread]]) -> str:
+    """One line for each method: its score at every K."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(5.4, 3.4))
         axis = figure.add_subplot()
-        for index, method in enumerate(methods):
-            line = sorted((row for row in rows if name_of(row) == method), key=lambda row: int(row["k"]))
+        for index, (method, line) in enumerate(lines.items()):
+            asked = sorted(line)
             axis.errorbar(
-                [row["k"] for row in line],
-                [row["miou"]["mean"] for row in line],
-                [row["miou"]["std"] or 0.0 for row in line],
+                asked,
+                [line[k].mean for k in asked],
+                [line[k].std or 0.0 for k in asked],
                 color=COLOURS[index % len(COLOURS)] if index % len(COLOURS) != 6 else INK,
                 linestyle=STYLES[index % len(STYLES)],
                 marker=MARKERS[index % len(MARKERS)],
@@ -155,7 +159,7 @@ def _k_chart(rows: Sequence[Row]) -> str:
         axis.set_xlabel("K, number of clusters asked for")
         axis.set_ylabel("mIoU, percent")
         axis.set_ylim(bottom=0)
-        axis.set_xticks(sorted({row["k"] for row in rows}))
+        axis.set_xticks(sorted({k for line in lines.values() for k in line}))
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
         _clean(axis, grid="both")
         return _svg(figure)

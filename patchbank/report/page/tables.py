@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchbank.report.content import Report
 from patchbank.report.markdown import WORDS, class_table, elsewhere_table, published_table, without_empty
-from patchbank.report.protocols import MEANING, order
-from patchbank.report.text import NOTHING, name_of, place, verdict
+from patchbank.report.protocols import MEANING
+from patchbank.report.text import NOTHING, name_of, protocol_text, verdict
 
 MARK = "floor or ceiling"
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
@@ -72,19 +73,18 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
     mark = header.index(MARK) if MARK in header else None
     kept = [index for index in range(len(header)) if index != mark]
     columns = [Column(header[index], not (header[index] in TEXT or index == 0)) for index in kept]
-    drawn = [place for place, column in enumerate(columns) if column.title in bars]
+    drawn = [index for index, column in enumerate(columns) if column.title in bars]
     made = []
     for line in lines:
         cells = [line[index] for index in kept]
-        shares = {place: max(0.0, float(cells[place].split()[0])) for place in drawn if cells[place] != NOTHING}
+        shares = {index: max(0.0, float(cells[index].split()[0])) for index in drawn if cells[index] != NOTHING}
         made.append(Line(cells, "" if mark is None else line[mark], shares))
     titles = [column.title for column in columns]
     return Table(caption, columns, made, titles.index("method") if "method" in titles else 0)
 
 
-def protocol_tables(rows: Sequence[Mapping[str, Any]], make: Callable[[str], Table]) -> list[dict[str, Any]]:
-    """One entry for each protocol of the rows, in their order: its `name`, its `meaning` and `table` = make(name)."""
-    names = sorted({row["protocol"] for row in rows}, key=order)
+def protocol_tables(names: Sequence[str], make: Callable[[str], Table]) -> list[dict[str, Any]]:
+    """One entry for each protocol: its `name`, its `meaning` and `table` = make(name)."""
     return [{"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in names]
 
 
@@ -94,39 +94,38 @@ def scores_table(protocol: str, header: Sequence[str], lines: Sequence[Sequence[
     return make_table(f"Scores under {protocol}", header, lines, bars)
 
 
-def elsewhere_scores(report: Mapping[str, Any]) -> Table | None:
+def elsewhere_scores(report: Report) -> Table | None:
     """Scores at several preprocessing variants side by side, None where there is only one."""
-    return make_table("Scores by preprocessing", *elsewhere_table(report)) if report["elsewhere"] else None
+    return make_table("Scores by preprocessing", *elsewhere_table(report)) if report.elsewhere else None
 
 
-def classes_table(report: Mapping[str, Any]) -> Table | None:
+def classes_table(report: Report) -> Table | None:
     """IoU of each class, one column for each row of the headline protocol; None where no row has classes."""
-    header, lines = class_table(report["classes"], report["rows"])
+    header, lines = class_table(report.classes, report.rows)
     return make_table("IoU of each class, percent", header, lines, bars=header[1:]) if len(header) > 1 else None
 
 
-def comparisons_table(report: Mapping[str, Any]) -> Table | None:
+def comparisons_table(report: Report) -> Table | None:
     """Paired differences between two rows, None where there are none."""
-    found = report["comparisons"]
-    names = {row["method"]: name_of(row) for row in report["rows"]}
+    names = {row.method: name_of(row) for row in report.rows}
     header = ["method", "against", "protocol", "difference", "95 % interval", "what it says", "images", "runs"]
     lines = [
         [
-            names.get(entry["a"], entry["a"]),
-            names.get(entry["b"], entry["b"]),
-            place(entry),
-            f"{entry['difference']:+.1f}",
-            f"{entry['low']:+.1f} to {entry['high']:+.1f}",
-            VERDICTS[verdict(entry["low"], entry["high"])],
-            str(entry["n_images"]),
-            " and ".join(map(str, entry["runs"])),
+            names.get(entry.a, entry.a),
+            names.get(entry.b, entry.b),
+            protocol_text(*entry.key),
+            f"{entry.difference:+.1f}",
+            f"{entry.low:+.1f} to {entry.high:+.1f}",
+            VERDICTS[verdict(entry.low, entry.high)],
+            str(entry.n_images),
+            " and ".join(map(str, entry.runs)),
         ]
-        for entry in found
+        for entry in report.comparisons
     ]
     return make_table("Paired differences, points", header, lines) if lines else None
 
 
-def published_numbers(report: Mapping[str, Any]) -> Table | None:
+def published_numbers(report: Report) -> Table | None:
     """Numbers of papers under protocols of this report, None where there are none."""
-    found = report["published"]
-    return make_table("Published numbers, percent", *published_table(found)) if found else None
+    numbers = report.published
+    return make_table("Published numbers, percent", *published_table(numbers)) if numbers else None
