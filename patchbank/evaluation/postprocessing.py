@@ -56,5 +56,5 @@ def named(option: str) -> PostProcessing:
 
 
 def settings_recipe(recipe: str) -> str:
-    """The recipe whose settings a recipe has: features of a post-processing are those of `whole`."""
-    return "whole" if recipe in {option.features for option in OPTIONS.values()} else recipe
+    """The recipe whose settings a recipe has: features of a post-processing, and the mirror image, are as `whole`."""
+    return "whole" if recipe in {"mirrored", *(option.features for option in OPTIONS.values())} else recipe

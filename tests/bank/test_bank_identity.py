@@ -20,7 +20,7 @@ from patchbank.fingerprint import module_file
 from patchbank.views.base import make_recipe
 from patchbank.weights.spec import BackboneSpec
 
-RECIPES = ("augmented", "flipped", "lastblock", "multicrop", "whole", "windows")
+RECIPES = ("augmented", "center320", "five", "flipped", "lastblock", "mirrored", "multicrop", "whole", "windows")
 ENCODER = "patchbank.backbones.vit"
 MARK = "Shapes the values of banks"
 MANIFEST = "patchbank.datasets.manifest"
@@ -56,8 +56,11 @@ HARMLESS = {
 """Modules that extraction reaches and that cannot move a value, with the reason."""
 CODES = {
     "augmented": "999c8273f9bad3cd",
+    "center320": "2a7cb076f7e50483",
+    "five": "746c0c15eda7629c",
     "flipped": "93ee6becbb73995d",
     "lastblock": "7863e6d0f2179531",
+    "mirrored": "0e05cec572b54f12",
     "multicrop": "5b425b5b92405b31",
     "whole": "68a0968079dbc678",
     "windows": "ad5865de46e31ea2",
@@ -126,11 +129,12 @@ HARMLESS_CHANGES = {
     "checksums and sums": ("bank/sums.py", "CANCELLED = 1e-6", "CANCELLED = 1e-5"),
     "how many workers": ("bank/extract.py", "MAX_WORKERS = 16", "MAX_WORKERS = 8"),
 }  # fmt: skip
+SQUASHED = set(RECIPES) - {"multicrop"}
 SHAPING_CHANGES = {
     "resize": ("views/resize.py", 'mode="bilinear", align_corners=False', 'mode="bilinear", align_corners=True',
-               {"augmented", "flipped", "lastblock", "whole", "windows"}),
+               SQUASHED),
     "squash": ("views/resize.py", "Image.Resampling.BILINEAR", "Image.Resampling.BICUBIC",
-               {"augmented", "flipped", "lastblock", "whole", "windows"}),
+               SQUASHED),
     "recipe": ("views/multicrop.py", "Image.Resampling.BILINEAR", "Image.Resampling.BICUBIC", {"multicrop"}),
     "geometry": ("views/geometry.py", "TRIES = 10", "TRIES = 11", {"multicrop"}),
     "colours": ("views/colour.py", "JITTER, HUE = 0.8", "JITTER, HUE = 0.7", {"multicrop"}),

@@ -43,6 +43,8 @@ MODULES = {
     "published": "Published",
 }
 ROWS = sorted(contract.rows())
+SHORT = {"epochs": 2, "steps": 6, "search_steps": 4}
+"""Lengths of the trainings, by the names that settings give them."""
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +57,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def row_of(name: str, **own: Any) -> Method:
-    """The row with its defaults, two epochs where there are epochs."""
+    """The row with its defaults, short where it counts epochs or steps."""
     traits = contract.rows()[name].traits
     row = contract.row_named(f"{name}-3" if traits.at_counts else name)
     made = contract.resolve(name, contract.Row(row.folder, row.traits, {**row.own, **own}, row.at), SHARED, [0])
-    return row_of(name, epochs=2) if made.settings.get("epochs", 2) > 2 else made
+    long = {key: value for key, value in SHORT.items() if made.settings.get(key, 0) > value}
+    return row_of(name, **long) if long else made
 
 
 def given(world: dict[str, Path], method: Method, recipes: tuple[str, ...], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Nearest neighbours of training views: cosines of their mean tokens, by faiss, once before training.
+
+Source: STEGO, `precompute_knns.py`, https://github.com/mhamilton723/STEGO. The published code computes the tokens with
+10 % of their channels dropped at random; here none are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBOURS = 7
+"""A positive is one of so many nearest views, the view itself left out."""
+
+
+def nearest(means: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The nearest views of every view.
+
+    Args:
+        means: (n, D) unit mean tokens.
+        count: how many, at most n.
+
+    Returns:
+        (n, count) by falling cosine; rank 0 is the view itself, also where others are equal to it.
+    """
+    import faiss
+
+    index = faiss.IndexFlatIP(means.shape[1])
+    index.add(np.ascontiguousarray(means))
+    _, found = index.search(np.ascontiguousarray(means), min(count, len(means)))
+    itself = np.arange(len(means))[:, None]
+    # the view first, the others in their order; where more than `count` are equal it may be missing
+    order = np.argsort(found != itself, axis=1, kind="stable")
+    ranked: NDArray[np.int64] = np.take_along_axis(found, order, 1).astype(np.int64)
+    ranked[:, 0] = itself[:, 0]
+    return ranked
+
+
+def positives(neighbours: NDArray[np.int64], samples: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """A positive (b,) for every view of a batch: a random rank from 1 on; the view itself where there is no other."""
+    ranks = neighbours.shape[1]
+    if ranks == 1:
+        return samples
+    found: NDArray[np.int64] = neighbours[samples, rng.integers(1, ranks, len(samples))]
+    return found

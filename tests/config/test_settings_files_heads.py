@@ -1,0 +1,89 @@
+"""Settings files of heads on single tokens: they open with what a reader needs and say what is published."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from patchbank.config.config import Config
+from patchbank.config.folders import PROJECT
+from patchbank.config.load import checked
+from patchbank.config.schema import merge
+
+FOLDER = PROJECT / "workflow" / "settings"
+HEADS = ("stego",)
+FILES = sorted(path for head in HEADS for path in FOLDER.glob(f"{head}_*.yaml"))
+TABLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "stego_coco27": ("coco27", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.66, "views": "five"}),
+    "stego_cityscapes": (
+        "cityscapes27",
+        {
+            "weight_intra": 1.0,
+            "weight_inter": 0.5774534831,
+            "weight_negative": 0.9058762625,
+            "shift_intra": 0.4582847221,
+            "shift_inter": 0.1754346515,
+            "shift_negative": 0.3136124189,
+        },
+    ),
+    "stego_potsdam": ("potsdam3", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.46, "views": "whole"}),
+}
+COMMON: dict[str, dict[str, Any]] = {
+    "stego": {
+        "centre": "none",
+        "width": 70,
+        "points": 11,
+        "negatives": 5,
+        "dropout": 0.1,
+        "signal_dropout": 0.1,
+        "sample": "codes",
+        "centring": True,
+        "clamp": "zero",
+        "shifts": "given",
+        "probe": "reference",
+        "mirror": True,
+        "lr": 5e-4,
+        "probe_lr": 5e-3,
+        "steps": 5000,
+        "batch_size": 16,
+    }
+}
+IDLE = {"stego": {"search_steps", "near_zero", "near_one", "tokens"}}
+"""Settings that do nothing under the published ones."""
+
+
+def loaded(path: Path) -> Config:
+    """config.yaml with the file over it, as `--configfile` merges them."""
+    values: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    return checked(merge(values, yaml.safe_load(path.read_text())))
+
+
+def test_every_file_is_tested() -> None:
+    assert {path.stem for path in FILES} == set(TABLE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_opens_with_command_hardware_time_and_score(path: Path) -> None:
+    head = re.match(r"(#.*\n)+", path.read_text())
+    assert head
+    for word in ("Command:", "Hardware:", "Time:", "Disk:", "Score:"):
+        assert f"# {word}" in head[0]
+    command = f"--configfile workflow/settings/{path.name} --cores 8 --config data_root=DIR"
+    assert f"snakemake eval_{TABLE[path.stem][0]} {command}\n" in head[0]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_file_says_what_is_published(name: str) -> None:
+    dataset, own = TABLE[name]
+    method = name.split("_")[0]
+    path = FOLDER / f"{name}.yaml"
+    row = loaded(path).method(dataset, method)
+    expected = {**COMMON[method], **own}
+    assert {key: row.settings[key] for key in expected} == expected
+    entry = yaml.safe_load(path.read_text())["datasets"][dataset]["settings"]["methods"][method]
+    left = {key for key in row.settings if key not in entry}
+    assert left <= IDLE[method] | {"k", "kmeans_seeds", "kmeans"}, "published values do not hang on our defaults"

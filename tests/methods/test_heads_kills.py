@@ -1,0 +1,97 @@
+"""Trainings of heads on single tokens are killed with SIGKILL, wherever they are, and end as if nothing had happened.
+
+A fresh process imports torch once and forks a child for every attempt. A child tells every finished step through a
+pipe; the parent lets it finish some of them, waits for a moment, and kills.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from head_world import RUNS, head_world, job_of, tensors_of
+
+from patchbank.methods.jobs import TrainingFiles
+
+KILLS = 5
+__all__ = ["head_world"]
+
+
+def attempt(method: str, job: Any) -> tuple[int, int]:
+    """Start or go on with the training in a child; its process and the pipe with its steps, 4 bytes each."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    try:
+        stage = import_module(f"patchbank.methods.{method}.train")
+        stage.train(job, on_step=lambda step: os.write(writing, step.to_bytes(4, "big")))
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def steps_of(pipe: int, count: int | None = None) -> list[int]:
+    found: list[int] = []
+    while (count is None or len(found) < count) and (told := os.read(pipe, 4)):
+        found.append(int.from_bytes(told, "big"))
+    return found
+
+
+def kill_and_resume(method: str, job: Any) -> list[list[int]]:
+    """The steps of every killed attempt, and of the last one, which ends by itself."""
+    chance, told = random.Random(0), []
+    for _ in range(KILLS):
+        child, pipe = attempt(method, job)
+        steps = steps_of(pipe, chance.randrange(1, 12))
+        time.sleep(chance.random() * 0.02)
+        os.kill(child, signal.SIGKILL)
+        steps += steps_of(pipe)
+        os.close(pipe)
+        os.waitpid(child, 0)
+        told.append(steps)
+    child, pipe = attempt(method, job)
+    told.append(steps_of(pipe))
+    assert os.waitpid(child, 0)[1] == 0
+    return told
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("method", sorted(RUNS))
+def test_kills_change_nothing(method: str, head_world: dict[str, Path], tmp_path: Path) -> None:
+    whole = job_of(head_world, method, tmp_path / "whole", steps=60, checkpoint_every=4)
+    import_module(f"patchbank.methods.{method}.train").train(whole)
+    world = {name: str(path) for name, path in head_world.items()}
+    done = subprocess.run(
+        [sys.executable, __file__, method, str(tmp_path / "killed"), json.dumps(world)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert len(told) == KILLS + 1
+    assert sum(map(len, told)) >= 60
+    killed = replace(whole, files=TrainingFiles.below(tmp_path / "killed"))
+    assert tensors_of(killed.files.checkpoint) == tensors_of(whole.files.checkpoint)
+    assert killed.files.steps_csv.read_text() == whole.files.steps_csv.read_text()
+
+
+if __name__ == "__main__":
+    import torch._dynamo  # noqa: F401 (optimisers import it: once here instead of in every child)
+
+    banks = {name: Path(path) for name, path in json.loads(sys.argv[3]).items()}
+    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), steps=60, checkpoint_every=4)
+    print(json.dumps(kill_and_resume(sys.argv[1], mine)))

@@ -1,0 +1,107 @@
+"""Views that heads on single tokens train on: five squares, the mirror image, the central square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from patchbank.bank.centring import Centring
+from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
+from patchbank.views.base import make_recipe
+from patchbank.views.five import five_boxes
+
+SIZES = st.integers(1, 700)
+
+
+def picture(width: int = 60, height: int = 40) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def test_five_squares_of_a_wide_image() -> None:
+    """Half-size crops are 30 x 20, so squares of 20 lie 5 pixels inside them."""
+    assert five_boxes(60, 40) == [
+        (5, 0, 25, 20),
+        (35, 0, 55, 20),
+        (5, 20, 25, 40),
+        (35, 20, 55, 40),
+        (20, 10, 40, 30),
+    ]
+
+
+@given(SIZES, SIZES)
+def test_five_squares_lie_inside_the_image(width: int, height: int) -> None:
+    side = max(1, min(width // 2, height // 2))
+    for x0, y0, x1, y1 in five_boxes(width, height):
+        assert (x1 - x0, y1 - y0) == (side, side)
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+
+
+@pytest.mark.parametrize("resize", ["pil", "torch", "nearest"])
+def test_pixels_of_five_are_those_of_their_boxes(resize: str) -> None:
+    recipe = make_recipe("five", {"size": 20, "resize": resize}, patch=4)
+    views, image = recipe.make(picture(), "a", 0), picture()
+    assert views.pixels.shape == (5, 20, 20, 3)
+    for pixels, box in zip(views.pixels, views.boxes, strict=True):
+        np.testing.assert_allclose(pixels, np.asarray(image.crop(tuple(box.tolist()))), atol=1e-4)
+    assert recipe.record() == {**recipe.record(), "name": "five", "size": [20, 20]}
+    assert not views.flip.any()
+
+
+def test_the_mirror_image_is_the_mirrored_view_of_the_whole_image() -> None:
+    whole, mirrored = (make_recipe(name, {"size": 32}, 8).make(picture(), "a", 0) for name in ("whole", "mirrored"))
+    np.testing.assert_array_equal(mirrored.pixels, whole.pixels[:, :, ::-1])
+    assert (mirrored.flip.tolist(), mirrored.boxes.tolist()) == ([True], whole.boxes.tolist())
+    assert make_recipe("mirrored", {"size": 32}, 8).record()["name"] == "mirrored"
+
+
+@given(SIZES, SIZES)
+def test_the_central_square_is_central(width: int, height: int) -> None:
+    (x0, y0, x1, y1) = make_recipe("center320", {"size": 16}, 16).make(picture(width, height), "a", 0).boxes[0]
+    assert (x1 - x0, y1 - y0) == (min(width, height),) * 2
+    assert abs((width - x1) - x0) <= 1
+    assert abs((height - y1) - y0) <= 1
+
+
+class _Bank:
+    """A bank of three images whose token at (y, x) of image i is (i, y, x)."""
+
+    images, grid, dim = ("a", "b", "c"), (4, 6), 3
+
+    def read(self, rows: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+        y, x = np.mgrid[:4, :6]
+        tokens = [np.stack([np.full((4, 6), row), y, x], -1).reshape(1, 24, 3) for row in rows]
+        return {"tokens": np.stack(tokens).astype(np.float16)}
+
+
+def test_windows_are_half_the_grid_at_five_places() -> None:
+    views = TrainingViews(_Bank(), "windows", Centring())  # type: ignore[arg-type]
+    assert (views.count, views.grid) == (15, (2, 3))
+    tokens = views.read(np.array([14, 5, 6, 7, 8]))  # not in the order of the bank
+    assert tokens[:, 0].tolist() == [[2, 1, 1], [1, 0, 0], [1, 0, 3], [1, 2, 0], [1, 2, 3]]
+    assert tokens[0].tolist() == [[2, y, x] for y in (1, 2) for x in (1, 2, 3)]
+
+
+def test_random_windows_come_from_everywhere() -> None:
+    views = TrainingViews(_Bank(), "random", Centring())  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    corners = {tuple(views.read(np.array([1]), rng)[0, 0, 1:].tolist()) for _ in range(300)}
+    assert corners == {(y, x) for y in range(3) for x in range(4)}
+    np.testing.assert_allclose(np.linalg.norm(views.means(), axis=1), 1, atol=1e-6)
+
+
+@given(st.integers(1, 40), st.integers(1, 20), st.booleans())
+def test_an_epoch_holds_every_sample_once_at_most(count: int, batch_size: int, keep_last: bool) -> None:
+    order = sample_order(count, batch_size, 3, keep_last)
+    steps = steps_in_epoch(count, batch_size, keep_last)
+    epochs = [[next(order) for _ in range(steps)] for _ in range(2)]
+    for number, epoch in enumerate(epochs):
+        assert {of for of, _ in epoch} == {number}
+        seen = np.concatenate([samples for _, samples in epoch])
+        assert len(set(seen.tolist())) == len(seen)
+        left = count - len(seen)
+        assert left <= 1 if keep_last else left < min(batch_size, count)
