@@ -94,12 +94,6 @@ def _is_module(name: str) -> bool:
     return (name == "patchbank" or name.startswith("patchbank.")) and module_file(name).is_file()
 
 
-def forget() -> None:
-    """Read every file again when it is asked for: a process that changed sources goes on with the new ones."""
-    for cached in (code_fingerprint, reachable, _read, module_file, _is_module):
-        cached.cache_clear()
-
-
 def _is_bare_string(statement: ast.stmt) -> bool:
     return (
         isinstance(statement, ast.Expr)

@@ -13,11 +13,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from patchbank.datasets.formats import HEAD, is_picture, unread_format
 from patchbank.errors import UserError
 from patchbank.files import read_npz
 
-PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-"""First bytes of pictures."""
 Said = tuple[str, str]
 """What a file is, and what can be done with it ("" for nothing)."""
 
@@ -61,10 +60,7 @@ def recognise(path: Path) -> Said:
         (not head, lambda _: ("an empty file", "")),
         (head.startswith(b"\x89HDF\r\n\x1a\n"), _hdf5),
         (head.startswith(b"PK\x03\x04"), _archive),
-        (
-            head.startswith(PICTURES),
-            _picture,
-        ),
+        (is_picture(path), _picture),
         (head[:1] == b"\x80", _torch),
         (head[8:9] == b"{", _safetensors),
         (path.suffix == ".onnx", lambda _: ("an ONNX model", "")),
@@ -119,6 +115,12 @@ def _archive(path: Path) -> Said:
 
 
 def _picture(path: Path) -> Said:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if unread := unread_format(head):
+        return f"a picture in the format {unread}, which is not read", ""
+    if head.startswith(b"MATLAB"):
+        return "a MATLAB file", ""
     return "a picture", f"`patchbank segment {path} --checkpoint C --out DIR` divides it."
 
 

@@ -11,7 +11,7 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
 from patchbank.evaluation import postprocessing
 from patchbank.methods import contract
-from patchbank.views.bounds import scale_problems
+from patchbank.views.bounds import recipe_problems
 
 
 def problems(config: Config) -> Iterator[str]:
@@ -48,9 +48,8 @@ def problems(config: Config) -> Iterator[str]:
             if spec.label_rule == "sequential" and sizes != {"squash_448_100"}:
                 wanted = "preprocessing must be squash_448_100 and score_at empty"
                 yield f"datasets.{name}: its table maps masks of 448x448, so {wanted}"
-            crops = config.of(name)["recipes"]["multicrop"]
-            for problem in scale_problems(crops["global_scale"], crops["local_scale"]):
-                yield f"datasets.{name}: recipes.multicrop.{problem}"
+            for recipe, settings in config.of(name)["recipes"].items():
+                yield from (f"datasets.{name}: recipes.{recipe}.{problem}" for problem in recipe_problems(settings))
             width = config.backbone(backbone).width if backbone in config.values["backbones"] else None
             if width is not None:
                 for method in config.methods(name):

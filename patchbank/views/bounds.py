@@ -1,10 +1,17 @@
-"""Which bounds of crops make no sense, in words."""
+"""Which settings of recipes make no sense, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from patchbank.views.geometry import MIN_OVERLAP
+
+
+def recipe_problems(settings: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the settings of a recipe beyond their types, one sentence a problem; nothing for most."""
+    if {"global_scale", "local_scale"} <= set(settings):
+        yield from scale_problems(settings["global_scale"], settings["local_scale"])
 
 
 def scale_problems(global_scale: Sequence[float], local_scale: Sequence[float]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from source_memory import forget_sources
 
 from patchbank import fingerprint
 from patchbank.backbones.vit import FrozenViT
@@ -73,7 +74,7 @@ def codes() -> dict[str, str]:
 
 
 def forget() -> None:
-    fingerprint.forget()
+    forget_sources()
     identity._module_hash.cache_clear()
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.torch import save_file
+from source_memory import forget_sources
 
 from patchbank import fingerprint
 from patchbank.cli import main
@@ -98,7 +99,7 @@ def test_seeds_depend_on_every_part_and_its_type(parts: list[int | str]) -> None
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A little package in place of ours, for the fingerprint."""
-    fingerprint.forget()
+    forget_sources()
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path / "patchbank")
     (tmp_path / "patchbank" / "heads").mkdir(parents=True)
     write = {
@@ -111,11 +112,11 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in write.items():
         (tmp_path / "patchbank" / name).write_text(text)
     yield tmp_path / "patchbank"
-    fingerprint.forget()
+    forget_sources()
 
 
 def _prints() -> dict[str, str]:
-    fingerprint.forget()
+    forget_sources()
     return {n: fingerprint.code_fingerprint(f"patchbank.{n}") for n in ("heads.train", "heads.loss", "report")}
 
 

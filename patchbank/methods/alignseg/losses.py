@@ -1,8 +1,7 @@
 """The two losses of AlignSeg, and which local crops meet which global crop.
 
-The patch loss is defined over all pairs of patches (`patch_alignment_by_pairs`, the formula, kept as the oracle of
-the tests); training uses `patch_alignment`, which needs no N x N matrix because both the similarity of assignments
-and the correspondence are inner products:
+The patch loss is defined over all pairs of patches; `patch_alignment` needs no N x N matrix because both the
+similarity of assignments and the correspondence are inner products:
 
     sum_nm s[n,m] c[n,m] = sum_q < sum_n a_g[n,q] norm(g_n), sum_m a_l[m,q] norm(l_m) >
 
@@ -82,31 +81,3 @@ def patch_alignment(
     agreement = torch.einsum("bqd,blqd->l", pooled_g, centred)
     pairs = torch.einsum("bq,blq->l", mass_g, mass_l)
     return -WEIGHT * (agreement + (level - pressure) * pairs).mean()
-
-
-def patch_alignment_by_pairs(
-    tokens: tuple[Tensor, Tensor], queries: tuple[Tensor, Tensor], foreground: tuple[Tensor, Tensor], pressure: float
-) -> Tensor:
-    """The patch loss of one local index from its definition, with all N x M pairs.
-
-    Args:
-        tokens: global (B, N, D) and local (B, M, D).
-        queries: global and local decoder outputs (B, Q, D).
-        foreground: masks (B, N) and (B, M), 1 or 0.
-        pressure: subtracted from every correspondence.
-
-    Returns:
-        scalar: sum over pairs of patches and images, times 0.15.
-    """
-    patches_g, patches_l = (normalise(part) for part in tokens)
-    correspondence = (patches_g @ patches_l.transpose(1, 2)).detach()
-    level = correspondence.mean()
-    correspondence = correspondence - correspondence.mean(2, keepdim=True)
-    correspondence = correspondence - correspondence.mean() + level
-    assigned_g, assigned_l = (
-        (part @ normalise(query).transpose(1, 2)).clamp(min=0).softmax(-1)
-        for part, query in zip((patches_g, patches_l), queries, strict=True)
-    )
-    same = assigned_g @ assigned_l.transpose(1, 2)
-    counts = foreground[0][:, :, None] * foreground[1][:, None, :]
-    return -WEIGHT * (counts * same * (correspondence - pressure)).sum()

@@ -144,9 +144,3 @@ class QueryDecoder(nn.Module):
         for layer in self.layers if self.stacked else self.layers[-1:]:
             queries = layer(queries, tokens, plain)
         return queries
-
-
-def assignment_logits(tokens: Tensor, queries: Tensor) -> Tensor:
-    """Cosines of tokens (C, N, D) with queries (C, Q, D) -> (C, N, Q), in [-1, 1]."""
-    norms = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True).clamp(min=EPS)
-    return torch.bmm(tokens, normalise(queries).transpose(1, 2)).div(norms)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 from alignseg_models import golden_model, golden_views, random_model
+from alignseg_oracles import patch_alignment_by_pairs
 from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchbank.methods.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
+from patchbank.methods.alignseg.losses import pair_crops, query_alignment
 from patchbank.methods.alignseg.optimiser import build_optimiser
 from patchbank.methods.alignseg.pooling import prepare_tokens
 from patchbank.methods.alignseg.settings import AlignSegSettings

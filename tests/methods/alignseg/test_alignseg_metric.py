@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alignseg_oracles import assignment_logits
 from alignseg_training import DIM, FakeBank, run, small
 from scipy import linalg
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -14,7 +15,6 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.head import load_head
 from patchbank.methods.alignseg.metric import fit_metric, leading_directions
-from patchbank.methods.alignseg.model import assignment_logits
 from patchbank.methods.alignseg.predict import predict_segments
 from patchbank.predictions import PredictionReader, PredictionRecord
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from alignseg_models import golden_model, golden_views, random_model
+from alignseg_oracles import assignment_logits
 from golden_files import assert_golden, load_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchbank.errors import UserError
-from patchbank.methods.alignseg.model import QueryDecoder, assignment_logits, normalise
+from patchbank.methods.alignseg.model import QueryDecoder, normalise
 from patchbank.methods.alignseg.pooling import assignment_pool, attention_pool, prepare_tokens
 from patchbank.methods.alignseg.settings import AlignSegSettings
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from alignseg_oracles import patch_alignment_by_pairs
 from bank_factory import TINY, extract_all, make_images
 from jobs import train_job
 
@@ -26,7 +27,7 @@ from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
 from patchbank.methods.alignseg.batches import plan_epoch
 from patchbank.methods.alignseg.foreground import foreground_masks
-from patchbank.methods.alignseg.losses import pair_crops, patch_alignment_by_pairs, query_alignment
+from patchbank.methods.alignseg.losses import pair_crops, query_alignment
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.settings import AlignSegSettings
 from patchbank.methods.alignseg.train import train_head

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alignseg_oracles import assignment_logits
 from alignseg_training import FakeBank, run, small
 from jobs import predict_job
 
@@ -13,7 +14,6 @@ from patchbank.errors import UserError
 from patchbank.methods.alignseg import head as heads
 from patchbank.methods.alignseg import predict as predicting
 from patchbank.methods.alignseg import published
-from patchbank.methods.alignseg.model import assignment_logits
 from patchbank.methods.contract import run_predict
 from patchbank.methods.tools.heads import check_backbone
 from patchbank.predictions import PredictionReader, PredictionRecord
