@@ -15,7 +15,7 @@ from patchbank.config.load import checked
 from patchbank.config.schema import merge
 
 FOLDER = PROJECT / "workflow" / "settings"
-HEADS = ("stego",)
+HEADS = ("stego", "smooseg")
 FILES = sorted(path for head in HEADS for path in FOLDER.glob(f"{head}_*.yaml"))
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_coco27": ("coco27", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.66, "views": "five"}),
@@ -31,6 +31,9 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "stego_potsdam": ("potsdam3", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.46, "views": "whole"}),
+    "smooseg_coco27": ("coco27", {"shift_intra": -0.02, "shift_inter": 0.48, "steps": 8000, "views": "five"}),
+    "smooseg_cityscapes": ("cityscapes27", {"shift_intra": -0.02, "shift_inter": 0.5, "steps": 3000, "views": "five"}),
+    "smooseg_potsdam": ("potsdam3", {"shift_intra": 0.1, "shift_inter": 0.5, "views": "whole"}),
 }
 COMMON: dict[str, dict[str, Any]] = {
     "stego": {
@@ -50,9 +53,22 @@ COMMON: dict[str, dict[str, Any]] = {
         "probe_lr": 5e-3,
         "steps": 5000,
         "batch_size": 16,
-    }
+    },
+    "smooseg": {
+        "centre": "none",
+        "width": 64,
+        "dropout": 0.2,
+        "signal_dropout": 0.2,
+        "centring": True,
+        "decay": 0.998,
+        "classes": "prototypes",
+        "mirror": True,
+        "lr": 1e-4,
+        "prototype_lr": 5e-4,
+        "batch_size": 32,
+    },
 }
-IDLE = {"stego": {"search_steps", "near_zero", "near_one", "tokens"}}
+IDLE = {"smooseg": {"tokens"}, "stego": {"search_steps", "near_zero", "near_one", "tokens"}}
 """Settings that do nothing under the published ones."""
 
 
