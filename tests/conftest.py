@@ -31,6 +31,7 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest starts first; tests that share what their module makes once run in one worker."""
     items.sort(key=lambda item: item.get_closest_marker("style") is None and "workflow" not in item.path.parts)
