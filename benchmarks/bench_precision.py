@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from timing import as_a_stage, machine, timed
 
-from patchbank.backbones.vit import Encoded, FrozenViT
+from patchbank.backbones.encoder import Encoded
+from patchbank.backbones.vit import FrozenViT
 from patchbank.config.load import default_config
 from patchbank.datasets.images import load_image
 from patchbank.views.base import make_recipe

@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from timing import as_a_stage, machine, paired, spread, timed
 
-from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import load_tail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
@@ -129,7 +128,7 @@ def bench_pseudo_labels(vit: FrozenViT, bank: Any, size: int, count: int, repeti
     tail = tail_of(vit)
 
     def with_forward() -> torch.Tensor:
-        encoded, last = encode_block(vit, inputs)
+        encoded, last = vit.read_block(inputs)
         parts = (part.clone() for part in (last.values, encoded.cls_attention, last.mixed, last.residual))
         return gradient_maps(tail, *parts, centroids, 8).values()
 

@@ -1,8 +1,8 @@
 """The class token's way through the read block, from its attention output to what the encoder returns.
 
-Projection, LayerScale, residual, MLP, residual, and the final norm where the backbone's read asks for it: all that a
-gradient at the attention's class-token row needs, without the image. Stored beside a bank that holds the block's
-values (recipe `lastblock`), so that later stages never build the encoder.
+Projection, LayerScale (`ls1`, `ls2`, or `gamma_1`, `gamma_2` of Eva), residual, MLP, residual, and the final norm
+where the backbone's read asks for it: all that a gradient at the attention's class-token row needs, without the image.
+Stored beside a bank that holds the block's values (recipe `lastblock`), so that later stages never build the encoder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,27 @@ from patchbank.errors import UserError
 from patchbank.weights.model import build_model
 
 if TYPE_CHECKING:
-    from patchbank.backbones.vit import FrozenViT
+    from patchbank.backbones.encoder import Encoder
 
 FILE = "tail.safetensors"
+BLOCKS = ("Block", "EvaBlock")
+"""timm's blocks whose tail is known: residual plus scaled attention, then residual plus scaled MLP."""
+
+
+class Scale(nn.Module):
+    """A LayerScale, under the name that timm's own has, where the block holds its numbers itself.
+
+    Args:
+        gamma: (D,).
+    """
+
+    def __init__(self, gamma: Tensor) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(gamma)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (..., D), scaled by channel."""
+        return x * self.gamma
 
 
 class ClassTail(nn.Module):
@@ -31,16 +49,19 @@ class ClassTail(nn.Module):
         norm: the model's final norm, or None.
 
     Raises:
-        UserError: the block changes the attention output before its projection (norm or gate), which the closed form
+        UserError: the block normalises or gates its attention output, or adds it after a norm, which the closed form
             does not cover.
     """
 
     def __init__(self, block: Any, norm: nn.Module | None) -> None:
         super().__init__()
-        attention = block.attn
+        attention, kind = block.attn, type(block).__name__
+        if kind not in BLOCKS:
+            raise UserError(f"Attention gradients are read of {' and '.join(BLOCKS)}; this backbone has {kind}.")
         if not isinstance(attention.norm, nn.Identity) or getattr(attention, "gate", None) is not None:
             raise UserError("This backbone normalises or gates its attention output; attention gradients need neither.")
-        parts = (attention.proj, block.ls1, block.norm2, block.mlp, block.ls2, norm or nn.Identity())
+        scales = (_scale(block, 1), _scale(block, 2))
+        parts = (attention.proj, scales[0], block.norm2, block.mlp, scales[1], norm or nn.Identity())
         self.proj, self.ls1, self.norm2, self.mlp, self.ls2, self.norm = (copy.deepcopy(part) for part in parts)
         self.float().eval().requires_grad_(False)
 
@@ -51,13 +72,22 @@ class ClassTail(nn.Module):
         return result
 
 
-def tail_of(vit: FrozenViT) -> ClassTail:
+def _scale(block: Any, index: int) -> nn.Module:
+    """LayerScale after the attention (1) or the MLP (2): a module of `Block`, a parameter or None of `EvaBlock`."""
+    if hasattr(block, f"ls{index}"):
+        scale: nn.Module = getattr(block, f"ls{index}")
+        return scale
+    gamma = getattr(block, f"gamma_{index}")
+    return nn.Identity() if gamma is None else Scale(gamma)
+
+
+def tail_of(vit: Encoder) -> ClassTail:
     """The tail of an encoder's read block."""
     model: Any = vit.model
     return ClassTail(model.blocks[-1], model.norm if vit.spec.norm else None)
 
 
-def save_tail(folder: str | Path, vit: FrozenViT, content: str) -> None:
+def save_tail(folder: str | Path, vit: Encoder, content: str) -> None:
     """Write the tail beside a bank; `content` is the hash of the bank's record that its shards carry, too."""
     record = {"model": vit.spec.model, "block": vit.block, "norm": vit.spec.norm, "content": content}
     save_tensors(Path(folder) / FILE, tail_of(vit).state_dict(), record)

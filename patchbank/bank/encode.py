@@ -5,7 +5,7 @@ Shapes the values of banks (`patchbank.bank.identity`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.backbones.vit import Encoded, FrozenViT
+from patchbank.backbones.encoder import Encoded, Encoder
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes, token_shapes
 
@@ -21,7 +21,7 @@ Pictures: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Pixels (..., draws, V, H, W, 3) from 0 to 255, boxes (..., draws, V, 4), flip (..., draws, V)."""
 
 
-def row_shapes(vit: FrozenViT, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
+def row_shapes(vit: Encoder, recipe: RecipeProtocol, dtype: np.dtype[Any]) -> Shapes:
     """Shape and dtype of one row's fields (see `patchbank.bank.format`); `dtype` is that of features."""
     return recipe.shapes(vit, dtype) if isinstance(recipe, EncodingRecipe) else token_shapes(vit, recipe, dtype)
 
@@ -36,16 +36,14 @@ def image_views(recipe: RecipeProtocol, image: Image.Image, image_id: str) -> Pi
     )
 
 
-def encode_rows(
-    vit: FrozenViT, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int
-) -> dict[str, NDArray[Any]]:
+def encode_rows(vit: Encoder, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int) -> dict[str, NDArray[Any]]:
     """All fields but `image` of the rows of some images, (images * draws, ...); see `encode`."""
     pixels, boxes, flip = pictures
     geometry = {"boxes": boxes.flatten(0, 1).numpy(), "flip": flip.flatten(0, 1).numpy()}
     return {**geometry, **encode(vit, recipe, pixels, batch_tokens)}
 
 
-def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
     """Encode the views of some images.
 
     Args:
@@ -55,7 +53,8 @@ def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_t
         batch_tokens: patch tokens of one forward pass.
 
     Returns:
-        Fields of the rows, (images * draws, V, ...): `tokens`, `cls`, `cls_attention` in float32, or the recipe's own.
+        Fields of the rows, (images * draws, V, ...): `tokens`, `cls`, `cls_attention` in float32 (the first alone
+        from an encoder without a class token), or the recipe's own.
     """
     if isinstance(recipe, EncodingRecipe):
         return recipe.encode(vit, pixels, batch_tokens)
@@ -64,11 +63,7 @@ def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_t
     images, draws, views = pixels.shape[:3]
     flat = pixels.reshape(-1, *pixels.shape[3:])
     passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]
-    fields = {
-        "tokens": torch.cat([p.tokens for p in passes]),
-        "cls": torch.cat([p.cls for p in passes]),
-        "cls_attention": torch.cat([p.cls_attention for p in passes]),
-    }
+    fields = joined(passes)
     return {
         name: value.reshape(images * draws, views, *value.shape[1:]).cpu().numpy() for name, value in fields.items()
     }
@@ -77,3 +72,13 @@ def encode(vit: FrozenViT, recipe: RecipeProtocol, pixels: torch.Tensor, batch_t
 def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
     for start in range(0, len(flat), size):
         yield flat[start : start + size]
+
+
+def joined(passes: Sequence[Encoded]) -> dict[str, torch.Tensor]:
+    """What passes over some views say, (views, ...): `tokens`, and of a class token where there is one."""
+    fields = {"tokens": torch.cat([encoded.tokens for encoded in passes])}
+    for name in ("cls", "cls_attention"):
+        parts = [value for encoded in passes if (value := getattr(encoded, name)) is not None]
+        if parts:
+            fields[name] = torch.cat(parts)
+    return fields

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.backbones.encoder import Precision
+from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import Pictures, encode_rows, image_views, row_shapes
 from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name

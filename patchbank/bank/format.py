@@ -16,8 +16,9 @@ file, contiguous and uncompressed:
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
 | `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all stored tokens of the shard |
 
-A recipe may store other datasets instead (`views.lastblock`, `views.windows`): its record lists them under `fields`, in
-the order in which the checksum reads them. Sums stand beside `tokens` only, the last of them not in older shards.
+A recipe may store other datasets instead (`views.lastblock`, `views.windows`), and an encoder without a class token has
+neither `cls` nor `cls_attention`: the record then lists `fields`, in the order in which the checksum reads them. Sums
+stand beside `tokens` only, the last of them not in older shards.
 
 One sample is one (image, draw) with its views adjacent; draws of an image stand together. Shard attributes: `format`,
 `content` (hash of what shapes the values of a row), `count` (tokens summed), `complete` (written last). Images are cut
@@ -48,6 +49,8 @@ NAMED = "A bank is named by its folder, its bank.json, or a pointer such as resu
 """How a bank is named."""
 FIELDS = ("tokens", "cls", "cls_attention", "boxes", "flip", "image")
 """Datasets of a row of most recipes, in the order in which its checksum reads them."""
+OF_CLASS = ("cls", "cls_attention")
+"""Those of them that an encoder without a class token does not have."""
 _IMAGES = ("manifest", "shards", "images", "ids", "contents")
 _VALUES = ("format", "code", "recipe", "precision", "dtype")
 _LABELS = ("name",)

@@ -20,7 +20,8 @@ from typing import Any
 from patchbank.fingerprint import module_file, reachable
 
 SHAPING = (
-    "patchbank.backbones.read_block",
+    "patchbank.backbones.attention",
+    "patchbank.backbones.families",
     "patchbank.backbones.sizes",
     "patchbank.backbones.vit",
     "patchbank.bank.cast",

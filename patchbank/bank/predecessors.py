@@ -23,7 +23,17 @@ BY_IMPORTS: Mapping[str, tuple[str, ...]] = {
     "windows": ("a93a8ee8fcc2be4b", "74dc66fbb00d32a6", "f0cb3d8ce5f61163"),
 }
 """`code` of records that held a package version: a hash over all imports, as Python 3.11, 3.12, 3.13 make it."""
-BY_VALUES: Mapping[str, tuple[str, ...]] = {}
+BY_VALUES: Mapping[str, tuple[str, ...]] = {
+    "augmented": ("999c8273f9bad3cd",),
+    "center320": ("2a7cb076f7e50483",),
+    "five": ("746c0c15eda7629c",),
+    "flipped": ("93ee6becbb73995d",),
+    "lastblock": ("7863e6d0f2179531",),
+    "mirrored": ("0e05cec572b54f12",),
+    "multicrop": ("5b425b5b92405b31",),
+    "whole": ("68a0968079dbc678",),
+    "windows": ("ad5865de46e31ea2",),
+}
 """`code` of later records, a hash over what shapes values (`patchbank.bank.identity`)."""
 _HELD = ("format", "dataset", "split", "backbone", "recipe", "precision", "dtype")
 """What the records of `BY_IMPORTS` held beside package and code, apart from the images."""

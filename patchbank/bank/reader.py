@@ -140,7 +140,8 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         Raises:
             IndexError: for a sample that the bank does not have; a negative index is none here.
             TypeError: for an index that is not a whole number.
-            UserError: with ``check=True``, when a checksum differs; it names image and shard.
+            UserError: for a dataset that the bank does not hold, as `cls` of an encoder without a class token; with
+                ``check=True``, when a checksum differs; it names image and shard.
         """
         index = np.asarray(rows)
         if len(index) and index.dtype.kind not in "iu":
@@ -152,6 +153,8 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
         stored = index // self.draws * self._stored_draws + index % self.draws
         shards = np.searchsorted(self._starts, stored, side="right") - 1
         kinds = self._any()
+        for name in fields:
+            self._one_of(name)
         result: dict[str, NDArray[Any]] = {}
         for name in fields:
             result[name] = out[name] if out else np.empty((len(index), *kinds[name].shape[1:]), kinds[name].dtype)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from patchbank.backbones.vit import FrozenViT
-from patchbank.bank.format import FORMAT, shard_count
+from patchbank.backbones.encoder import Encoder
+from patchbank.bank.format import FIELDS, FORMAT, OF_CLASS, shard_count
 from patchbank.bank.identity import values_code
 from patchbank.datasets.manifest import Manifest
+from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
 
 
 def make_record(
     manifest: Manifest,
     split: str,
-    vit: FrozenViT,
+    vit: Encoder,
     sha256: str,
     recipe: RecipeProtocol,
     precision: str,
@@ -51,7 +52,24 @@ def make_record(
             "std": list(spec.std),
             "sha256": sha256,
         },
-        "recipe": recipe.record(),
+        "recipe": recipe_record(recipe, vit.class_token),
         "precision": precision,
         "dtype": dtype,
     }
+
+
+def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:
+    """Everything that shapes the views; without a class token the bank's fields, too, which are then not the usual.
+
+    Raises:
+        UserError: a recipe that stores something else of the class token alone.
+    """
+    record = recipe.record()
+    if class_token:
+        return record
+    if "fields" in record:
+        raise UserError(
+            f"Recipe {record['name']} stores what an encoder says by its class token, and this one has none; "
+            "choose a backbone with a class token."
+        )
+    return {**record, "fields": [name for name in FIELDS if name not in OF_CLASS]}

@@ -12,7 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.backbones.encoder import Precision
+from patchbank.backbones.vit import FrozenViT
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.config.folders import how_to_make
 from patchbank.config.load import default_config

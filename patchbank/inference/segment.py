@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from patchbank.backbones.encoder import Precision
 from patchbank.backbones.sizes import round_to_patch
-from patchbank.backbones.vit import FrozenViT, Precision
+from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.contrast import contrast
 from patchbank.datasets.images import decode_file
 from patchbank.errors import NO_ROOM, UserError, raise_problems

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.sizes import round_to_patch
-from patchbank.backbones.vit import FrozenViT
 from patchbank.views.whole import Recipe
 
 BATCH_TOKENS = 8192
@@ -30,12 +30,12 @@ picture's bits do not depend on its neighbours."""
 Grid = tuple[int, int]
 
 
-def views_per_pass(vit: FrozenViT, size: int) -> int:
+def views_per_pass(vit: Encoder, size: int) -> int:
     """Views of `size` x `size` pixels in one forward pass."""
     return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // (size // vit.patch) ** 2)
 
 
-def whole_tokens(vit: FrozenViT, images: Sequence[Image.Image], size: int) -> tuple[Tensor, Grid]:
+def whole_tokens(vit: Encoder, images: Sequence[Image.Image], size: int) -> tuple[Tensor, Grid]:
     """Tokens of whole pictures, each squashed to a square as recipe `whole` does it.
 
     Args:
@@ -51,7 +51,7 @@ def whole_tokens(vit: FrozenViT, images: Sequence[Image.Image], size: int) -> tu
     return vit(vit.normalise(torch.from_numpy(pixels))).tokens.to(torch.float16), vit.grid(*recipe.size)
 
 
-def windowed_tokens(vit: FrozenViT, image: Image.Image, window: int) -> tuple[Tensor, Grid]:
+def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tensor, Grid]:
     """Tokens of one picture at its own resolution (each side rounded to the patch), through half-overlapping windows.
 
     Args:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import patchbank.views
-from patchbank.backbones.vit import FrozenViT
+from patchbank.backbones.encoder import Encoder
 from patchbank.errors import UserError
 from patchbank.views.fields import Shapes
 
@@ -66,11 +66,11 @@ class EncodingRecipe(Protocol):
     batch_images: int
     """Images that `encode` gets at least, so that it can batch across them."""
 
-    def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
+    def shapes(self, vit: Encoder, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype of every field but `image`; `dtype` is the one that features are stored in."""
         ...
 
-    def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, draws, V, H, W, 3), rows first; `batch_tokens` patch tokens a forward pass."""
         ...
 
@@ -79,7 +79,7 @@ class EncodingRecipe(Protocol):
 class SideFiles(Protocol):
     """A recipe that keeps files of its own beside a bank's shards."""
 
-    def beside(self, folder: Path, vit: FrozenViT, content: str) -> None:
+    def beside(self, folder: Path, vit: Encoder, content: str) -> None:
         """Write them; `content` is the hash that says which bank they belong to (`patchbank.bank.format`)."""
         ...
 

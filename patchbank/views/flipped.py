@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from patchbank.backbones.vit import FrozenViT
+from patchbank.backbones.encoder import Encoder
 from patchbank.views import whole
 from patchbank.views.fields import Shapes, token_shapes
 
@@ -28,19 +28,22 @@ class Recipe(whole.Recipe):
         """Everything that shapes the views."""
         return {**super().record(), "name": "flipped"}
 
-    def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
+    def shapes(self, vit: Encoder, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype, those of `whole`."""
         return token_shapes(vit, self, dtype)
 
-    def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         grid = vit.grid(*self.size)
-        found: dict[str, list[torch.Tensor]] = {"tokens": [], "cls": [], "cls_attention": []}
+        found: dict[str, list[torch.Tensor]] = {}
         for chunk in torch.split(pixels.flatten(0, 2), max(1, batch_tokens // (grid[0] * grid[1]))):
             plain, mirrored = (vit(vit.normalise(images)) for images in (chunk, chunk.flip(2)))
-            found["tokens"].append((plain.tokens + _turn(mirrored.tokens, grid, 1)) / 2)
-            found["cls"].append((plain.cls + mirrored.cls) / 2)
-            found["cls_attention"].append((plain.cls_attention + _turn(mirrored.cls_attention, grid, 2)) / 2)
+            found.setdefault("tokens", []).append((plain.tokens + _turn(mirrored.tokens, grid, 1)) / 2)
+            if plain.cls is not None and mirrored.cls is not None:
+                found.setdefault("cls", []).append((plain.cls + mirrored.cls) / 2)
+            if plain.cls_attention is not None and mirrored.cls_attention is not None:
+                turned = _turn(mirrored.cls_attention, grid, 2)
+                found.setdefault("cls_attention", []).append((plain.cls_attention + turned) / 2)
         return {name: torch.cat(parts)[:, None].cpu().numpy() for name, parts in found.items()}
 
 

@@ -25,9 +25,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.backbones.read_block import encode_block
+from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.tail import save_tail
-from patchbank.backbones.vit import FrozenViT
 from patchbank.views.base import Views
 from patchbank.views.fields import Shapes
 from patchbank.views.resize import NAMES, Rule, input_size, squash
@@ -60,7 +59,7 @@ class Recipe:
             flip=np.zeros(1, dtype=bool),
         )
 
-    def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
+    def shapes(self, vit: Encoder, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype."""
         h, w = vit.grid(*self.size)
         exact = np.dtype(np.float32)
@@ -73,18 +72,18 @@ class Recipe:
             "flip": ((1,), np.dtype(np.uint8)),
         }
 
-    def beside(self, folder: Path, vit: FrozenViT, content: str) -> None:
+    def beside(self, folder: Path, vit: Encoder, content: str) -> None:
         """Write the rest of the class token's way through the block."""
         save_tail(folder, vit, content)
 
-    def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         flat = pixels.flatten(0, 2)
         h, w = vit.grid(*self.size)
         chunks = torch.split(flat, max(1, batch_tokens // (h * w)))
-        passes, blocks = zip(*(encode_block(vit, vit.normalise(chunk)) for chunk in chunks), strict=True)
+        passes, blocks = zip(*(vit.read_block(vit.normalise(chunk)) for chunk in chunks), strict=True)
         fields = {
-            "cls_attention": torch.cat([encoded.cls_attention for encoded in passes]),
+            "cls_attention": torch.cat([e.cls_attention for e in passes if e.cls_attention is not None]),
             "last_values": torch.cat([block.values for block in blocks]),
             "last_mixed": torch.cat([block.mixed for block in blocks]),
             "last_residual": torch.cat([block.residual for block in blocks]),

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.sizes import round_to_patch
-from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.views.base import Views
 from patchbank.views.fields import Shapes
@@ -155,7 +155,7 @@ class Recipe:
             flip=np.zeros(1, dtype=bool),
         )
 
-    def shapes(self, vit: FrozenViT, dtype: np.dtype[Any]) -> Shapes:
+    def shapes(self, vit: Encoder, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype; class tokens in float32, because centroids are means of them."""
         count = len(self.windows)
         return {
@@ -165,7 +165,7 @@ class Recipe:
             "flip": ((count,), np.dtype(np.uint8)),
         }
 
-    def encode(self, vit: FrozenViT, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         doubled = vit.normalise(pixels.flatten(0, 2))
         codes = self._codes(vit, doubled, batch_tokens)
@@ -175,7 +175,9 @@ class Recipe:
         for start in range(0, len(chosen), size):
             part = chosen[start : start + size]
             crops = torch.cat([self._crop(doubled[image], self.windows[index]) for image, index in part.tolist()])
-            cls[part[:, 0], part[:, 1]] = vit(crops).cls.cpu().numpy()
+            encoded = vit(crops).cls
+            assert encoded is not None, "a bank of windows needs a class token"
+            cls[part[:, 0], part[:, 1]] = encoded.cpu().numpy()
         y0, x0, y1, x1 = self.windows.T
         boxes = np.stack([x0 * self.patch, y0 * self.patch, (x1 + 1) * self.patch - 1, (y1 + 1) * self.patch - 1], 1)
         return {
@@ -185,14 +187,16 @@ class Recipe:
             "flip": np.zeros(codes.shape, dtype=np.uint8),
         }
 
-    def _codes(self, vit: FrozenViT, doubled: torch.Tensor, batch_tokens: int) -> NDArray[np.uint8]:
+    def _codes(self, vit: Encoder, doubled: torch.Tensor, batch_tokens: int) -> NDArray[np.uint8]:
         """Codes (images, W)."""
         if self.select == "all":
             return np.full((len(doubled), len(self.windows)), FOREGROUND, dtype=np.uint8)
         h, w = vit.grid(*self.size)
         found = []
         for chunk in torch.split(doubled, max(1, batch_tokens // (h * w))):
-            attention = vit(chunk).cls_attention.mean(1)
+            encoded = vit(chunk).cls_attention
+            assert encoded is not None, "a bank of windows needs a class token"
+            attention = encoded.mean(1)
             masks = (attention > attention.mean(1, keepdim=True)).view(-1, h, w).cpu().numpy()
             found += [select_windows(mask, self.windows, self.patch) for mask in masks]
         codes = np.stack(found)

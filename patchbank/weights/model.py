@@ -11,18 +11,36 @@ from typing import Any
 import torch
 
 from patchbank.errors import UserError
+from patchbank.weights.readable import check_readable, not_read
 
 
 def build_model(model: str) -> torch.nn.Module:
-    """The timm model without a head, for any input size, in evaluation mode, randomly initialised."""
+    """The timm model without a head, for any input size, in evaluation mode, randomly initialised.
+
+    Raises:
+        UserError: timm does not have it, or it is made of classes that are not read (`patchbank.weights.readable`).
+    """
     import timm
 
     try:
         built = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
     except (RuntimeError, TypeError) as error:
-        raise UserError(f"timm cannot build model {model!r}: {error}") from error
+        raise _refusal(model, error) from error
+    check_readable(built, model)
     module: torch.nn.Module = built.eval()
     return module
+
+
+def _refusal(model: str, error: Exception) -> UserError:
+    """Why `model` cannot be built: for any input size, or at all."""
+    import timm
+
+    try:
+        with torch.device("meta"):
+            kind = type(timm.create_model(model, pretrained=False)).__name__
+    except (RuntimeError, TypeError):
+        return UserError(f"timm cannot build model {model!r}: {error}")
+    return not_read(model, kind)
 
 
 def load_weights(path: str | Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from golden_files import assert_golden, load_golden
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchbank.backbones.families import dino_position
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT
 from patchbank.config.load import default_config
@@ -94,7 +95,7 @@ def test_dino_positions_follow_the_published_rule() -> None:
     grid = vit.model.pos_embed[:, 1:].reshape(1, 14, 14, -1).permute(0, 3, 1, 2)
     scale = (20 + 0.1) / 14
     expected = torch.nn.functional.interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
-    positions = vit._dino_position(embedded)[:, 1:] - embedded.reshape(1, 400, -1)
+    positions = dino_position(vit.model, embedded)[:, 1:] - embedded.reshape(1, 400, -1)
     torch.testing.assert_close(positions, expected.permute(0, 2, 3, 1).reshape(1, 400, -1), rtol=1e-4, atol=1e-5)
 
 

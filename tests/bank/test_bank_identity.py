@@ -26,6 +26,7 @@ ENCODER = "patchbank.backbones.vit"
 MARK = "Shapes the values of banks"
 MANIFEST = "patchbank.datasets.manifest"
 HARMLESS = {
+    "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
     "patchbank.bank.extract": "which shards, in which order, by how many workers",
     "patchbank.bank.finish": "which shards are there already",
@@ -52,19 +53,20 @@ HARMLESS = {
     "patchbank.views": "a docstring",
     "patchbank.views.base": "what a recipe looks like, and which there are",
     "patchbank.views.bounds": "messages",
+    "patchbank.weights.readable": "which models are refused",
     "patchbank.weights.spec": "what it says stands in the record",
 }
 """Modules that extraction reaches and that cannot move a value, with the reason."""
 CODES = {
-    "augmented": "999c8273f9bad3cd",
-    "center320": "2a7cb076f7e50483",
-    "five": "746c0c15eda7629c",
-    "flipped": "93ee6becbb73995d",
-    "lastblock": "7863e6d0f2179531",
-    "mirrored": "0e05cec572b54f12",
-    "multicrop": "5b425b5b92405b31",
-    "whole": "68a0968079dbc678",
-    "windows": "ad5865de46e31ea2",
+    "augmented": "e0612dd6352b38ea",
+    "center320": "0ca3a205a28a5eb7",
+    "five": "d451e98f2e1d1526",
+    "flipped": "e1a536bec4181ae8",
+    "lastblock": "e5263cc1e596e4ef",
+    "mirrored": "3a4d8037022bf863",
+    "multicrop": "93a0840c96ee7d90",
+    "whole": "eead534c6575754f",
+    "windows": "87bb866705ba809e",
 }
 """Hashes of today's code."""
 
@@ -117,7 +119,7 @@ HARMLESS_CHANGES = {
     "comment": ("bank/cast.py", "    with np.errstate", "    # a reason\n    with np.errstate"),
     "annotation": ("views/geometry.py", "width: int, height: int, scale", "width: float, height: int, scale"),
     "annotation of a variable": ("backbones/vit.py", "self.dim: int =", "self.dim ="),
-    "type alias": ("backbones/vit.py", '"float32", "bfloat16", "float16"', '"float32", "bfloat16"'),
+    "type alias": ("bank/encode.py", "tuple[torch.Tensor, torch.Tensor, torch.Tensor]", "tuple[torch.Tensor, ...]"),
     "logging": ("bank/encode.py", "    h, w = vit.grid", '    LOG.info("encoding")\n    h, w = vit.grid'),
     "logger": ("bank/encode.py", "\ndef row_shapes", "\nLOG = logging.getLogger(__name__)\n\n\ndef row_shapes"),
     "progress": ("bank/encode.py", "for chunk in _chunks(flat, views_per_pass)",
@@ -143,14 +145,16 @@ SHAPING_CHANGES = {
                           {"augmented"}),
     "mirror": ("views/flipped.py", "/ 2)", "/ 3)", {"flipped"}),
     "seeds": ("seeds.py", "[:8]", "[8:16]", {"augmented", "multicrop"}),
-    "encoder read": ("backbones/vit.py", "tokens=x[:, self.prefix :]", "tokens=x[:, self.prefix - 1 :]", set(RECIPES)),
-    "attention read": ("backbones/vit.py", "logits.softmax(-1)", "logits.sigmoid()", set(RECIPES)),
+    "encoder read": ("backbones/vit.py", "(x[:, self.prefix :]", "(x[:, self.prefix - 1 :]", set(RECIPES)),
+    "attention read": ("backbones/attention.py", "logits.softmax(-1)", "logits.sigmoid()", set(RECIPES)),
+    "rotation": ("backbones/attention.py", "half=self._attention.rotate_half", "half=False", set(RECIPES)),
+    "positions": ("backbones/families.py", "+ 0.1) / side", "+ 0.2) / side", set(RECIPES)),
     "normalisation": ("backbones/vit.py", "(pixels - self._mean) / self._std", "pixels / self._std", set(RECIPES)),
-    "read block": ("backbones/read_block.py", "chunk(3, -1)[2]", "chunk(3, -1)[1]", {"lastblock"}),
+    "read block": ("backbones/attention.py", "chunk(3, -1)[2]", "chunk(3, -1)[1]", set(RECIPES)),
     "cast": ("bank/cast.py", "return values.astype(dtype, copy=False)", "return np.trunc(values).astype(dtype)",
              set(RECIPES)),
-    "batches": ("bank/encode.py", '"cls": torch.cat([p.cls for p in passes])',
-                '"cls": torch.cat([p.tokens.mean(1) for p in passes])', set(RECIPES)),
+    "batches": ("bank/encode.py", "fields[name] = torch.cat(parts)", "fields[name] = torch.cat(parts[::-1])",
+                set(RECIPES)),
     "16-bit grey": ("datasets/rgb.py", "+ 32767", "+ 0", set(RECIPES)),
     "orientation": ("datasets/rgb.py", "6: Image.Transpose.ROTATE_270", "6: Image.Transpose.ROTATE_90", set(RECIPES)),
     "MATLAB": ("datasets/matlab.py", "value[..., :3]", "value[..., 1:4]", set(RECIPES)),

@@ -100,7 +100,10 @@ class FeatureCrops(Bank):
         """
         index = np.asarray(rows, dtype=np.int64)
         stored = self._whole.read(index // self.draws, fields)
-        shapes = {"tokens": (self.tokens_per_view, self.dim), "cls_attention": (self.heads, self.tokens_per_view)}
+        count = self.tokens_per_view
+        shapes = {"tokens": (count, self.dim)}
+        if "cls_attention" in fields:
+            shapes["cls_attention"] = (self.heads, count)
         result = {
             name: out[name] if out else np.empty((len(index), self.views, *shapes[name]), np.float32) for name in fields
         }

@@ -12,7 +12,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from patchbank.backbones import vit as vit_module
-from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.methods.transfgu.losses import category_loss, embedding_loss, make_targets, total_loss, uncertainty_loss
@@ -49,7 +48,7 @@ def golden_vit(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Froze
 def test_golden_pseudo_label(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     golden = load_golden("transfgu_pseudo_label")
     vit = golden_vit(golden, monkeypatch)
-    encoded, last = encode_block(vit, torch.from_numpy(golden["images"]))
+    encoded, last = vit.read_block(torch.from_numpy(golden["images"]))
     assert_golden(encoded.cls_attention, golden["cls_attention"])
     assert_golden(torch.cat([encoded.cls[:, None], encoded.tokens], 1), golden["tokens"])
     maps = gradient_maps(

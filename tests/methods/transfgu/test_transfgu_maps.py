@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.images import load_image
@@ -64,7 +63,7 @@ def test_the_closed_form_is_autograd(model: str, norm: bool) -> None:
 
 def compare(vit: FrozenViT, inputs: torch.Tensor, centroids: torch.Tensor) -> None:
     expected, attention = attention_gradients(vit, inputs, centroids)
-    encoded, last = encode_block(vit, inputs)
+    encoded, last = vit.read_block(inputs)
     values, mixed, residual = (part.clone() for part in (last.values, last.mixed, last.residual))
     gradients = class_gradients(tail_of(vit), mixed, residual, centroids)
     found = gradients @ values.transpose(1, 2) / vit.heads

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from patchbank import open_bank
-from patchbank.backbones.read_block import encode_block
 from patchbank.backbones.tail import load_tail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
@@ -148,7 +147,7 @@ def test_the_read_block_gives_the_class_token_again(world: Path) -> None:
     assert (stored["last_values"].dtype, stored["last_mixed"].dtype) == (np.float16, np.float32)
     _, image = opened(world, 2)
     inputs = vit.normalise(torch.from_numpy(squash(image, (64, 96), "torch"))[None])
-    encoded, last = encode_block(vit, inputs)
+    encoded, last = vit.read_block(inputs)
     tail = load_tail(bank.folder, content_hash(bank.record))
     mixed, residual = (torch.from_numpy(stored[name][0]) for name in ("last_mixed", "last_residual"))
     torch.testing.assert_close(tail(mixed, residual), encoded.cls.clone(), rtol=1e-5, atol=1e-5)
