@@ -1,4 +1,4 @@
-"""Rule `count`: count pixels by image, predicted segment and true class or instance."""
+"""Rule `count`: count pixels by image, predicted segment and true class or instance, for all seeds."""
 
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,18 @@ with stage(snakemake):
     from patchbank.evaluation.count import count_predictions, summarise
     from patchbank.files import write_json
 
-    count_predictions(
-        Path(snakemake.input.prediction),
-        Manifest.load(snakemake.input.manifest),
-        Path(snakemake.output.counts),
-        snakemake.params.preprocessing,
-        workers=snakemake.threads,
-        label_kind=snakemake.params.label_kind,
-        postprocess=snakemake.params.postprocess,
-        origin=snakemake.params.origin,
-    )
-    write_json(snakemake.output.summary, summarise(Path(snakemake.output.counts)))
+    params, out = snakemake.params, snakemake.output
+    manifest = Manifest.load(snakemake.input.manifest)
+    files = (params.seeds, snakemake.input.predictions, out.counts, out.summaries)
+    for seed, prediction, counts, summary in zip(*files, strict=True):
+        count_predictions(
+            Path(prediction),
+            manifest,
+            Path(counts),
+            params.preprocessing,
+            workers=snakemake.threads,
+            label_kind=params.label_kind,
+            postprocess=params.postprocess,
+            origin={**params.origin, "seed": seed},
+        )
+        write_json(summary, summarise(Path(counts)))

@@ -1,4 +1,4 @@
-"""Rule `segment_clusters`: give an image's segments dataset-wide cluster ids."""
+"""Rule `segment_clusters`: give an image's segments dataset-wide cluster ids, for all seeds."""
 
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,16 @@ if TYPE_CHECKING:
 with stage(snakemake):
     from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
 
-    cluster_segments(
-        fit_bank=snakemake.input.fit_bank,
-        fit_prediction=snakemake.input.fit_prediction,
-        eval_bank=snakemake.input.eval_bank,
-        eval_prediction=snakemake.input.eval_prediction,
-        statistics=snakemake.input.statistics,
-        settings=SegmentClusterSettings.parse(snakemake.params.settings),
-        seed=int(snakemake.wildcards.seed),
-        out=snakemake.output[0],
-    )
+    given = snakemake.input
+    files = (snakemake.params.seeds, given.fit_predictions, given.eval_predictions, snakemake.output)
+    for seed, fit_prediction, eval_prediction, out in zip(*files, strict=True):
+        cluster_segments(
+            fit_bank=given.fit_bank,
+            fit_prediction=fit_prediction,
+            eval_bank=given.eval_bank,
+            eval_prediction=eval_prediction,
+            statistics=given.statistics,
+            settings=SegmentClusterSettings.parse(snakemake.params.settings),
+            seed=seed,
+            out=out,
+        )

@@ -27,8 +27,8 @@ class NotYet(Exception):
 class Files:
     """Checkpoints whose files lie in a folder; those of a set that is not in `done` are not there yet."""
 
-    def __init__(self, folder: Path, summary: dict[str, Any], done: tuple[str, ...] = ("demo", "msrc")) -> None:
-        self.folder, self.summary, self.done = folder, summary, done
+    def __init__(self, folder: Path, used: dict[str, float], done: tuple[str, ...] = ("demo", "msrc")) -> None:
+        self.folder, self.used, self.done = folder, used, done
         self.asked: list[tuple[Any, ...]] = []
 
     def _file(self, value: Any, *asked: Any) -> str:
@@ -37,23 +37,16 @@ class Files:
         path.write_text(json.dumps(value))
         return str(path)
 
-    def manifest(self, dataset: str) -> str:
-        return self._file({"splits": {"train": [f"i{n}" for n in range(1000)], "val": ["a"]}}, dataset)
+    def parts(self, dataset: str, split: str, recipe: str) -> str:
+        return self._file({"parts": {"train": 3, "val": 1}[split]}, dataset, split, recipe)
 
-    def count(self, dataset: str, method: str, seed: int, at: str) -> str:
+    def segment_numbers(self, dataset: str) -> str:
         if dataset not in self.done:
             raise NotYet(dataset)
-        return self._file(self.summary.get(method, {"used": None}), dataset, method, seed, at)
+        return self._file({"numbers": [4, 5]}, dataset)
 
     def ablation_row(self, ablation: str, dataset: str, row: str) -> str:
-        return self._file({"used": self.summary[row]["used"]}, ablation, dataset, row)
-
-
-SUMMARY = {
-    "alignseg": {"segments": 5, "used": 3.2},
-    "alignseg+flip": {"segments": 5, "used": 4.0},
-    "alignseg+pamr": {"used": 1.0},
-}
+        return self._file({"used": self.used[row]}, ablation, dataset, row)
 
 
 CHANGES: dict[str, Any] = {"methods": {"alignseg": {"postprocess": ["flip", "pamr"]}}}
@@ -65,7 +58,7 @@ class Plan:
     def __init__(self, folder: Path, changes: dict[str, Any] | None = None, **files: Any) -> None:
         values = copy.deepcopy(yaml.safe_load((PROJECT / "config.yaml").read_text()))
         self.config = checked(merge(values, CHANGES if changes is None else changes))
-        self.files = Files(folder, SUMMARY, **files)
+        self.files = Files(folder, {}, **files)
         self.rows = Rows(self.config, self.files)
         code = Code(PROJECT / "scripts")
         self.stages = Stages(self.rows, code)

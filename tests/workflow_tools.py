@@ -85,13 +85,19 @@ class Project:
         return result.stdout
 
     def planned(self, *arguments: str) -> dict[str, int]:
-        """Jobs that a dry run would start, by rule; empty when there is nothing to be done."""
+        """Jobs that a dry run would start, by stage; empty when there is nothing to be done.
+
+        A stage of rows is several rules, `count`, `count_2` and so on (`patchbank.config.plan.shapes`).
+        """
         text = self.done("-n", *arguments)
         if "Nothing to be done" in text:
             return {}
         table = text[text.rindex("Job stats:") :]
-        found = {name: int(count) for name, count in re.findall(r"^([a-z_]+) +(\d+)$", table, flags=re.M)}
-        return {name: count for name, count in found.items() if name != "total"}
+        found: dict[str, int] = {}
+        for name, count in re.findall(r"^([a-z_]+?)(?:_\d+)? +(\d+)$", table, flags=re.M):
+            found[name] = found.get(name, 0) + int(count)
+        found.pop("total")
+        return found
 
     def planned_with(self, file: str, old: str, new: str) -> dict[str, int]:
         """Jobs that `all` would start after an edit of one file, which is taken back."""

@@ -1,4 +1,4 @@
-"""Which rows of the plan may be left out, and what the plan makes of one that was."""
+"""Which rows of the plan may be left out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from plan_factory import Plan
 
 from patchbank.config.plan.rows import INSTANCES
 from patchbank.evaluation import crf
-from patchbank.left_out import LeftOut, write_left_out
 
 
 @pytest.fixture
@@ -27,19 +26,6 @@ def test_rows_of_methods_are_never_left_out_and_every_other_is(plan: Plan) -> No
         for dataset, at in (("demo", ""), ("demo", "-at-full"), ("demo", INSTANCES), ("movi_c", INSTANCES))
     ]
     assert counted == [False, True, True, False]  # movi_c has no other protocol than the one of instances
-
-
-def test_a_row_that_was_left_out_brings_no_floor(plan: Plan, tmp_path: Path) -> None:
-    before = plan.rows.segment_counts("demo")
-    write_left_out([tmp_path / "summary.json"], LeftOut("alignseg+flip", "", "no library."))
-    count = plan.files.count
-    plan.files.count = lambda dataset, method, seed, at: (  # type: ignore[method-assign]
-        str(tmp_path / "summary.json") if method == "alignseg+flip" else count(dataset, method, seed, at)
-    )
-    assert before == [4, 5]
-    assert plan.rows.segment_counts("demo") == [4, 5]
-    plan.files.summary = {"alignseg": {"segments": 5, "used": 2.5}, "alignseg+flip": {"segments": 9, "used": 8.0}}
-    assert plan.rows.segment_counts("demo") == [3, 5]
 
 
 def test_the_crf_is_counted_again_once_its_library_is_there(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

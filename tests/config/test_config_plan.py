@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from patchbank.config.folders import PROJECT
 from patchbank.config.plan import stages
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.rows import INSTANCES
+from patchbank.config.plan.shapes import Shape, Shapes
 from patchbank.errors import UserError
 
 
@@ -36,20 +38,11 @@ def of(**values: str) -> Any:
 def test_floors_stand_at_every_methods_number_of_segments_asked_and_used(plan: Plan) -> None:
     assert plan.rows.segment_counts("msrc") == [4, 5]
     assert plan.rows.floors("msrc") == ["voronoi-4", "voronoi-5", "image-kmeans-4", "image-kmeans-5"]
-    asked = {(method, seed, at) for _, method, seed, at in plan.files.asked}
-    assert {("alignseg", 2, ""), ("alignseg+pamr", 0, "")} <= asked
-    assert {name for name, *_ in asked} == {"alignseg", "alignseg+flip", "alignseg+pamr"}  # kmeans is a floor itself
-    assert {at for _, _, at in asked} == {""}
-
-
-def test_the_mean_number_of_segments_over_seeds_is_rounded_up(tmp_path: Path) -> None:
-    used = iter([2.0, 2.0, 2.4])
-    plan = Plan(tmp_path, {})
-    plan.files.summary = {"alignseg": {}}
-    plan.files.count = lambda *asked: plan.files._file(  # type: ignore[method-assign]
-        {"used": next(used)} if asked[1] == "alignseg" else {"used": None}, *asked
-    )
-    assert plan.rows.segment_counts("msrc") == [3]
+    measured = plan.evaluation.measured(of())
+    assert list(dict.fromkeys(measured)) == ["alignseg", "alignseg+flip", "alignseg+pamr"]  # kmeans is a floor itself
+    paths = [f"results/msrc/{row}/seed{seed}/counts.json" for row in dict.fromkeys(measured) for seed in range(3)]
+    assert plan.evaluation.summaries(of()) == paths
+    assert len(measured) == len(paths)
 
 
 def test_rows_wait_for_results_and_are_known_without_them_where_they_are_fixed(tmp_path: Path) -> None:
@@ -69,8 +62,9 @@ def test_a_set_with_instances_alone_counts_its_segments_there(tmp_path: Path) ->
     entry = {"layout": "movi", "backbone": "dino_vits8", "settings": {"protocols": ["objects"]}}
     plan = Plan(tmp_path, {"datasets": {"objects": entry}}, done=("objects",))
     assert plan.rows.class_protocols("objects") == []
-    plan.rows.segment_counts("objects")
-    assert {at for *_, at in plan.files.asked} == {INSTANCES}
+    assert (
+        plan.evaluation.summaries(of(dataset="objects"))[0] == f"results/objects/alignseg/seed0/counts{INSTANCES}.json"
+    )
 
 
 def test_a_row_that_does_not_exist_is_named(plan: Plan) -> None:
@@ -84,7 +78,6 @@ def test_a_row_that_does_not_exist_is_named(plan: Plan) -> None:
 def test_a_bank_has_as_many_parts_as_its_shards_ask_for(tmp_path: Path) -> None:
     wildcards = of(split="train", recipe="whole")
     assert Plan(tmp_path).stages.parts(wildcards) == ["results/msrc/bank/train-whole/0-of-1.json"]
-    # 1000 images at 128 a shard are 8 shards, at 3 shards a job 3 jobs
     plan = Plan(tmp_path, {"extract": {"shards_per_job": 3}})
     folder = "results/msrc/bank/train-whole"
     assert plan.stages.parts(wildcards) == [f"{folder}/{part}-of-3.json" for part in range(3)]
@@ -100,17 +93,21 @@ def test_training_reads_the_train_split_and_only_methods_with_labels_get_the_man
 
 
 def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan: Plan) -> None:
-    flipped = of(method="alignseg+flip", seed="1", split="val")
-    assert plan.stages.prediction_banks(flipped) == {"whole": "results/msrc/bank/val-flipped.json"}
-    assert plan.stages.checkpoint(flipped) == "results/msrc/alignseg/seed1/checkpoint.safetensors"
-    assert plan.stages.checkpoint(of(method="single", seed="1")) == []
+    flipped = of(method="alignseg+flip")
+    assert plan.stages.predicted(flipped) == ["train", "val"]
+    banks = [f"results/msrc/bank/{split}-flipped.json" for split in ("train", "val")]
+    assert plan.stages.prediction_banks(flipped) == banks
+    folder = "results/msrc/alignseg"
+    assert plan.stages.checkpoints(flipped) == [f"{folder}/seed{seed}/checkpoint.safetensors" for seed in range(3)]
+    assert plan.stages.checkpoints(of(method="single")) == []
+    assert plan.stages.predicted(of(method="kmeans")) == ["val"]
     assert plan.stages.recipe(of(recipe="flipped", split="val")) == plan.stages.recipe(of(recipe="whole", split="val"))
     clustered = plan.stages.clustered(flipped)
     assert clustered == {
         "fit_bank": "results/msrc/bank/train-flipped.json",
         "eval_bank": "results/msrc/bank/val-flipped.json",
-        "fit_prediction": "results/msrc/alignseg+flip/seed1/train.h5",
-        "eval_prediction": "results/msrc/alignseg+flip/seed1/val.h5",
+        "fit_predictions": [f"{folder}+flip/seed{seed}/train.h5" for seed in range(3)],
+        "eval_predictions": [f"{folder}+flip/seed{seed}/val.h5" for seed in range(3)],
     }
 
 
@@ -141,12 +138,53 @@ def test_the_folders_of_a_set_are_walked_once(plan: Plan, monkeypatch: pytest.Mo
     assert walked == ["msrc", "camvid"]
 
 
+# rules of rows
+
+
+def fits(shape: Shape, dataset: str, row: str) -> bool:
+    """Whether a rule's wildcards fit a row."""
+    return bool(re.fullmatch(shape.datasets, dataset) and re.fullmatch(shape.methods, row))
+
+
+def test_every_row_has_one_rule_a_stage_with_the_files_of_all_its_seeds_and_splits(tmp_path: Path) -> None:
+    seeds = {"kmeans": {"seeds": [7]}}
+    changes = {**CHANGES, "datasets": {"camvid": {"settings": {"fit": "val", "methods": seeds}}}}
+    plan = Plan(tmp_path, changes)
+    shapes = Shapes(plan.rows)
+    for dataset in ("demo", "msrc", "camvid", "voc"):
+        own = [m.name for m in plan.rows.methods(dataset)] + ["alignseg+flip", "single", "voronoi-12", "linear-probe"]
+        for row in own:
+            method = plan.rows.method(dataset, row)
+            split = plan.config.splits(dataset)
+            splits = (split["fit"], split["eval"]) if method.traits.kind == "segments" else (split["eval"],)
+            [predicted] = [shape for shape in shapes.predict() if fits(shape, dataset, row)]
+            assert (predicted.seeds, predicted.splits) == (method.seeds, tuple(dict.fromkeys(splits))), (dataset, row)
+            [counted] = [shape for shape in shapes.count() if fits(shape, dataset, row)]
+            assert counted.seeds == method.seeds
+            clustered = [shape for shape in shapes.segment_clusters() if fits(shape, dataset, row)]
+            assert [shape.seeds for shape in clustered] == ([method.seeds] if len(splits) == 2 else [])
+    assert not any(fits(shape, "msrc", "alignseg+pamr") for shape in shapes.predict())
+    assert any(fits(shape, "msrc", "alignseg+pamr") for shape in shapes.count())
+    assert [shape.rule for shape in shapes.predict()][:2] == ["predict", "predict_2"]
+    assert shapes.predict()[0].predictions()[:3] == [
+        "results/{dataset}/{method}/seed0/train.h5",
+        "results/{dataset}/{method}/seed0/val.h5",
+        "results/{dataset}/{method}/seed1/train.h5",
+    ]
+    assert shapes.count()[0].files("counts{at}.npz")[1] == "results/{dataset}/{method}/seed1/counts{at}.npz"
+
+
+def test_the_shipped_configuration_needs_few_rules(tmp_path: Path) -> None:
+    shapes = Shapes(Plan(tmp_path, {}).rows)
+    assert [len(stage) for stage in (shapes.predict(), shapes.segment_clusters(), shapes.count())] == [4, 1, 2]
+
+
 # evaluation
 
 
 def test_postprocessing_is_counted_from_the_methods_predictions(plan: Plan) -> None:
-    refined = of(method="alignseg+pamr", seed="0", at="")
-    assert plan.evaluation.prediction(refined) == "results/msrc/alignseg/seed0/val.h5"
+    refined = of(method="alignseg+pamr", at="")
+    assert plan.evaluation.predictions(refined) == [f"results/msrc/alignseg/seed{s}/val.h5" for s in range(3)]
     assert plan.evaluation.postprocess(refined) == "pamr"
     assert plan.evaluation.tables(refined) == [f"results/msrc/alignseg/seed{s}/clusters.npz" for s in range(3)]
     assert plan.evaluation.counts(refined) == [f"results/msrc/alignseg+pamr/seed{s}/counts.npz" for s in range(3)]
@@ -237,7 +275,7 @@ def test_an_ablation_has_rows_and_floors_at_the_segments_that_they_use(tmp_path:
     changes = yaml.safe_load((PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml").read_text())
     plan = Plan(tmp_path, changes)
     ablation = plan.config.ablation("alignseg")
-    plan.files.summary = {row: {"used": 2.5} for row in ablation.rows}
+    plan.files.used = dict.fromkeys(ablation.rows, 2.5)
     asked = of(ablation="alignseg")
     rows = plan.ablations.results(asked)
     assert len(rows) == len(ablation.rows) * len(ablation.datasets)

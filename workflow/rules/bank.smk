@@ -30,6 +30,29 @@ rule extract:
         "../../scripts/extract.py"
 
 
+# Asked only where `shards_per_job` cuts extractions: how many jobs a bank takes follows from the set's manifest.
+checkpoint parts:
+    input:
+        manifest="results/{dataset}/manifest.json",
+    output:
+        "results/{dataset}/bank/{split}-{recipe}/parts.json",
+    log:
+        "results/logs/{dataset}/parts-{split}-{recipe}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/parts-{split}-{recipe}.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code.of("parts", "patchbank.bank.format"),
+        extract=stages.extraction,
+    message:
+        "Cutting the extraction of {wildcards.recipe} of {wildcards.dataset}/{wildcards.split}"
+    script:
+        "../../scripts/parts.py"
+
+
 rule bank:
     input:
         manifest="results/{dataset}/manifest.json",

@@ -9,6 +9,7 @@ from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
 from patchbank.config.plan.reports import Reports
 from patchbank.config.plan.rows import Rows
+from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
 from patchbank.devices import cuda_present
 from patchbank.errors import UserError
@@ -19,13 +20,13 @@ from patchbank.report.page.render import templates_digest
 class Finished:
     """Files of checkpoints; Snakemake asks again when they are there (see patchbank/config/plan/checkpoints.py)."""
 
-    def manifest(self, dataset):
-        return checkpoints.manifest.get(dataset=dataset).output.manifest
+    def parts(self, dataset, split, recipe):
+        return checkpoints.parts.get(
+            dataset=dataset, split=split, recipe=recipe
+        ).output[0]
 
-    def count(self, dataset, method, seed, at):
-        return checkpoints.count.get(
-            dataset=dataset, method=method, seed=seed, at=at
-        ).output.summary
+    def segment_numbers(self, dataset):
+        return checkpoints.segment_numbers.get(dataset=dataset).output[0]
 
     def ablation_row(self, ablation, dataset, row):
         return checkpoints.ablation_row.get(
@@ -64,6 +65,7 @@ rows = Rows(C, Finished())
 stages = Stages(rows, code)
 evaluation = Evaluation(rows, code)
 reports = Reports(rows, code, evaluation)
+shapes = Shapes(rows)
 ablations = Ablations(rows, code, evaluation)
 
 
@@ -78,6 +80,13 @@ wildcard_constraints:
     recipe="[a-z][a-z0-9_]*",
     part="[0-9]+",
     parts="[0-9]+",
+
+
+def told_alike(shapes):
+    """What a profile says of a stage's rule (`set-resources`, `set-threads`) counts for all its rules."""
+    first, *others = [workflow.get_rule(shape.rule) for shape in shapes]
+    for other in others:
+        other.resources = first.resources
 
 
 def tree_of(wildcards):

@@ -21,7 +21,7 @@ rule demo:
         "../../scripts/demo.py"
 
 
-checkpoint manifest:
+rule manifest:
     input:
         stages.generator,
     output:

@@ -2,36 +2,68 @@
 # of their own, counts-instance.npz, and so has each further preprocessing, counts-at-full.npz (wildcard at).
 
 
-checkpoint count:
+for shape in shapes.count():
+
+    rule:
+        name:
+            shape.rule
+        input:
+            manifest="results/{dataset}/manifest.json",
+            predictions=evaluation.predictions,
+        output:
+            counts=shape.files("counts{at}.npz"),
+            summaries=shape.files("counts{at}.json"),
+        log:
+            "results/logs/{dataset}/count-{method}{at}.log",
+        benchmark:
+            "results/benchmarks/{dataset}/count-{method}{at}.tsv"
+        wildcard_constraints:
+            dataset=shape.datasets,
+            method=shape.methods,
+            at="(-instance|-at-[a-z0-9_]+)?",
+        conda:
+            "../../envs/patchbank.yaml"
+        threads: 2
+        resources:
+            mem_mb=2000,
+        params:
+            code=code.of("count", "patchbank.evaluation.count"),
+            preprocessing=evaluation.preprocessing,
+            label_kind=evaluation.label_kind,
+            postprocess=evaluation.postprocess,
+            seeds=evaluation.seeds,
+            origin=evaluation.origin,
+            missing=evaluation.missing,
+            optional=evaluation.may_be_left_out,
+        message:
+            "Counting pixels of {wildcards.method} on {wildcards.dataset}"
+        script:
+            "../../scripts/count.py"
+
+
+told_alike(shapes.count())
+
+
+checkpoint segment_numbers:
     input:
-        manifest="results/{dataset}/manifest.json",
-        prediction=evaluation.prediction,
+        summaries=evaluation.summaries,
     output:
-        counts="results/{dataset}/{method}/seed{seed}/counts{at}.npz",
-        summary="results/{dataset}/{method}/seed{seed}/counts{at}.json",
+        "results/{dataset}/segment_numbers.json",
     log:
-        "results/logs/{dataset}/count-{method}-seed{seed}{at}.log",
+        "results/logs/{dataset}/segment_numbers.log",
     benchmark:
-        "results/benchmarks/{dataset}/count-{method}-seed{seed}{at}.tsv"
-    wildcard_constraints:
-        at="(-instance|-at-[a-z0-9_]+)?",
+        "results/benchmarks/{dataset}/segment_numbers.tsv"
     conda:
         "../../envs/patchbank.yaml"
-    threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
     params:
-        code=code.of("count", "patchbank.evaluation.count"),
-        preprocessing=evaluation.preprocessing,
-        label_kind=evaluation.label_kind,
-        postprocess=evaluation.postprocess,
-        origin=evaluation.origin,
-        missing=evaluation.missing,
-        optional=evaluation.may_be_left_out,
+        code=code.of("segment_numbers", "patchbank.evaluation.used"),
+        rows=evaluation.measured,
     message:
-        "Counting pixels of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Finding the numbers of segments of {wildcards.dataset}"
     script:
-        "../../scripts/count.py"
+        "../../scripts/segment_numbers.py"
 
 
 rule score:

@@ -1,4 +1,5 @@
-# Methods and floors: from the bank to predictions on the patch grid, and dataset-wide ids for segments.
+# Methods and floors: from the bank to predictions on the patch grid, and dataset-wide ids for segments. All seeds and
+# splits of a row are predicted, clustered and counted by one job; `shapes` says which rules that takes.
 
 
 rule train:
@@ -34,56 +35,77 @@ rule train:
         "../../scripts/train.py"
 
 
-rule predict:
-    input:
-        unpack(stages.prediction_banks),
-        statistics="results/{dataset}/statistics.npz",
-        checkpoint=stages.checkpoint,
-        labels=stages.labels,
-    output:
-        "results/{dataset}/{method}/seed{seed}/{split}.h5",
-    log:
-        "results/logs/{dataset}/predict-{method}-seed{seed}-{split}.log",
-    benchmark:
-        "results/benchmarks/{dataset}/predict-{method}-seed{seed}-{split}.tsv"
-    conda:
-        "../../envs/patchbank.yaml"
-    threads: 2
-    resources:
-        gpu=GPU,
-        mem_mb=3000,
-    params:
-        code=stages.predict_code,
-        folder=stages.folder,
-        settings=stages.settings,
-        recipes=stages.prediction_recipes,
-        optional=stages.may_be_left_out,
-    message:
-        "Predicting {wildcards.dataset}/{wildcards.split} with {wildcards.method}, seed {wildcards.seed}"
-    script:
-        "../../scripts/predict.py"
+for shape in shapes.predict():
+
+    rule:
+        name:
+            shape.rule
+        input:
+            banks=stages.prediction_banks,
+            statistics="results/{dataset}/statistics.npz",
+            checkpoints=stages.checkpoints,
+            labels=stages.labels,
+        output:
+            shape.predictions(),
+        log:
+            "results/logs/{dataset}/predict-{method}.log",
+        benchmark:
+            "results/benchmarks/{dataset}/predict-{method}.tsv"
+        wildcard_constraints:
+            dataset=shape.datasets,
+            method=shape.methods,
+        conda:
+            "../../envs/patchbank.yaml"
+        threads: 2
+        resources:
+            gpu=GPU,
+            mem_mb=3000,
+        params:
+            code=stages.predict_code,
+            folder=stages.folder,
+            settings=stages.settings,
+            seeds=stages.seeds,
+            splits=stages.predicted,
+            recipes=stages.prediction_recipes,
+            optional=stages.may_be_left_out,
+        message:
+            "Predicting {wildcards.dataset} with {wildcards.method}"
+        script:
+            "../../scripts/predict.py"
 
 
-rule segment_clusters:
-    input:
-        unpack(stages.clustered),
-        statistics="results/{dataset}/statistics.npz",
-    output:
-        "results/{dataset}/{method}/seed{seed}/clusters.npz",
-    log:
-        "results/logs/{dataset}/segment_clusters-{method}-seed{seed}.log",
-    benchmark:
-        "results/benchmarks/{dataset}/segment_clusters-{method}-seed{seed}.tsv"
-    conda:
-        "../../envs/patchbank.yaml"
-    threads: 2
-    resources:
-        mem_mb=3000,
-    params:
-        code=code.of("segment_clusters", "patchbank.segments.cluster"),
-        settings=stages.clustering,
-        optional=stages.may_be_left_out,
-    message:
-        "Clustering the segments of {wildcards.method} on {wildcards.dataset}, seed {wildcards.seed}"
-    script:
-        "../../scripts/segment_clusters.py"
+for shape in shapes.segment_clusters():
+
+    rule:
+        name:
+            shape.rule
+        input:
+            unpack(stages.clustered),
+            statistics="results/{dataset}/statistics.npz",
+        output:
+            shape.files("clusters.npz"),
+        log:
+            "results/logs/{dataset}/segment_clusters-{method}.log",
+        benchmark:
+            "results/benchmarks/{dataset}/segment_clusters-{method}.tsv"
+        wildcard_constraints:
+            dataset=shape.datasets,
+            method=shape.methods,
+        conda:
+            "../../envs/patchbank.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+        params:
+            code=code.of("segment_clusters", "patchbank.segments.cluster"),
+            settings=stages.clustering,
+            seeds=stages.seeds,
+            optional=stages.may_be_left_out,
+        message:
+            "Clustering the segments of {wildcards.method} on {wildcards.dataset}"
+        script:
+            "../../scripts/segment_clusters.py"
+
+
+told_alike(shapes.predict())
+told_alike(shapes.segment_clusters())

@@ -8,11 +8,11 @@ from typing import Protocol
 class Finished(Protocol):
     """Paths of files whose content decides on further jobs; each function may raise until its file is there."""
 
-    def manifest(self, dataset: str) -> str:
-        """The manifest of a set."""
+    def parts(self, dataset: str, split: str, recipe: str) -> str:
+        """Into how many jobs an extraction is cut."""
 
-    def count(self, dataset: str, method: str, seed: int, at: str) -> str:
-        """The summary of the counts of a training."""
+    def segment_numbers(self, dataset: str) -> str:
+        """At how many segments the floors of a set stand."""
 
     def ablation_row(self, ablation: str, dataset: str, row: str) -> str:
         """The result of a row of an ablation."""

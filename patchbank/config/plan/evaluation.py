@@ -26,10 +26,10 @@ class Evaluation:
         self.config = rows.config
         self.code = code
 
-    def prediction(self, w: of.OfRun) -> str:
-        """The predictions that a row is counted from."""
-        folder = source_folder(w.dataset, self.rows.method(w.dataset, w.method), w.seed)
-        return f"{folder}/{self.config.splits(w.dataset)['eval']}.h5"
+    def predictions(self, w: of.OfRow) -> list[str]:
+        """The predictions that a row is counted from, of every seed."""
+        method, split = self.rows.method(w.dataset, w.method), self.config.splits(w.dataset)["eval"]
+        return [f"{source_folder(w.dataset, method, seed)}/{split}.h5" for seed in method.seeds]
 
     def label_kind(self, w: of.OfCounts) -> str:
         """What is counted: pixels by class or by instance."""
@@ -45,11 +45,26 @@ class Evaluation:
         """Option that is applied when pixels are counted, or none."""
         return self.rows.method(w.dataset, w.method).postprocess
 
-    def origin(self, w: of.OfRun) -> dict[str, Any]:
-        """What the predictions that are counted have to say of themselves."""
+    def seeds(self, w: of.OfRow) -> list[int]:
+        """Seeds of the row, in the order of its files."""
+        return list(self.rows.method(w.dataset, w.method).seeds)
+
+    def origin(self, w: of.OfRow) -> dict[str, Any]:
+        """What the predictions that are counted have to say of themselves, beside their seed."""
         method = self.rows.method(w.dataset, w.method)
         row, kind = method.source or method.name, method.traits.kind
-        return {"method": row, "kind": kind, "seed": int(w.seed), "settings": dict(method.settings)}
+        return {"method": row, "kind": kind, "settings": dict(method.settings)}
+
+    def measured(self, w: of.OfSet) -> list[str]:
+        """Names of the rows whose numbers of segments floors stand at, once for every seed."""
+        return [row.name for row in self.rows.measured(w.dataset) for _ in row.seeds]
+
+    def summaries(self, w: of.OfSet) -> list[str]:
+        """Summaries of the counts of those rows in the same order."""
+        only_instances = self.rows.instance_protocols(w.dataset) and not self.config.spec(w.dataset).classes
+        at = INSTANCES if only_instances else ""
+        runs = [(row, seed) for row in self.rows.measured(w.dataset) for seed in row.seeds]
+        return [f"{run_folder(w.dataset, row.name, seed)}/counts{at}.json" for row, seed in runs]
 
     def missing(self, w: of.OfRow) -> str:
         """What has to be installed for its post-processing: a row that was left out is made once it is there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from patchbank.methods.contract import Method
 
 RESULTS = "results"
@@ -15,6 +17,16 @@ def manifest(dataset: str) -> str:
 def pointer(dataset: str, split: str, recipe: str) -> str:
     """The small file that says where a bank is."""
     return f"{RESULTS}/{dataset}/bank/{split}-{recipe}.json"
+
+
+def predicted_splits(splits: Mapping[str, str], kind: str) -> list[str]:
+    """The splits that are predicted: of segments also the one that clusters are fitted on; the scored one is last.
+
+    Args:
+        splits: names by role (`Config.splits`).
+        kind: ``segments`` or ``classes``.
+    """
+    return list(dict.fromkeys([*([splits["fit"]] if kind == "segments" else []), splits["eval"]]))
 
 
 def run_folder(dataset: str, method: str, seed: int | str) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
-from pathlib import Path
 
 from patchbank.config.config import Config
 from patchbank.config.plan.checkpoints import Finished
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
-from patchbank.left_out import left_out_at
 from patchbank.methods.contract import Method
 
 INSTANCES = "-instance"
@@ -53,24 +50,14 @@ class Rows:
         return [*(method.name for method in methods), *self.config.standing(dataset)]
 
     def segment_counts(self, dataset: str) -> list[int]:
-        """Numbers of segments at which floors are shown: each method's own, and the mean that it used, rounded up.
+        """Numbers of segments at which floors are shown (`patchbank.evaluation.used`)."""
+        numbers: list[int] = read_json(self.finished.segment_numbers(dataset))["numbers"]
+        return numbers
 
-        A method that predicts classes has no number of its own.
-        """
-        counts: set[int] = set()
-        only_instances = self.instance_protocols(dataset) and not self.config.spec(dataset).classes
-        at = INSTANCES if only_instances else ""
-        for method in [*self.methods(dataset), *self.postprocessed(dataset)]:
-            if method.traits.floor:
-                continue
-            paths = [Path(self.finished.count(dataset, method.name, seed, at)) for seed in method.seeds]
-            # a row that was left out has no segments
-            summaries = [read_json(path) for path in paths if left_out_at(path) is None]
-            counts.update(summary["segments"] for summary in summaries if "segments" in summary)
-            used = [summary["used"] for summary in summaries if summary["used"] is not None]
-            if used:
-                counts.add(math.ceil(sum(used) / len(used)))
-        return sorted(count for count in counts if count > 1)
+    def measured(self, dataset: str) -> list[Method]:
+        """The rows whose numbers of segments floors stand at: methods and post-processed ones, but floors."""
+        rows = [*self.methods(dataset), *self.postprocessed(dataset)]
+        return [row for row in rows if not row.traits.floor]
 
     def floors(self, dataset: str) -> list[str]:
         """Names of the floors at the methods' numbers of segments."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patchbank.bank.format import shard_count
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
-from patchbank.config.plan.paths import manifest, pointer, run_folder
+from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
 from patchbank.config.plan.rows import Rows
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.files import read_json
@@ -107,9 +105,7 @@ class Stages:
         options = self.extraction(w)
         parts = 1
         if options["shards_per_job"]:
-            images = read_json(self.rows.finished.manifest(w.dataset))["splits"][w.split]
-            shards = shard_count(len(images), options["images_per_shard"])
-            parts = math.ceil(shards / options["shards_per_job"])
+            parts = read_json(self.rows.finished.parts(w.dataset, w.split, w.recipe))["parts"]
         folder = f"results/{w.dataset}/bank/{w.split}-{w.recipe}"
         return [f"{folder}/{part}-of-{parts}.json" for part in range(parts)]
 
@@ -155,32 +151,42 @@ class Stages:
         """Code of a prediction."""
         return self.code.of("predict", f"patchbank.methods.{self.folder(w)}.predict", "patchbank.predictions")
 
-    def prediction_banks(self, w: of.OfPrediction) -> dict[str, str]:
-        """Pointers of the banks that a prediction reads, by recipe."""
+    def predicted(self, w: of.OfRow) -> list[str]:
+        """Names of the splits that are predicted: segments' clusters are fitted on the first, the last is scored."""
+        return predicted_splits(self.config.splits(w.dataset), self.method(w).traits.kind)
+
+    def prediction_banks(self, w: of.OfRow) -> list[str]:
+        """Pointers of the banks that a row's predictions read, by split and then by recipe."""
         method = self.method(w)
-        recipes = {recipe: method.features if recipe == "whole" else recipe for recipe in method.traits.reads}
-        return {recipe: pointer(w.dataset, w.split, stored) for recipe, stored in recipes.items()}
+        stored = [method.features if recipe == "whole" else recipe for recipe in method.traits.reads]
+        return [pointer(w.dataset, split, recipe) for split in self.predicted(w) for recipe in stored]
 
     def prediction_recipes(self, w: of.OfRow) -> tuple[str, ...]:
         """Recipes of those banks."""
         return self.method(w).traits.reads
 
-    def checkpoint(self, w: of.OfRun) -> str | list[str]:
-        """The checkpoint that a prediction needs; floors have none."""
+    def checkpoints(self, w: of.OfRow) -> list[str]:
+        """The checkpoint of every seed; floors have none."""
         method = self.method(w)
         if not method.traits.trained:
             return []
-        return f"{run_folder(w.dataset, method.trained or method.name, w.seed)}/checkpoint.safetensors"
+        row = method.trained or method.name
+        return [f"{run_folder(w.dataset, row, seed)}/checkpoint.safetensors" for seed in method.seeds]
+
+    def seeds(self, w: of.OfRow) -> list[int]:
+        """Seeds of the row, in the order of its files."""
+        return list(self.method(w).seeds)
 
     # segment clusters
 
-    def clustered(self, w: of.OfRun) -> dict[str, str]:
+    def clustered(self, w: of.OfRow) -> dict[str, str | list[str]]:
         """Banks and predictions of the splits that segment clusters are fitted on (``fit``) and made for (``eval``)."""
-        features, folder = self.method(w).features, run_folder(w.dataset, w.method, w.seed)
+        method = self.method(w)
+        folders = [run_folder(w.dataset, w.method, seed) for seed in method.seeds]
         splits = {role: self.config.splits(w.dataset)[role] for role in ("fit", "eval")}
         return {
-            **{f"{role}_bank": pointer(w.dataset, split, features) for role, split in splits.items()},
-            **{f"{role}_prediction": f"{folder}/{split}.h5" for role, split in splits.items()},
+            **{f"{role}_bank": pointer(w.dataset, split, method.features) for role, split in splits.items()},
+            **{f"{role}_predictions": [f"{path}/{split}.h5" for path in folders] for role, split in splits.items()},
         }
 
     def clustering(self, w: of.OfSet) -> dict[str, Any]:

@@ -41,22 +41,6 @@ class OfRow(OfSet, Protocol):
         """Name of the row: a method, with post-processing or without, or a floor."""
 
 
-class OfRun(OfRow, Protocol):
-    """A job for a training of a row."""
-
-    @property
-    def seed(self) -> str:
-        """Seed of the training."""
-
-
-class OfPrediction(OfRun, Protocol):
-    """A job for the predictions of a training on a split."""
-
-    @property
-    def split(self) -> str:
-        """Split of the set."""
-
-
 class OfCounts(OfRow, Protocol):
     """A job for the counts or scores of a row."""
 
