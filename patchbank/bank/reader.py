@@ -11,13 +11,11 @@ import os
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import h5py
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from patchbank.bank.format import (
     AGAIN,
@@ -31,6 +29,14 @@ from patchbank.bank.format import (
     shard_name,
 )
 from patchbank.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import Dataset
+
+    _Base = Dataset[dict[str, torch.Tensor]]
+else:
+    _Base = object  # torch's loader takes whatever has a length and items; stages that only read arrays need no torch
 
 Mapped = dict[str, NDArray[Any]]
 
@@ -51,7 +57,7 @@ def open_bank(path: str | Path, draws: int | None = None, check: bool = False) -
     return Bank(path, draws, check)
 
 
-class Bank(Dataset[dict[str, torch.Tensor]]):
+class Bank(_Base):
     """Samples of a bank: sample index = image index * draws + draw.
 
     Attributes:
@@ -178,6 +184,8 @@ class Bank(Dataset[dict[str, torch.Tensor]]):
 
     def __getitems__(self, samples: Sequence[int]) -> list[dict[str, torch.Tensor]]:
         """Several samples at once, which torch's loader asks for; see `__getitem__`."""
+        import torch
+
         chosen = [self._sample(sample) for sample in samples]
         rows = {name: torch.from_numpy(value) for name, value in self.read(chosen, self.fields[:-1]).items()}
         return [{name: value[i] for name, value in rows.items()} for i in range(len(samples))]

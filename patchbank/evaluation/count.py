@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from patchbank.datasets import Entry, Manifest, load_image
 from patchbank.datasets.images import load_raw
@@ -41,7 +42,7 @@ from patchbank.evaluation.counts import (
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.postprocessing import PostProcessing
 from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
-from patchbank.evaluation.refine import Refine, pamr_winners, refined_ids, soft_assignments
+from patchbank.evaluation.soft import soft_assignments
 from patchbank.evaluation.truth import class_labels
 from patchbank.left_out import CannotBeMade
 from patchbank.predictions import MAX_SCORES, PredictionReader, check_origin
@@ -52,6 +53,8 @@ LOG = logging.getLogger(__name__)
 BLOCK = 16
 Triple = tuple[Ints, Ints, Ints]
 Soften = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Refine = Callable[[NDArray[Any], Image.Image, tuple[int, int]], NDArray[np.int64]]
+"""Ids (h, w) of patches, an image and a size (H, W) -> ids (H, W) of pixels."""
 Small = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
 
 
@@ -85,9 +88,8 @@ def count_predictions(
     with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
         check_origin(prediction_path, reader.record, origin or {})
         entries = _entries_of(reader, manifest, label_kind)
-        refinements: dict[str, Refine] = {"pamr": pamr_winners, "crf": crf}
         option, late = postprocessing.named(postprocess), list[str]()
-        refine = refinements[postprocess] if option.refined_at else None
+        refine = _refinement(postprocess, crf) if option.refined_at else None
         softly, asked = _upsampling(reader, preprocessing, option)
         rules: dict[str, Upsample] = {
             # above MAX_SCORES only the argmax is stored, and an argmax cannot be interpolated
@@ -133,6 +135,13 @@ def _upsampling(reader: PredictionReader, preprocessing: str, option: PostProces
     soften = partial(soft_assignments, every_id=preprocessing in SOFT)
     softly = soften if not option.refined_at and (preprocessing in SOFT or option.upsample == "bilinear") else None
     return softly, "bilinear" if softly else option.upsample or reader.record.upsample
+
+
+def _refinement(postprocess: str, crf: DenseCRF) -> Refine:
+    """What makes ids of pixels from those of patches."""
+    from patchbank.evaluation.refine import pamr_winners, refined_ids  # here: no other count needs torch
+
+    return partial(refined_ids, rule={"pamr": pamr_winners, "crf": crf}[postprocess])
 
 
 def _said(rule: Upsample, asked: Upsample) -> str:
@@ -203,7 +212,7 @@ def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting
         grid = grids[name]
         if image is not None and refine is not None:
             try:
-                grid = refined_ids(grid, image, how.input_size if how.at_input else view.size, refine)
+                grid = refine(grid, image, how.input_size if how.at_input else view.size)
             except TookTooLong:
                 LOG.warning("%s: the CRF of %s took too long; it is counted without", entry.image, name)
                 how.late.append(name)

@@ -23,13 +23,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 from torch import Tensor
 from torch.nn import functional
 
 from patchbank.left_out import CannotBeMade
 
-Refine = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[np.int64]]
+Rule = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[np.int64]]
 """Masks (K, H, W), sum 1, and pixels (H, W, 3) -> index (H, W) of the mask that wins."""
 ITERATIONS = 10
 DILATIONS = (1, 2, 4, 8)
@@ -59,7 +58,7 @@ def pamr(image: Tensor, masks: Tensor, iterations: int = ITERATIONS, dilations: 
     return masks
 
 
-def refined_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int], rule: Refine) -> NDArray[np.int64]:
+def refined_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int], rule: Rule) -> NDArray[np.int64]:
     """Ids of an image's pixels, refined from those of its patches.
 
     Args:
@@ -91,16 +90,6 @@ def pamr_winners(masks: NDArray[np.float32], pixels: NDArray[np.uint8]) -> NDArr
     """Index (H, W) of the mask that wins after `pamr`, of masks (K, H, W) and pixels (H, W, 3)."""
     colours = torch.from_numpy(pixels.astype(np.float32) / 255).movedim(-1, 0)
     return pamr(colours, torch.from_numpy(masks)).argmax(0).numpy()
-
-
-def soft_assignments(scores: NDArray[np.float32], every_id: bool = False) -> NDArray[np.float32]:
-    """Softmax over K of scores (n, K, h, w); 0 for an id that has no patch of its image, unless `every_id`."""
-    soft: NDArray[np.float32] = softmax(scores, axis=1)
-    if every_id:
-        return soft
-    has_patch = (scores.argmax(1)[:, None] == np.arange(scores.shape[1])[None, :, None, None]).any((2, 3))
-    soft *= has_patch[:, :, None, None]
-    return soft
 
 
 def _affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:

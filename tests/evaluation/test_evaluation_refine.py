@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from patchbank.evaluation.refine import CONTRAST, pamr, pamr_winners, refined_ids, soft_assignments
+from patchbank.evaluation.refine import CONTRAST, pamr, pamr_winners, refined_ids
+from patchbank.evaluation.soft import soft_assignments
 
 
 def slow_step(image: np.ndarray, masks: np.ndarray, dilations: tuple[int, ...]) -> np.ndarray:
