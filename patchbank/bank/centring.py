@@ -42,19 +42,10 @@ class Centring:
         Raises:
             UserError: statistics are needed and missing, or belong to tokens of another width.
         """
-        import torch  # here, because the workflow only checks settings
+        import torch
 
-        if centre == "none":
-            return cls()
-        if statistics is None:
-            raise UserError(f"centre is {centre!r}, which needs the statistics of the train bank.")
-        if dim is not None and statistics.mean.shape != (dim,):
-            raise UserError(f"The statistics have width {len(statistics.mean)}, the bank's tokens have {dim}.")
-        mean = torch.from_numpy(statistics.mean).double()
-        if centre == "mean":
-            return cls(mean)
-        constant = statistics.std < CONSTANT * np.maximum(1.0, np.abs(statistics.mean))
-        return cls(mean, torch.from_numpy(np.where(constant, 1.0, statistics.std)).double())
+        parts = _parts(statistics, centre, dim)
+        return cls(*(None if part is None else torch.from_numpy(part).double() for part in parts))
 
     def shift_and_scale(self, device: str | torch.device = "cpu") -> tuple[Tensor | None, Tensor | None]:
         """float32 (D,) vectors, (token - shift) * scale; None for what is not done."""
@@ -66,11 +57,6 @@ class Centring:
         # heads on disk may hold a deviation of 0
         return shift, torch.where(self.std > 0, self.std, 1.0).reciprocal().float().to(device)
 
-    def arrays(self, dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shift and scale (D,) in float64, zeros and ones for what is not done."""
-        shift = np.zeros(dim) if self.mean is None else self.mean.numpy()
-        return shift, np.ones(dim) if self.std is None else 1 / self.std.numpy()
-
     def to(self, device: str | torch.device) -> Centring:
         """The same on another device."""
         return Centring(*(None if part is None else part.to(device) for part in (self.mean, self.std)))
@@ -81,6 +67,34 @@ class Centring:
         if shift is None:
             return tokens
         return tokens - shift if scale is None else (tokens - shift) * scale
+
+
+def shift_and_scale(
+    statistics: Statistics | None, centre: str, dim: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `Centring.of` would do to tokens of width `dim`, as arrays: (token - shift) * scale.
+
+    Returns:
+        Shift and scale (D,) float64, zeros and ones for what is not done.
+    """
+    mean, std = _parts(statistics, centre, dim)
+    return np.zeros(dim) if mean is None else mean, np.ones(dim) if std is None else 1 / std
+
+
+def _parts(
+    statistics: Statistics | None, centre: str, dim: int | None
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Mean and deviation that `centre` asks for, 1 for constant channels."""
+    if centre == "none":
+        return None, None
+    if statistics is None:
+        raise UserError(f"centre is {centre!r}, which needs the statistics of the train bank.")
+    if dim is not None and statistics.mean.shape != (dim,):
+        raise UserError(f"The statistics have width {len(statistics.mean)}, the bank's tokens have {dim}.")
+    if centre == "mean":
+        return statistics.mean, None
+    constant = statistics.std < CONSTANT * np.maximum(1.0, np.abs(statistics.mean))
+    return statistics.mean, np.where(constant, 1.0, statistics.std)
 
 
 def moments(features: NDArray[np.floating[Any]]) -> Statistics:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.centring import EPSILON, Centre, Centring, moments
+from patchbank.bank.centring import EPSILON, Centre, moments, shift_and_scale
 from patchbank.bank.statistics import Statistics
 from patchbank.errors import UserError
 
@@ -93,7 +93,7 @@ def fit_projection(
     dim = features.shape[1]
     if settings.centre != "none" and statistics is None:
         statistics = moments(features)
-    shift, scale = Centring.of(statistics, settings.centre).arrays(dim)
+    shift, scale = shift_and_scale(statistics, settings.centre, dim)
     matrix = np.diag(scale)
     if settings.pca:
         kept = min(settings.pca, dim, len(features))

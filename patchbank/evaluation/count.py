@@ -139,9 +139,10 @@ def _upsampling(reader: PredictionReader, preprocessing: str, option: PostProces
 
 def _refinement(postprocess: str, crf: DenseCRF) -> Refine:
     """What makes ids of pixels from those of patches."""
-    from patchbank.evaluation.refine import pamr_winners, refined_ids  # here: no other count needs torch
+    from patchbank.evaluation.refine import Rule, pamr_winners, refined_ids  # here: no other count needs torch
 
-    return partial(refined_ids, rule={"pamr": pamr_winners, "crf": crf}[postprocess])
+    rules: dict[str, Rule] = {"pamr": pamr_winners, "crf": crf}
+    return partial(refined_ids, rule=rules[postprocess])
 
 
 def _said(rule: Upsample, asked: Upsample) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.centring import EPSILON, Centre, Centring
+from patchbank.bank.centring import EPSILON, Centre, shift_and_scale
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans
@@ -83,7 +83,7 @@ def pool_segments(
         content id, embeddings (Q, D) float32 of unit length, and which segments have a patch (Q,).
     """
     bank = open_bank(bank_path)
-    shift, scale = Centring.of(statistics, centre, bank.dim).arrays(bank.dim)
+    shift, scale = shift_and_scale(statistics, centre, bank.dim)
     with PredictionReader(prediction) as segments:
         if segments.images != bank.images:
             raise UserError(f"{prediction} and {bank.folder} hold different images; run the predict stage again.")
@@ -107,7 +107,7 @@ def embed_segments(
         labels: (N,) segment of each patch.
         tokens: (N, D).
         segments: their number Q.
-        shift, scale: (D,), from `Centring.arrays`.
+        shift, scale: (D,), from `shift_and_scale`.
 
     Returns:
         (mean token - shift) * scale of each segment, of unit length (Q, D), and which segments have a patch (Q,).
@@ -150,8 +150,7 @@ def cluster_segments(
     arrays: dict[str, NDArray[Any]] = {name: np.stack(rows) for name, rows in tables.items()}
     arrays |= {f"centroids/{name}": centres for name, centres in centroids.items()}
     arrays |= projection.arrays()
-    centring = Centring.of(moments, settings.centre)
-    arrays["token_shift"], arrays["token_scale"] = centring.arrays(len(moments.mean))
+    arrays["token_shift"], arrays["token_scale"] = shift_and_scale(moments, settings.centre, len(moments.mean))
     arrays["spherical"] = np.array(settings.kmeans.spherical, dtype=np.uint8)
     arrays["tables"], arrays["k_used"] = np.array(list(centroids)), np.array(sizes, dtype=np.int32)
     arrays["points"] = np.full(len(centroids), len(points), dtype=np.int64)
