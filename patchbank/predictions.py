@@ -20,7 +20,6 @@ of bilinear interpolation do not see the difference.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,6 +32,7 @@ from numpy.typing import NDArray
 
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
+from patchbank.variants import variant_name
 
 FORMAT = 1
 MAX_SCORES = 64
@@ -194,9 +194,4 @@ class PredictionReader:
 
 def class_variants(k: Sequence[int], seed: int, classes: int) -> dict[str, int]:
     """Variants of a prediction of classes as clusters: every number of clusters that holds them, else their own."""
-    return {f"k{number}-s{seed}": number for number in k if number >= classes} or {f"k{classes}-s{seed}": classes}
-
-
-def k_and_seed(variant: str) -> list[int]:
-    """Number of clusters and seed of a variant ``k<K>-s<seed>``, by which variants are sorted."""
-    return [int(number) for number in re.findall(r"\d+", variant)]
+    return {variant_name(n, seed): n for n in k if n >= classes} or {variant_name(classes, seed): classes}

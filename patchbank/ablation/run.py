@@ -47,6 +47,7 @@ from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
 from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
+from patchbank.variants import k_and_seed
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,14 @@ def run_row(
 def stability(clusters: Path, k: int) -> float | None:
     """Mean adjusted Rand index over pairs of k-means seeds, between the clusters (asked K = `k`) of all segments."""
     arrays = read_npz(clusters)
-    tables = [arrays[str(name)] for name in arrays["tables"] if str(name).startswith(f"k{k}-")]
+    tables = [arrays[name] for name in map(str, arrays["tables"]) if k_and_seed(name)[0] == k]
     return agreement([table[table >= 0] for table in tables])
 
 
 def patch_stability(prediction: Path, k: int) -> float | None:
     """The same between the classes (K = `k`) of all patches, for a method that predicts a variant a k-means seed."""
     with PredictionReader(prediction) as reader:
-        names = [name for name in reader.variants if name.startswith(f"k{k}-")]
+        names = [name for name in reader.variants if k_and_seed(name)[0] == k]
         return agreement([reader.labels(name, 0, len(reader.images)).ravel() for name in names])
 
 

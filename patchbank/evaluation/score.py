@@ -16,7 +16,6 @@ variant with K = number of classes), `classes` protocols K = number of classes, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -30,8 +29,7 @@ from patchbank.evaluation.counts import Counts, CountsFile, apply_table, mean_us
 from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
 from patchbank.methods.contract import Method
-
-VARIANT = re.compile(r"k(\d+)-s(\d+)")
+from patchbank.variants import k_and_seed
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,7 @@ class _Run:
     kmeans: int | None = None
     k_used: int | None = None
     points: int | None = None
+    name: str = ""
 
 
 @dataclass
@@ -181,7 +180,7 @@ def _runs(
             for k, seed, name in _ordered(list(file)):
                 found = _checked(file[name], counts[training], context)
                 facts = (file.label_kind, file.preprocessing, found.upsample, mean_used_segments(found))
-                yield _Run(training, *facts, k, seed, found.segments), found
+                yield _Run(training, *facts, k, seed, found.segments, name=name), found
             continue
         own = _checked(file["segments"], counts[training], context)
         facts = (file.label_kind, file.preprocessing, own.upsample, mean_used_segments(own))
@@ -192,18 +191,12 @@ def _runs(
             for k, seed, name in _ordered(names):
                 k_used = int(arrays["k_used"][names.index(name)])
                 points = int(arrays["points"][names.index(name)]) if "points" in arrays else None
-                yield _Run(training, *facts, k, seed, k_used, points), apply_table(own, arrays[name], k_used)
+                yield _Run(training, *facts, k, seed, k_used, points, name), apply_table(own, arrays[name], k_used)
 
 
 def _ordered(names: list[str]) -> list[tuple[int, int, str]]:
     """(asked K, k-means seed, name) of each variant name, ascending."""
-    found = []
-    for name in names:
-        match = VARIANT.fullmatch(name)
-        if match is None:
-            raise ValueError(f"variant {name!r} is not named k<K>-s<seed>.")
-        found.append((int(match[1]), int(match[2]), name))
-    return sorted(found)
+    return sorted((*k_and_seed(name), name) for name in names)
 
 
 def _checked(counts: Counts, path: Path, context: ScoreContext) -> Counts:
@@ -226,7 +219,7 @@ def _matching(run: _Run, counts: Counts) -> dict[str, Any]:
     return {
         "training_seed": run.training,
         "kmeans_seed": run.kmeans,
-        "variant": f"k{run.asked}-s{run.kmeans}",
+        "variant": run.name,
         "assignment": None if assignment is None else assignment.tolist(),
     }
 

@@ -27,8 +27,9 @@ from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, Ups
 from patchbank.files import read_json, read_npz
 from patchbank.inference.pictures import GridSegments
 from patchbank.left_out import left_out_at
-from patchbank.predictions import PredictionReader, k_and_seed
+from patchbank.predictions import PredictionReader
 from patchbank.report.page.scores import tables_beside
+from patchbank.variants import k_and_seed
 
 
 @dataclass(frozen=True, eq=False)

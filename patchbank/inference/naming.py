@@ -22,9 +22,9 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.overlay import UNMATCHED, class_colours, palette
 from patchbank.errors import UserError
 from patchbank.files import read_json
-from patchbank.predictions import k_and_seed
 from patchbank.recognise import read_arrays
 from patchbank.segments.cluster import embed_segments
+from patchbank.variants import k_and_seed
 
 MOST = 255
 """Ids that a palette PNG can hold beside the one for pixels without an id."""

@@ -29,7 +29,8 @@ from patchbank.drawing.pictures import WIDTH, choose, fit, shorten
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
 from patchbank.left_out import left_out_at
-from patchbank.predictions import PredictionReader, k_and_seed
+from patchbank.predictions import PredictionReader
+from patchbank.variants import k_and_seed
 
 IGNORE = 255
 """Value of ignored pixels in label maps of `load_labels`."""

@@ -32,6 +32,7 @@ from patchbank.files import write_npz
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
 from patchbank.seeds import derive, generator
+from patchbank.variants import variant_name
 
 LOG = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def cluster_segments(
     for k in settings.k:
         for s in settings.kmeans_seeds:
             fit = fit_kmeans(points, cap(k, len(points)), derive("segment-clusters", seed, k, s), settings.kmeans)
-            centroids[f"k{k}-s{s}"] = fit.centroids
+            centroids[variant_name(k, s)] = fit.centroids
     tables: dict[str, list[NDArray[np.int32]]] = {name: [] for name in centroids}
     for _, embeddings, used in pool_segments(eval_bank, eval_prediction, moments, settings.centre):
         targets = projection(embeddings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.clustering.kmeans import scores
@@ -12,8 +10,7 @@ from patchbank.methods.jobs import PredictJob
 from patchbank.methods.kmeans.settings import TokenKMeansSettings
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
-
-VARIANT = re.compile(r"k\d+-s\d+")
+from patchbank.variants import is_variant
 
 
 def predict(job: PredictJob) -> None:
@@ -23,7 +20,7 @@ def predict(job: PredictJob) -> None:
     tensors, _ = load_checkpoint(job.trained())
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     projection = Projection.from_arrays(arrays)
-    centroids = {name: array for name, array in arrays.items() if VARIANT.fullmatch(name)}
+    centroids = {name: array for name, array in arrays.items() if is_variant(name)}
     record = PredictionRecord(
         job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)
     )

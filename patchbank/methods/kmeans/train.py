@@ -18,6 +18,7 @@ from patchbank.methods.jobs import TrainJob
 from patchbank.methods.kmeans.settings import TokenKMeansSettings
 from patchbank.progress import track
 from patchbank.seeds import derive
+from patchbank.variants import variant_name
 
 LOG = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def train(job: TrainJob) -> None:
     LOG.info("k-means on %d of %d tokens", len(points), len(bank) * bank.tokens_per_view)
     for k, s in track(fits, "token k-means", "fit"):
         fit = fit_kmeans(points, cap(k, len(points)), derive("token-kmeans", seed, k, s), options.kmeans)
-        tensors[f"k{k}-s{s}"] = torch.from_numpy(fit.centroids)
+        tensors[variant_name(k, s)] = torch.from_numpy(fit.centroids)
         steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
         epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])

@@ -7,6 +7,7 @@ from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 from patchbank.seeds import generator
+from patchbank.variants import variant_name
 
 
 def predict(job: PredictJob) -> None:
@@ -15,7 +16,7 @@ def predict(job: PredictJob) -> None:
     record = PredictionRecord(
         job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)
     )
-    runs = {f"k{k}-s{s}": (k, s) for k in job.settings["k"] for s in job.settings["kmeans_seeds"]}
+    runs = {variant_name(k, s): (k, s) for k in job.settings["k"] for s in job.settings["kmeans_seeds"]}
     with PredictionWriter(
         job.out, record, bank.images, {name: k for name, (k, _) in runs.items()}, bank.grid
     ) as writer:

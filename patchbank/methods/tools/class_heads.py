@@ -35,6 +35,7 @@ from patchbank.methods.tools.heads import check_backbone, decoder_tensors, load_
 from patchbank.predictions import PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track
 from patchbank.seeds import derive
+from patchbank.variants import variant_name
 
 CLASSES = "classes/"
 BLOCK = 4096
@@ -122,7 +123,7 @@ def import_class_head(
     target: Path, method: str, head: nn.Module, vectors: Tensor, settings: Mapping[str, Any], source: str
 ) -> None:
     """Write a head of published code, which has one set of classes (K, C) and does not centre tokens."""
-    variant, k = f"k{len(vectors)}-s0", len(vectors)
+    variant, k = variant_name(len(vectors), 0), len(vectors)
     tensors = decoder_tensors(head) | {CLASSES + variant: vectors}
     record = {"method": method, "settings": dict(settings), "variants": [[variant, k]], "imported_from": source}
     save_checkpoint(target, tensors, {**record, "dim": getattr(head, "dim", vectors.shape[1])})
@@ -232,5 +233,5 @@ def cluster_codes(
     for k in settings["k"]:
         for number in settings["kmeans_seeds"]:
             fit = fit_kmeans(points, cap(k, len(points)), derive("code clusters", seed, k, number), options)
-            found[f"k{k}-s{number}"] = unit(torch.from_numpy(fit.centroids))
+            found[variant_name(k, number)] = unit(torch.from_numpy(fit.centroids))
     return Classes(found, {name: len(vectors) for name, vectors in found.items()})

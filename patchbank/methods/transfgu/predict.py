@@ -39,6 +39,7 @@ from patchbank.methods.transfgu.settings import TransFGUSettings
 from patchbank.methods.transfgu.similarity import TokenClasses
 from patchbank.predictions import MAX_SCORES, PredictionRecord, PredictionWriter
 from patchbank.progress import track
+from patchbank.variants import variant_name
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -134,7 +135,7 @@ def write_classes(
         record: description of the file to write.
         out: `.h5` to write.
     """
-    variant, start = f"k{classes}-s{record.seed}", 0
+    variant, start = variant_name(classes, record.seed), 0
     size = bank.grid if classes <= MAX_SCORES else bank.input_size
     with PredictionWriter(out, record, bank.images, {variant: classes}, size) as writer:
         for block in track(blocks, f"predict {record.split}", unit="block"):
