@@ -31,6 +31,7 @@ CHANGES = {
                     "transfgu-tokens-maps": {"pca": 16},
                 },
                 "floors": ["image-kmeans"],
+                "ceilings": [],
             }
         }
     }

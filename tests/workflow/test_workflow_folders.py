@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,11 +19,13 @@ from patchbank.config.schema import merge
 from patchbank.datasets.demo import generate
 
 pytestmark = pytest.mark.exhaustive
+FEW: dict[str, Any] = {"floors": ["single"], "ceilings": []}
 
 
 def folder_set(tmp_path: Path) -> Project:
-    """A project with the demo's pictures as an ordinary set `mine` (layout folder)."""
+    """A project with the demo's pictures as an ordinary set `mine` (layout folder), and few rows."""
     changes = {
+        **FEW,
         "all": [],
         "datasets": {"mine": {"layout": "folder", "root": str(tmp_path / "mine"), "table": "demo", "backbone": "tiny"}},
         "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64}},
@@ -95,6 +98,7 @@ def test_a_folder_without_labels_gives_segments_and_pictures(tmp_path: Path) -> 
     changes = {
         "seeds": [0],
         "floors": ["image-kmeans"],
+        "ceilings": [],
         "datasets": {"mine": {"layout": "folder", "root": str(tmp_path / "mine"), "backbone": "tiny"}},
         "methods": {"alignseg": {"epochs": 1, "batch_size": 4, "hidden": 64}},
         "clustering": {"k": 5},
@@ -128,6 +132,7 @@ def test_real_photographs_go_from_tree_to_report(real_data: Path, saliency_weigh
             for path in sorted((real_data / "camvid" / kind / split).iterdir())[::20][:count]:
                 shutil.copy(path, camvid / kind / split)
     changes = {
+        **FEW,
         "recipes": {"whole": {"size": 224}, "multicrop": {"size": 112, "draws": 1}},
         "methods": {"alignseg": {"epochs": 2, "batch_size": 4}},
         "backbones": {"dinov2_vits14_saliency": {"file": str(saliency_weights)}},

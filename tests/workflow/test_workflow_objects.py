@@ -23,6 +23,7 @@ pytestmark = pytest.mark.exhaustive
 SETTINGS: dict[str, Any] = {
     "fit": "val",
     "floors": ["single", "image-kmeans"],
+    "ceilings": [],
     "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64, "tokens_from": "whole"}},
     "datasets": {"scenes": {"layout": "folder", "backbone": "tiny", "settings": {"protocols": ["objects"]}}},
 }
