@@ -18,7 +18,7 @@ CLUSTER_NAMES = {"direct": "cluster1.0", "hidden": "cluster2.0", "out": "cluster
 
 def tensor(value: Any) -> Tensor:
     """An array as a tensor."""
-    return torch.from_numpy(np.array(value))
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
 
 
 def as_tokens(maps: Any) -> Tensor:

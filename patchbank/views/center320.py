@@ -5,7 +5,7 @@ Shapes the values of banks (`patchbank.bank.identity`).
 The image's shorter side is resized to `size` and its centre cut out: what PriMaPs trains on (PIL bilinear). Here the
 square is cut first and then resized, which differs at its border only.
 
-Source: PriMaPs-EM, https://github.com/visinf/primaps.
+Source: PriMaPs-EM (TMLR 2024), https://arxiv.org/abs/2404.16818.
 """
 
 from __future__ import annotations

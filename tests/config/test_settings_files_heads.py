@@ -15,7 +15,7 @@ from patchbank.config.load import checked
 from patchbank.config.schema import merge
 
 FOLDER = PROJECT / "workflow" / "settings"
-HEADS = ("stego", "smooseg")
+HEADS = ("stego", "smooseg", "primaps")
 FILES = sorted(path for head in HEADS for path in FOLDER.glob(f"{head}_*.yaml"))
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_coco27": ("coco27", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.66, "views": "five"}),
@@ -33,6 +33,9 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_potsdam": ("potsdam3", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.46, "views": "whole"}),
     "smooseg_coco27": ("coco27", {"shift_intra": -0.02, "shift_inter": 0.48, "steps": 8000, "views": "five"}),
     "smooseg_cityscapes": ("cityscapes27", {"shift_intra": -0.02, "shift_inter": 0.5, "steps": 3000, "views": "five"}),
+    "primaps_cityscapes": ("cityscapes27", {}),
+    "primaps_coco27": ("coco27", {}),
+    "primaps_potsdam": ("potsdam3", {}),
     "smooseg_potsdam": ("potsdam3", {"shift_intra": 0.1, "shift_inter": 0.5, "views": "whole"}),
 }
 COMMON: dict[str, dict[str, Any]] = {
@@ -54,6 +57,23 @@ COMMON: dict[str, dict[str, Any]] = {
         "steps": 5000,
         "batch_size": 16,
     },
+    "primaps": {
+        "stage": "em",
+        "views": "center320",
+        "centre": "none",
+        "threshold": 0.4,
+        "reference": True,
+        "size": 320,
+        "start_epochs": 2,
+        "epochs": 50,
+        "pca_batches": 93,
+        "gamma": 2.0,
+        "teacher_every": 10,
+        "teacher_decay": 0.98,
+        "mirror": True,
+        "lr": 5e-3,
+        "batch_size": 32,
+    },
     "smooseg": {
         "centre": "none",
         "width": 64,
@@ -68,7 +88,11 @@ COMMON: dict[str, dict[str, Any]] = {
         "batch_size": 32,
     },
 }
-IDLE = {"smooseg": {"tokens"}, "stego": {"search_steps", "near_zero", "near_one", "tokens"}}
+IDLE: dict[str, set[str]] = {
+    "primaps": set(),
+    "smooseg": {"tokens"},
+    "stego": {"search_steps", "near_zero", "near_one", "tokens"},
+}
 """Settings that do nothing under the published ones."""
 
 

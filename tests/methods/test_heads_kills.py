@@ -24,6 +24,8 @@ from head_world import RUNS, head_world, job_of, tensors_of
 from patchbank.methods.jobs import TrainingFiles
 
 KILLS = 5
+LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
+LONG["primaps"] = {"epochs": 30, "checkpoint_every": 4}
 __all__ = ["head_world"]
 
 
@@ -70,7 +72,7 @@ def kill_and_resume(method: str, job: Any) -> list[list[int]]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("method", sorted(RUNS))
 def test_kills_change_nothing(method: str, head_world: dict[str, Path], tmp_path: Path) -> None:
-    whole = job_of(head_world, method, tmp_path / "whole", steps=60, checkpoint_every=4)
+    whole = job_of(head_world, method, tmp_path / "whole", **LONG[method])
     import_module(f"patchbank.methods.{method}.train").train(whole)
     world = {name: str(path) for name, path in head_world.items()}
     done = subprocess.run(
@@ -93,5 +95,5 @@ if __name__ == "__main__":
     import torch._dynamo  # noqa: F401 (optimisers import it: once here instead of in every child)
 
     banks = {name: Path(path) for name, path in json.loads(sys.argv[3]).items()}
-    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), steps=60, checkpoint_every=4)
+    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), **LONG[sys.argv[1]])
     print(json.dumps(kill_and_resume(sys.argv[1], mine)))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from patchbank.methods.stego.losses import Parts, Points, Rule, bilinear_weights, correspondence
-from patchbank.methods.stego.probe import ClusterProbe
 from patchbank.methods.stego.settings import StegoSettings
+from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import other_images
 from patchbank.methods.tools.token_heads import TokenHead, dropout
 
@@ -22,7 +22,7 @@ class Stego(nn.Module):
     def __init__(self, dim: int, classes: int, settings: StegoSettings, seed: int) -> None:
         super().__init__()
         self.head = TokenHead(dim, settings.width, "relu", seed)
-        self.probe = ClusterProbe(classes, settings.width, seed)
+        self.probe = ClusterProbe.normal(classes, settings.width, seed)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from patchbank.bank.centring import Centring
 from patchbank.evaluation.protocols import hungarian
 from patchbank.methods.stego.losses import Points, Rule, bilinear_weights, correspondence
 from patchbank.methods.stego.neighbours import nearest
-from patchbank.methods.stego.probe import ClusterProbe
 from patchbank.methods.tools.class_heads import Classes, ClassHead
+from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
 
 VARIANTS = {"default": (True, "zero"), "raw": (False, "zero"), "stabilised": (True, "stabilised")}
@@ -88,8 +88,7 @@ def test_golden_sampled_points() -> None:
 def test_golden_probe_and_evaluation() -> None:
     golden = load_golden("stego_probe")
     codes, start = as_tokens(golden["code"]), tensor(golden["clusters"])
-    probe = ClusterProbe(*start.shape, 0)
-    probe.clusters.data.copy_(start)
+    probe = ClusterProbe(start)
     cosines = probe(codes)
     maps = cosines.detach().transpose(1, 2).reshape(golden["log_probs"].shape)
     assert_golden(functional.log_softmax(2 * maps, 1), golden["log_probs"])

@@ -1,0 +1,163 @@
+"""Stage `train`: proposals, the baseline, then EM, from banks.
+
+| in | what |
+|---|---|
+| bank `whole`, or `center320` | tokens of the views that are trained on (`patchbank.methods.tools.training_views`) |
+| statistics | what tokens are centred with |
+
+| out | what |
+|---|---|
+| `checkpoint` | `.safetensors` and `.json`: vectors of the classes, settings, origin |
+| `steps_csv`, `epochs_csv` | one row a step of the row's own stage, one row an epoch |
+
+The frozen encoder is never run and no label is read. At equal inputs, seed, threads and library versions the weights
+are equal bit for bit on a CPU, whether or not the run was interrupted. What is kept are the teacher's prototypes after
+the last step.
+
+Published and not done here: a dense CRF over proposals, mirrored views, and the student's augmented view.
+
+Source: PriMaPs-EM, https://github.com/visinf/primaps.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from patchbank import threads as cpu_threads
+from patchbank.bank.centring import Centring
+from patchbank.bank.reader import open_bank
+from patchbank.bank.statistics import Statistics
+from patchbank.devices import torch_device
+from patchbank.methods.jobs import TrainJob
+from patchbank.methods.primaps.proposals import Rule, log_probabilities, proposal_labels, soft_masks
+from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
+from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
+from patchbank.methods.primaps.step import focal_loss, pseudo_labels, upsampled
+from patchbank.methods.tools.class_heads import repeat_classes, save_class_head
+from patchbank.methods.tools.cluster_probe import ClusterProbe
+from patchbank.methods.tools.correspondence import unit
+from patchbank.methods.tools.logs import write_logs
+from patchbank.methods.tools.phases import OnStep, Phase, Phases, origin, same_images
+from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
+from patchbank.methods.tools.view_names import recipes, training_recipe
+from patchbank.progress import track
+from patchbank.seeds import generator
+
+COLUMNS = ("step", "epoch", "loss")
+
+
+def train(job: TrainJob, on_step: OnStep | None = None) -> None:
+    """Train, or go on where an equal run was killed, and write checkpoint and logs.
+
+    Args:
+        job: its banks are those of `settings.traits`; its seed covers the order of images.
+        on_step: called with the number of every finished step, those of the baseline first.
+
+    Raises:
+        UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
+    """
+    settings = PrimapsSettings.from_mapping(job.settings)
+    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
+    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
+    same_images(TITLE, banks)
+    centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
+    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.primaps.train")
+    known |= {"threads": count, "device": device.type}
+    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
+    run = _Run(views, settings, job, device)
+    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
+    probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
+    vectors = unit(probe.clusters.detach())
+    if settings.stage == "em":
+        vectors, rows = run.em(phases, probe)
+    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
+    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(rows)}
+    write_logs(COLUMNS, rows, job.files)
+    save_class_head(job, nn.Identity(), repeat_classes(vectors.cpu(), job.settings), centring, record)
+    phases.end()
+
+
+class _Run:
+    """What both phases need: views and their order."""
+
+    def __init__(self, views: TrainingViews, settings: PrimapsSettings, job: TrainJob, device: torch.device) -> None:
+        self._views, self._settings, self._job, self._device = views, settings, job, device
+        self._each = steps_in_epoch(views.count, settings.batch_size, keep_last=False)
+
+    def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
+        """Cosine k-means from principal directions."""
+        order = self._order("baseline", epochs * self._each)
+        size = min(self._settings.batch_size, self._views.count)
+        chosen = self._order("baseline", min(self._settings.pca_batches, max(1, self._views.count // size)))
+        blocks = (self._views.read(np.sort(samples)).flatten(0, 1) for _, samples in chosen)
+        start = principal_directions(track(blocks, f"{TITLE} start", "batch"), int(self._job.settings["k"][0]))
+        probe = ClusterProbe(start).to(self._device)
+        optimiser = torch.optim.Adam(probe.parameters(), lr=self._settings.lr)
+
+        def step(number: int, tokens: Tensor) -> list[float]:
+            loss = probe.loss(tokens.to(self._device))
+            _move(optimiser, loss)
+            return [float(loss.detach())]
+
+        def load(number: int) -> Tensor:
+            return self._views.read(order[number][1])
+
+        rows = phases.run(Phase("baseline", len(order), {"probe": probe}, optimiser, load, step))
+        return probe, [[number, order[number][0], *row] for number, row in enumerate(rows)]
+
+    def em(self, phases: Phases, start: ClusterProbe) -> tuple[Tensor, list[list[float]]]:
+        """Vectors of the teacher's classes, and the rows of the log."""
+        settings, grid = self._settings, self._views.grid
+        size = (settings.size, settings.size) if settings.size else grid
+        masks = view_proposals(self._views, settings, size)
+        student = Prototypes(start.clusters.detach()).to(self._device)
+        teacher = Teacher(student, settings.teacher_decay, settings.teacher_every).to(self._device)
+        optimiser = torch.optim.Adam(student.parameters(), lr=settings.lr)
+        order = self._order("em", settings.epochs * self._each)
+
+        def load(number: int) -> tuple[Tensor, Tensor]:
+            samples = order[number][1]
+            return self._views.read(samples), torch.from_numpy(masks[samples].astype(np.int64))
+
+        def step(number: int, batch: tuple[Tensor, Tensor]) -> list[float]:
+            tokens, own = batch[0].to(self._device), batch[1].to(self._device)
+            labels = pseudo_labels(teacher.prototypes, tokens, own, grid)
+            loss = focal_loss(upsampled(student(tokens), grid, size), labels, settings.gamma)
+            _move(optimiser, loss)
+            teacher.after_step(student, number)
+            return [float(loss.detach())]
+
+        models: dict[str, nn.Module] = {"student": student, "teacher": teacher}
+        rows = phases.run(Phase("em", len(order), models, optimiser, load, step))
+        return teacher.prototypes.vectors(), [[number, order[number][0], *row] for number, row in enumerate(rows)]
+
+    def _order(self, phase: str, steps: int) -> list[tuple[int, NDArray[np.int64]]]:
+        seed = int(generator("primaps", phase, self._job.seed).integers(2**31))
+        ordered = sample_order(self._views.count, self._settings.batch_size, seed, keep_last=False)
+        return list(itertools.islice(ordered, steps))
+
+
+def rule_of(settings: PrimapsSettings) -> Rule:
+    """How proposals are made under these settings."""
+    return Rule(settings.threshold, int(settings.most), settings.reference)
+
+
+def view_proposals(views: TrainingViews, settings: PrimapsSettings, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Proposals (count, H, W) of all views at `size`."""
+    found = np.empty((views.count, *size), dtype=np.uint8)
+    for number in track(range(views.count), f"{TITLE} proposals", "view"):
+        masks, _ = soft_masks(views.read(np.array([number]))[0], rule_of(settings))
+        log_probs = log_probabilities(masks, views.grid, settings.reference)
+        found[number] = proposal_labels(log_probs, None if size == views.grid else size).numpy()
+    return found
+
+
+def _move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
