@@ -34,6 +34,7 @@ from patchbank.evaluation.counts import (
     CountsFile,
     Ints,
     LabelKind,
+    Upsample,
     count_image,
     count_instances,
     mean_used_segments,
@@ -41,7 +42,7 @@ from patchbank.evaluation.counts import (
 )
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.postprocessing import PostProcessing
-from patchbank.evaluation.preprocessing import SOFT, Upsample, frame
+from patchbank.evaluation.preprocessing import SOFT, frame
 from patchbank.evaluation.soft import soft_assignments
 from patchbank.evaluation.truth import class_labels
 from patchbank.left_out import CannotBeMade
@@ -108,10 +109,13 @@ def count_predictions(
         }
         without = "bilinear masks and the CRF, {} images without it (over {:.0f} s)"
         said = {
-            name: without.format(late.count(name), crf.limit) if name in late else _said(rules[name], asked)
+            name: without.format(late.count(name), crf.limit) if name in late else _note(rules[name], asked)
             for name in variants
         }
-        save_counts(out_path, {name: replace(counts, upsample=said[name]) for name, counts in variants.items()})
+        save_counts(
+            out_path,
+            {name: replace(counts, upsample=rules[name], note=said[name]) for name, counts in variants.items()},
+        )
 
 
 def summarise(path: Path) -> dict[str, Any]:
@@ -145,9 +149,9 @@ def _refinement(postprocess: str, crf: DenseCRF) -> Refine:
     return partial(refined_ids, rule=rules[postprocess])
 
 
-def _said(rule: Upsample, asked: Upsample) -> str:
-    """The rule that was used, with a word where another one was asked for."""
-    return rule if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
+def _note(rule: Upsample, asked: Upsample) -> str:
+    """Why another rule was used than was asked for, nothing where it was not."""
+    return "" if rule == asked else f"{rule} instead of {asked}: above {MAX_SCORES} clusters no scores are stored"
 
 
 def _entries_of(reader: PredictionReader, manifest: Manifest, label_kind: LabelKind) -> list[Entry]:

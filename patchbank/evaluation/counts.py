@@ -11,7 +11,8 @@ A counts file (`.npz`) holds all variants of one prediction file:
 | `images` | (n,) | S16 | content ids, in the order of the prediction file |
 | `variants` | (v,) | U | names of the variants |
 | `sizes` | (v, 2) | int64 | segments K and classes C of each variant |
-| `upsample` | (v,) | U | rule from grid to pixels that was used: nearest, bilinear, or the first with a reason |
+| `upsample` | (v,) | U | rule from grid to pixels that was used: `nearest` or `bilinear` |
+| `note` | (v,) | U | why that is not the rule that was asked for, else nothing; older files say it in `upsample` |
 | `preprocessing`, `label_kind` | () | U | name of the preprocessing; `class` or `instance` |
 | `<variant>/entries` | (n,) | unsigned | entries of each image |
 | `<variant>/segment`, `klass`, `count` | (m,) | unsigned | the entries, in the smallest dtype that holds them |
@@ -34,6 +35,7 @@ from patchbank.files import read_npz, write_npz
 FORMAT = 1
 IGNORE = 255
 LabelKind = Literal["class", "instance"]
+Upsample = Literal["nearest", "bilinear"]
 Ints = NDArray[np.int64]
 
 
@@ -49,7 +51,8 @@ class Counts:
         classes: number of classes C; for instances the largest id + 1.
         preprocessing: name of the preprocessing variant.
         label_kind: what `klass` is, class ids or instance ids (0 = background).
-        upsample: rule from grid to pixels that was used, with a word where it is not the recorded one.
+        upsample: rule from grid to pixels that was used.
+        note: what was done where that is not what was asked for, and why; else nothing.
     """
 
     images: tuple[str, ...]
@@ -61,7 +64,8 @@ class Counts:
     classes: int
     preprocessing: str
     label_kind: LabelKind = "class"
-    upsample: str = "nearest"
+    upsample: Upsample = "nearest"
+    note: str = ""
 
 
 def count_image(
@@ -209,6 +213,8 @@ class CountsFile(Mapping[str, Counts]):
             raise KeyError(variant)
         arrays = {name: self._arrays[f"{variant}/{name}"] for name in ("entries", "segment", "klass", "count")}
         segments, classes = self._arrays["sizes"][position].tolist()
+        said = str(self._arrays["upsample"][position])
+        old_note = "" if said in ("nearest", "bilinear") else said
         return Counts(
             images=self.images,
             image=np.repeat(np.arange(len(self.images), dtype=np.int32), arrays["entries"]),
@@ -219,7 +225,8 @@ class CountsFile(Mapping[str, Counts]):
             classes=classes,
             preprocessing=self.preprocessing,
             label_kind=self.label_kind,
-            upsample=str(self._arrays["upsample"][position]),
+            upsample="bilinear" if said == "bilinear" else "nearest",
+            note=str(self._arrays["note"][position]) if "note" in self._arrays else old_note,
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -244,6 +251,7 @@ def save_counts(path: str | Path, variants: Mapping[str, Counts]) -> None:
         "variants": np.array(list(variants)),
         "sizes": np.array([(c.segments, c.classes) for c in variants.values()], dtype=np.int64),
         "upsample": np.array([c.upsample for c in variants.values()]),
+        "note": np.array([c.note for c in variants.values()]),
         "preprocessing": np.array(first.preprocessing),
         "label_kind": np.array(first.label_kind),
     }

@@ -29,17 +29,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.errors import UserError
+from patchbank.evaluation.counts import Upsample
 
 Index = NDArray[np.int64]
 Size = tuple[int, int]
-Upsample = Literal["nearest", "bilinear"]
 
 SOFT = ("objects_256",)
 """Variants that compare soft assignments: the softmax of the scores, bilinear whatever the method's own rule."""

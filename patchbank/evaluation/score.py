@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 
 from patchbank.evaluation import protocols
-from patchbank.evaluation.counts import Counts, CountsFile, apply_table, mean_used_segments
+from patchbank.evaluation.counts import Counts, CountsFile, Upsample, apply_table, mean_used_segments
 from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
 from patchbank.methods.contract import Method
@@ -93,7 +93,8 @@ class _Run:
     training: int
     label_kind: str
     preprocessing: str
-    upsample: str
+    upsample: Upsample
+    counted: str  # note of the counts
     used: float
     asked: int | None = None
     kmeans: int | None = None
@@ -179,11 +180,11 @@ def _runs(
         if context.kind == "classes":
             for k, seed, name in _ordered(list(file)):
                 found = _checked(file[name], counts[training], context)
-                facts = (file.label_kind, file.preprocessing, found.upsample, mean_used_segments(found))
+                facts = (file.label_kind, file.preprocessing, found.upsample, found.note, mean_used_segments(found))
                 yield _Run(training, *facts, k, seed, found.segments, name=name), found
             continue
         own = _checked(file["segments"], counts[training], context)
-        facts = (file.label_kind, file.preprocessing, own.upsample, mean_used_segments(own))
+        facts = (file.label_kind, file.preprocessing, own.upsample, own.note, mean_used_segments(own))
         yield _Run(training, *facts), own
         if tables is not None and file.label_kind == "class" and len(own.count):
             arrays = read_npz(tables[training])
@@ -291,5 +292,5 @@ def _note(runs: list[_Run], context: ScoreContext) -> str:
         if run.asked is not None and run.k_used is not None and run.k_used < run.asked:
             points = "" if run.points is None else f"{run.points} "
             capped[f"K capped from {run.asked} to {run.k_used}: a quarter of the {points}training {unit}"] = None
-    rules = {f"upsampled by {run.upsample}": None for run in runs if run.upsample not in ("nearest", "bilinear")}
+    rules = {f"upsampled by {run.counted}": None for run in runs if run.counted}
     return "; ".join([*capped, *rules])

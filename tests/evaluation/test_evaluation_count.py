@@ -94,7 +94,8 @@ def test_bilinear_scores_are_interpolated_and_labels_alone_say_that_they_are_not
     assert np.abs(found - expected).sum() <= 4  # rounding may move a pixel on a boundary
     assert (found.sum(0) == expected.sum(0)).all()
     assert file["k4-s0"].upsample == "bilinear"
-    assert file["k65-s0"].upsample.startswith("nearest instead of bilinear")
+    assert file["k65-s0"].upsample == "nearest"
+    assert file["k65-s0"].note.startswith("nearest instead of bilinear")
 
 
 def total(counts: Counts) -> int:
@@ -123,7 +124,8 @@ def test_objects_are_compared_by_soft_assignments_whatever_the_methods_own_rule(
     count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "objects_256", label_kind="instance")
     file = CountsFile(tmp_path / "c.npz")
     assert (file.preprocessing, file["segments"].upsample) == ("objects_256", "bilinear")
-    assert file["k65-s0"].upsample.startswith("nearest instead of bilinear")
+    assert file["k65-s0"].upsample == "nearest"
+    assert file["k65-s0"].note.startswith("nearest instead of bilinear")
     expected, plain = np.zeros((2, 4, 4), np.int64)
     for entry, values in zip(manifest.entries("val"), torch.from_numpy(scores["segments"]), strict=True):
         mask = Image.open(tmp_path / str(entry.instances)).resize((256, 256), Image.Resampling.NEAREST)
@@ -242,7 +244,8 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     count_predictions(*arguments, postprocess="bilinear")
     file = CountsFile(tmp_path / "c.npz")
     assert file["k5-s0"].upsample == "bilinear"
-    assert file["k70-s1"].upsample.startswith("nearest instead of bilinear")
+    assert file["k70-s1"].upsample == "nearest"
+    assert file["k70-s1"].note.startswith("nearest instead of bilinear")
     for image, grid in enumerate(scores["k5-s0"].argmax(1)):
         found = file["k5-s0"]
         assert set(found.segment[found.image == image]) <= set(np.unique(grid))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from patchbank.evaluation.counts import (
     mean_used_segments,
     save_counts,
 )
+from patchbank.files import read_npz, write_npz
 
 K, C, IMAGES, PIXELS = 5, 4, 3, 12
 
@@ -143,3 +145,19 @@ def test_stored_counts_are_small(tmp_path: Path) -> None:
     images = [(rng.integers(0, 5, 10000), rng.integers(0, 20, 10000)) for _ in range(50)]
     save_counts(tmp_path / "c.npz", {"segments": make_counts(images, 5, 21)})
     assert (tmp_path / "c.npz").stat().st_size / len(images) < 4096
+
+
+def test_the_note_of_a_rule_is_kept_and_read_from_files_that_had_it_in_the_rule(tmp_path: Path) -> None:
+    plain = make_counts([(np.array([0, 1]), np.array([0, 0]))], 2, 1)
+    noted = replace(plain, upsample="bilinear", note="why")
+    save_counts(tmp_path / "new.npz", {"a": plain, "b": noted})
+    found = CountsFile(tmp_path / "new.npz")
+    assert [(found[name].upsample, found[name].note) for name in "ab"] == [("nearest", ""), ("bilinear", "why")]
+    arrays = {name: value for name, value in read_npz(tmp_path / "new.npz").items() if name != "note"}
+    arrays["upsample"] = np.array(["bilinear", "nearest instead of bilinear: because"])
+    write_npz(tmp_path / "old.npz", arrays)
+    old = CountsFile(tmp_path / "old.npz")
+    assert [(old[name].upsample, old[name].note) for name in "ab"] == [
+        ("bilinear", ""),
+        ("nearest", "nearest instead of bilinear: because"),
+    ]

@@ -93,7 +93,7 @@ def test_one_run_has_no_deviation_and_tables_are_optional(tmp_path: Path) -> Non
 
 def test_rows_of_a_method_with_classes(tmp_path: Path) -> None:
     variants = {"k3-s0": random_counts(0, 3), "k3-s1": random_counts(1, 3), "k9-s0": random_counts(2, 9)}
-    variants["k3-s1"] = replace(variants["k3-s1"], upsample="nearest instead of bilinear: because")
+    variants["k3-s1"] = replace(variants["k3-s1"], note="nearest instead of bilinear: because")
     save_counts(tmp_path / "c.npz", variants)
     result = score_method({0: tmp_path / "c.npz"}, None, replace(CONTEXT, kind="classes", method="kmeans"))
     assert [(row["protocol"], row["variant"], row["k"], row["miou"]["n"]) for row in result["rows"]] == [
