@@ -13,6 +13,16 @@ def available() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def helpers(most: int, threads: int | None = None) -> int:
+    """How many workers read, decode or write beside the thread that computes: one CPU fewer than there are, 1 at least.
+
+    Args:
+        most: of which more would not help.
+        threads: CPUs given to this work; by default all that are available.
+    """
+    return max(1, min(most, (threads or available()) - 1))
+
+
 def limit(requested: int | None = None) -> int:
     """Use at most `requested` threads (default: all that are available) from here on; return the number.
 

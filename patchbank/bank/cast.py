@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
 
-def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values in the stored dtype, rounded to the nearest; what it cannot hold becomes infinite."""
-    with np.errstate(over="ignore"):
-        return values.astype(dtype, copy=False)
+def cast(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Values in the stored dtype, on their device and contiguous.
+
+    Rounded to the nearest, of two to the even one; what the dtype cannot hold becomes infinite.
+    """
+    return values.to(dtype).contiguous()

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.backbones.encoder import Encoded, Encoder
@@ -36,14 +35,14 @@ def image_views(recipe: RecipeProtocol, image: Image.Image, image_id: str) -> Pi
     )
 
 
-def encode_rows(vit: Encoder, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int) -> dict[str, NDArray[Any]]:
+def encode_rows(vit: Encoder, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int) -> dict[str, torch.Tensor]:
     """All fields but `image` of the rows of some images, (images * draws, ...); see `encode`."""
     pixels, boxes, flip = pictures
-    geometry = {"boxes": boxes.flatten(0, 1).numpy(), "flip": flip.flatten(0, 1).numpy()}
+    geometry = {"boxes": boxes.flatten(0, 1), "flip": flip.flatten(0, 1)}
     return {**geometry, **encode(vit, recipe, pixels, batch_tokens)}
 
 
-def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> dict[str, torch.Tensor]:
     """Encode the views of some images.
 
     Args:
@@ -53,8 +52,8 @@ def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tok
         batch_tokens: patch tokens of one forward pass.
 
     Returns:
-        Fields of the rows, (images * draws, V, ...): `tokens`, `cls`, `cls_attention` in float32 (the first alone
-        from an encoder without a class token), or the recipe's own.
+        Fields of the rows, (images * draws, V, ...), on the encoder's device, not always contiguous: `tokens`, `cls`,
+        `cls_attention` in float32 (the first alone from an encoder without a class token), or the recipe's own.
     """
     if isinstance(recipe, EncodingRecipe):
         return recipe.encode(vit, pixels, batch_tokens)
@@ -64,9 +63,7 @@ def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tok
     flat = pixels.reshape(-1, *pixels.shape[3:])
     passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]
     fields = joined(passes)
-    return {
-        name: value.reshape(images * draws, views, *value.shape[1:]).cpu().numpy() for name, value in fields.items()
-    }
+    return {name: value.reshape(images * draws, views, *value.shape[1:]) for name, value in fields.items()}
 
 
 def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
@@ -75,10 +72,13 @@ def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
 
 
 def joined(passes: Sequence[Encoded]) -> dict[str, torch.Tensor]:
-    """What passes over some views say, (views, ...): `tokens`, and of a class token where there is one."""
-    fields = {"tokens": torch.cat([encoded.tokens for encoded in passes])}
-    for name in ("cls", "cls_attention"):
+    """What passes over some views say, (views, ...): `tokens`, and of a class token where there is one.
+
+    What a single pass says is not copied: that takes longer than casting it.
+    """
+    fields = {}
+    for name in ("tokens", "cls", "cls_attention"):
         parts = [value for encoded in passes if (value := getattr(encoded, name)) is not None]
         if parts:
-            fields[name] = torch.cat(parts)
+            fields[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return fields

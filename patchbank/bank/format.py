@@ -132,7 +132,7 @@ def row_crc(row: Mapping[str, NDArray[Any]]) -> int:
     """CRC-32 over the bytes of one row's fields, in their order."""
     crc = 0
     for value in row.values():
-        crc = zlib.crc32(np.ascontiguousarray(value).tobytes(), crc)
+        crc = zlib.crc32(np.ascontiguousarray(value).data, crc)
     return crc
 
 

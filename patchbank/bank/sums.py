@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,6 +12,11 @@ from numpy.typing import NDArray
 CANCELLED = 1e-6
 """E[x^2] - mean^2 is used while it is above this share of mean^2 and so keeps ten digits or more. Below it the squares
 about the mean are, which lose none; above it the two agree, and runs keep the bits of banks without such squares."""
+DOUBTFUL = 1e-3
+"""Below this share of mean^2 the deviations of a batch are added up by themselves; above it its sums tell them to 12
+digits."""
+PIECE = 32768
+"""Values of a piece; torch converts so many in the thread that asks."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,15 @@ class Sums:
     about_mean: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, tokens: NDArray[np.float64]) -> Sums:
-        """Sums of tokens (n, D); deviations are counted from the first, so that those of a constant channel are 0."""
-        moved = tokens - tokens[0]
-        total = moved.sum(0)
-        about_mean = np.maximum(np.einsum("nd,nd->d", moved, moved) - total**2 / len(tokens), 0.0)
-        return cls(len(tokens), tokens.sum(0), np.einsum("nd,nd->d", tokens, tokens), about_mean)
+    def of(cls, tokens: NDArray[Any]) -> Sums:
+        """Sums of stored tokens (n, D).
+
+        Values and squares are added in float64, in the order of the rows, a piece that fits the cache at a time. Sums
+        of tokens that are not finite are not finite.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            total, square = _sums(tokens)
+            return cls(len(tokens), total, square, _about_mean(tokens, total, square))
 
     def __add__(self, other: Sums) -> Sums:
         """Both together; deviations after Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
@@ -68,3 +77,37 @@ class Sums:
         variance = self.square / self.count - mean**2
         cancelled = variance <= CANCELLED * mean**2
         return mean, np.sqrt(np.where(cancelled, self._about_mean() / self.count, np.maximum(variance, 0.0)))
+
+
+def _sums(tokens: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum and sum of squares (D,), each the bits of adding row after row."""
+    import torch  # converts float16 eight times as fast as numpy; what only reads sums does without
+
+    count, dim = tokens.shape
+    rows = max(1, PIECE // dim)
+    work = np.empty((1 + rows, dim))
+    total, square = np.zeros(dim), np.zeros(dim)
+    for start in range(0, count, rows):
+        part = tokens[start : start + rows]
+        if part.dtype == np.float16:
+            part = torch.from_numpy(part).float().numpy()
+        values = work[1 : 1 + len(part)]
+        values[:] = part
+        work[0] = total
+        total = work[: 1 + len(part)].sum(0)
+        np.multiply(values, values, out=values)
+        work[0] = square
+        square = work[: 1 + len(part)].sum(0)
+    return total, square
+
+
+def _about_mean(tokens: NDArray[Any], total: NDArray[np.float64], square: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared deviations from the mean; of channels that hardly vary counted from the first token, which loses none."""
+    of_mean = total**2 / len(tokens)
+    about_mean = np.maximum(square - of_mean, 0.0)
+    doubtful = about_mean <= DOUBTFUL * of_mean
+    if doubtful.any():
+        moved = tokens[:, doubtful].astype(np.float64) - tokens[0, doubtful].astype(np.float64)
+        squares = np.einsum("nd,nd->d", moved, moved)
+        about_mean[doubtful] = np.maximum(squares - moved.sum(0) ** 2 / len(tokens), 0.0)
+    return about_mean

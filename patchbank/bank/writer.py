@@ -1,23 +1,30 @@
-"""Writing one shard: rows in order, sums and checksums beside them, visible only when complete."""
+"""Writing one shard: rows in order, sums and checksums beside them, visible only when complete.
+
+HDF5 makes the file and lays out its datasets; rows go to their places in the file directly, several at a time, because
+HDF5 does one thing at a time in a process while the system's writes and checksums do not hold each other up.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from patchbank.bank.cast import cast
 from patchbank.bank.format import FORMAT, row_crc
+from patchbank.bank.stored import Outlet, Stored
 from patchbank.bank.sums import Sums
-from patchbank.errors import UserError
 from patchbank.files import atomic_path
-
-Shapes = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+from patchbank.views.fields import Shapes
 
 
 class ShardWriter:
@@ -28,26 +35,46 @@ class ShardWriter:
         content: hash of what shapes its values (`patchbank.bank.format.content_hash`).
         samples: number of rows.
         shapes: per-row shape and dtype of every field but `image`, in the order in which checksums read them.
+        threads: write rows beside each other; None writes them one after the other.
+        parts: into how many parts rows are divided for them.
     """
 
-    def __init__(self, path: Path, content: str, samples: int, shapes: Shapes) -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: str,
+        samples: int,
+        shapes: Shapes,
+        threads: Executor | None = None,
+        parts: int = 1,
+    ) -> None:
         self._atomic, self._content, self._samples, self._shapes = atomic_path(path), content, samples, shapes
+        self._threads, self._parts = threads, parts
         self._row = 0
+        self._sums: Sums | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether every row is written."""
+        return self._row == self._samples
 
     def __enter__(self) -> ShardWriter:
-        self._file = h5py.File(self._atomic.__enter__(), "w", libver="latest")
+        temporary = self._atomic.__enter__()
+        self._file = h5py.File(temporary, "w", libver="latest")
         self._file.attrs["format"] = FORMAT
         self._file.attrs["content"] = self._content
-        for name, (shape, dtype) in self._shapes.items():
-            self._file.create_dataset(name, (self._samples, *shape), dtype)
+        self._starts = {
+            name: _lay_out(self._file, name, (self._samples, *shape), dtype)
+            for name, (shape, dtype) in self._shapes.items()
+        }
         self._file.create_dataset("image", (self._samples,), "S16")
         self._file.create_dataset("crc", (self._samples,), np.uint32)
-        self._fields = [*self._shapes, "image"]
-        self._sums: Sums | None = None
+        self._file.flush()
+        self._descriptor = os.open(temporary, os.O_WRONLY)
         return self
 
     def write(self, images: Sequence[str], fields: Mapping[str, NDArray[Any]]) -> None:
-        """Append rows.
+        """Append rows that are still to be cast, summed up and checked.
 
         Args:
             images: content id of each row.
@@ -56,23 +83,43 @@ class ShardWriter:
         Raises:
             UserError: for a value that is not finite, or beyond the stored dtype; it names image, view and channel.
         """
-        stored = {name: _stored(fields[name], dtype, name, images) for name, (_, dtype) in self._shapes.items()}
-        stored["image"] = np.array(images, dtype="S16")
-        rows = slice(self._row, self._row + len(images))
-        for name in self._fields:
-            self._file[name][rows] = stored[name]
-        crc = [row_crc({name: stored[name][i] for name in self._fields}) for i in range(len(images))]
-        self._file["crc"][rows] = np.array(crc, dtype=np.uint32)
+        tensors = {name: torch.from_numpy(np.array(fields[name])) for name in self._shapes}
+        self.append(Outlet(torch.device("cpu"), self._shapes, len(images), 1).send(images, tensors).wait())
+
+    def append(self, rows: Stored) -> None:
+        """Append rows that are cast, summed up and checked."""
+        images = np.array(rows.images, dtype="S16")
+        edges = np.linspace(0, len(images), min(self._parts, len(images)) + 1).astype(int).tolist()
+        pieces = [slice(start, stop) for start, stop in pairwise(edges)]
+        write = partial(self._write, images=images, fields=rows.fields)
+        crc = map(write, pieces) if self._threads is None else self._threads.map(write, pieces)
+        there = slice(self._row, self._row + len(images))
+        self._file["crc"][there] = np.concatenate(list(crc))
+        self._file["image"][there] = images
         self._row += len(images)
-        if "tokens" in stored:
-            tokens = stored["tokens"].reshape(-1, stored["tokens"].shape[-1]).astype(np.float64)
-            self._sums = Sums.of(tokens) if self._sums is None else self._sums + Sums.of(tokens)
+        if rows.sums is not None:
+            self._sums = rows.sums if self._sums is None else self._sums + rows.sums
+
+    def _write(
+        self, piece: slice, images: NDArray[np.bytes_], fields: Mapping[str, NDArray[Any]]
+    ) -> NDArray[np.uint32]:
+        """Write some of the rows to their places in the file; their checksums."""
+        for name, start in self._starts.items():
+            values = fields[name][piece]
+            if values.nbytes:
+                _write_at(self._descriptor, values, start + (self._row + piece.start) * values[0].nbytes)
+        crc = [
+            row_crc({**{name: fields[name][row] for name in self._shapes}, "image": images[row]})
+            for row in range(piece.start, piece.stop)
+        ]
+        return np.array(crc, dtype=np.uint32)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.close(self._descriptor)
         if kind is None:
-            if self._row != self._samples:
+            if not self.full:
                 raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
             if self._sums is not None:
                 self._sums.store(self._file)
@@ -82,13 +129,20 @@ class ShardWriter:
         self._atomic.__exit__(kind, error, trace)
 
 
-def _stored(values: NDArray[Any], dtype: np.dtype[Any], name: str, images: Sequence[str]) -> NDArray[Any]:
-    """Values in the stored dtype, all of them finite."""
-    stored = cast(values, dtype)
-    if np.issubdtype(dtype, np.floating) and not np.isfinite(stored).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(stored))[0])
-        raise UserError(
-            f"image {images[where[0]]}, view {where[1]}, channel {where[-1]}: {name} is {float(values[where])}, which "
-            f"{dtype} cannot hold; set extract.dtype to float32, or look at the image and the backbone."
-        )
-    return stored
+def _lay_out(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Make a contiguous dataset whose room is set aside at once; where in the file it begins, in bytes."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_obj_track_times(False)  # the same values are the same bytes
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    space = h5py.h5s.create_simple(shape)
+    dataset = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype), space, properties)
+    return int(dataset.get_offset() or 0)
+
+
+def _write_at(descriptor: int, values: NDArray[Any], start: int) -> None:
+    """Write an array's bytes at a place of a file; a write may take a part only."""
+    left = memoryview(np.ascontiguousarray(values).data).cast("B")
+    while left:
+        written = os.pwrite(descriptor, left, start)
+        left, start = left[written:], start + written

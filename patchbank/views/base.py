@@ -70,8 +70,9 @@ class EncodingRecipe(Protocol):
         """Per-row shape and dtype of every field but `image`; `dtype` is the one that features are stored in."""
         ...
 
-    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
-        """Fields of images (images, draws, V, H, W, 3), rows first; `batch_tokens` patch tokens a forward pass."""
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, torch.Tensor]:
+        """Fields of images (images, draws, V, H, W, 3), rows first, on any device; `batch_tokens` patch tokens a
+        forward pass."""
         ...
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.views import whole
@@ -32,7 +31,7 @@ class Recipe(whole.Recipe):
         """Per-row shape and dtype, those of `whole`."""
         return token_shapes(vit, self, dtype)
 
-    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, torch.Tensor]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         grid = vit.grid(*self.size)
         found: dict[str, list[torch.Tensor]] = {}
@@ -44,7 +43,7 @@ class Recipe(whole.Recipe):
             if plain.cls_attention is not None and mirrored.cls_attention is not None:
                 turned = _turn(mirrored.cls_attention, grid, 2)
                 found.setdefault("cls_attention", []).append((plain.cls_attention + turned) / 2)
-        return {name: torch.cat(parts)[:, None].cpu().numpy() for name, parts in found.items()}
+        return {name: torch.cat(parts)[:, None] for name, parts in found.items()}
 
 
 def _turn(values: torch.Tensor, grid: tuple[int, int], dim: int) -> torch.Tensor:

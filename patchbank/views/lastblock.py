@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.backbones.encoder import Encoder
@@ -76,7 +75,7 @@ class Recipe:
         """Write the rest of the class token's way through the block."""
         save_tail(folder, vit, content)
 
-    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, torch.Tensor]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         flat = pixels.flatten(0, 2)
         h, w = vit.grid(*self.size)
@@ -88,4 +87,4 @@ class Recipe:
             "last_mixed": torch.cat([block.mixed for block in blocks]),
             "last_residual": torch.cat([block.residual for block in blocks]),
         }
-        return {name: value[:, None].cpu().numpy() for name, value in fields.items()}
+        return {name: value[:, None] for name, value in fields.items()}

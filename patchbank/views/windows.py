@@ -165,7 +165,7 @@ class Recipe:
             "flip": ((count,), np.dtype(np.uint8)),
         }
 
-    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, NDArray[Any]]:
+    def encode(self, vit: Encoder, pixels: torch.Tensor, batch_tokens: int) -> dict[str, torch.Tensor]:
         """Fields of images (images, 1, 1, H, W, 3)."""
         doubled = vit.normalise(pixels.flatten(0, 2))
         codes = self._codes(vit, doubled, batch_tokens)
@@ -181,10 +181,10 @@ class Recipe:
         y0, x0, y1, x1 = self.windows.T
         boxes = np.stack([x0 * self.patch, y0 * self.patch, (x1 + 1) * self.patch - 1, (y1 + 1) * self.patch - 1], 1)
         return {
-            "cls": cls,
-            "window": codes,
-            "boxes": np.broadcast_to(boxes.astype(np.float32), (len(codes), *boxes.shape)),
-            "flip": np.zeros(codes.shape, dtype=np.uint8),
+            "cls": torch.from_numpy(cls),
+            "window": torch.from_numpy(codes),
+            "boxes": torch.from_numpy(boxes.astype(np.float32)).expand(len(codes), *boxes.shape),
+            "flip": torch.zeros(codes.shape, dtype=torch.uint8),
         }
 
     def _codes(self, vit: Encoder, doubled: torch.Tensor, batch_tokens: int) -> NDArray[np.uint8]:

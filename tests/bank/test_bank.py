@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from patchbank import open_bank
-from patchbank.bank import extract as extract_module
+from patchbank.bank import fill as fill_module
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import cut, shard_count, shard_of
 from patchbank.bank.statistics import compute_statistics
@@ -222,7 +222,7 @@ def test_complete_shards_survive_and_others_are_computed_again(
     shards[0].write_bytes(b"half written")
     computed: list[str] = []
     monkeypatch.setattr(
-        extract_module, "ShardWriter", lambda path, *rest: (computed.append(path.name), ShardWriter(path, *rest))[1]
+        fill_module, "ShardWriter", lambda path, *rest: (computed.append(path.name), ShardWriter(path, *rest))[1]
     )
     extract_all(folder, WHOLE)
     assert computed == [shards[0].name]
@@ -237,7 +237,7 @@ def test_adding_an_image_computes_only_its_shard(world: Path, tmp_path: Path, mo
     added = make_images(folder, 1, start=100)[0]
     computed: list[str] = []
     monkeypatch.setattr(
-        extract_module, "ShardWriter", lambda path, *rest: (computed.append(path.name), ShardWriter(path, *rest))[1]
+        fill_module, "ShardWriter", lambda path, *rest: (computed.append(path.name), ShardWriter(path, *rest))[1]
     )
     extract_all(folder, WHOLE)
     after = open_bank(str(folder / "whole.json"))

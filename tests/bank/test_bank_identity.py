@@ -28,14 +28,16 @@ MANIFEST = "patchbank.datasets.manifest"
 HARMLESS = {
     "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
-    "patchbank.bank.extract": "which shards, in which order, by how many workers",
+    "patchbank.bank.extract": "which shards",
+    "patchbank.bank.fill": "in which order, by how many workers",
     "patchbank.bank.finish": "which shards are there already",
     "patchbank.bank.format": "names, hashes and checksums; its number stands in the record",
     "patchbank.bank.identity": "the hash itself",
     "patchbank.bank.predecessors": "which other hashes mean the same",
     "patchbank.bank.record": "what it holds is hashed",
+    "patchbank.bank.stored": "copies, sums up and checks what is cast",
     "patchbank.bank.sums": "sums of what is cast already",
-    "patchbank.bank.writer": "writes, sums up and checks what is cast already",
+    "patchbank.bank.writer": "writes what is cast already",
     "patchbank.checkpoints.store": "writes the file beside the shards",
     "patchbank.datasets.formats": "which files are pictures",
     "patchbank.datasets.images": "opens and refuses files; `rgb` makes their pixels",
@@ -116,7 +118,7 @@ HARMLESS_CHANGES = {
     "message of a recipe": ("views/windows.py", "no window of scales", "not one window of scales"),
     "exception's chain": ("views/resize.py", "choose one of {', '.join(NAMES)}.\")", "take one.\") from None"),
     "docstring": ("views/resize.py", '"""The image at (H, W).', '"""The picture at (H, W).'),
-    "comment": ("bank/cast.py", "    with np.errstate", "    # a reason\n    with np.errstate"),
+    "comment": ("bank/cast.py", "    return values", "    # a reason\n    return values"),
     "annotation": ("views/geometry.py", "width: int, height: int, scale", "width: float, height: int, scale"),
     "annotation of a variable": ("backbones/vit.py", "self.dim: int =", "self.dim ="),
     "type alias": ("bank/encode.py", "tuple[torch.Tensor, torch.Tensor, torch.Tensor]", "tuple[torch.Tensor, ...]"),
@@ -124,13 +126,13 @@ HARMLESS_CHANGES = {
     "logger": ("bank/encode.py", "\ndef row_shapes", "\nLOG = logging.getLogger(__name__)\n\n\ndef row_shapes"),
     "progress": ("bank/encode.py", "for chunk in _chunks(flat, views_per_pass)",
                  "for chunk in track(_chunks(flat, views_per_pass), 'encode')"),
-    "import for types": ("bank/cast.py", "from typing import Any\n", "import logging\nfrom typing import Any, cast\n"),
+    "import for types": ("bank/cast.py", "import torch\n", "import logging\nfrom typing import Any\n\nimport torch\n"),
     "errors": ("errors.py", "SHOWN = 20", "SHOWN = 30"),
     "files": ("files.py", "CHUNK = 1 << 20", "CHUNK = 1 << 21"),
     "label maps": ("datasets/labels.py", "IGNORE = 255", "IGNORE = 254"),
     "words for conversions": ("datasets/images.py", '"transparency over white"', '"no longer transparent"'),
     "checksums and sums": ("bank/sums.py", "CANCELLED = 1e-6", "CANCELLED = 1e-5"),
-    "how many workers": ("bank/extract.py", "MAX_WORKERS = 16", "MAX_WORKERS = 8"),
+    "how many workers": ("bank/fill.py", "MAX_WORKERS = 16", "MAX_WORKERS = 8"),
 }  # fmt: skip
 SQUASHED = set(RECIPES) - {"multicrop"}
 SHAPING_CHANGES = {
@@ -151,9 +153,9 @@ SHAPING_CHANGES = {
     "positions": ("backbones/families.py", "+ 0.1) / side", "+ 0.2) / side", set(RECIPES)),
     "normalisation": ("backbones/vit.py", "(pixels - self._mean) / self._std", "pixels / self._std", set(RECIPES)),
     "read block": ("backbones/attention.py", "chunk(3, -1)[2]", "chunk(3, -1)[1]", set(RECIPES)),
-    "cast": ("bank/cast.py", "return values.astype(dtype, copy=False)", "return np.trunc(values).astype(dtype)",
+    "cast": ("bank/cast.py", "return values.to(dtype)", "return values.trunc().to(dtype)",
              set(RECIPES)),
-    "batches": ("bank/encode.py", "fields[name] = torch.cat(parts)", "fields[name] = torch.cat(parts[::-1])",
+    "batches": ("bank/encode.py", "else torch.cat(parts)", "else torch.cat(parts[::-1])",
                 set(RECIPES)),
     "16-bit grey": ("datasets/rgb.py", "+ 32767", "+ 0", set(RECIPES)),
     "orientation": ("datasets/rgb.py", "6: Image.Transpose.ROTATE_270", "6: Image.Transpose.ROTATE_90", set(RECIPES)),
@@ -245,7 +247,8 @@ def test_modules_that_shape_values_say_so() -> None:
 
 def test_the_code_that_shapes_values_is_that_of_existing_banks() -> None:
     assert codes() == CODES, (
-        "Code that shapes values changed. Where no value did, put the hashes of CODES into BY_VALUES of "
+        "Code that shapes values changed. Where no value did, name the module's hashes in REWRITTEN of "
+        "patchbank/bank/identity.py, so that banks keep their hash, or put the hashes of CODES into BY_VALUES of "
         "patchbank/bank/predecessors.py, so that existing banks are taken over; where values did, empty the tables "
         "there for these recipes and say so in CHANGELOG.md. Then bring CODES up to date."
     )

@@ -15,7 +15,7 @@ from bank_factory import extract_all, make_images
 
 from patchbank import open_bank
 from patchbank.backbones.tail import load_tail
-from patchbank.bank import extract as extract_module
+from patchbank.bank import fill as fill_module
 from patchbank.bank import predecessors
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import content_hash
@@ -51,7 +51,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the shards that are computed from here on."""
     names: list[str] = []
     monkeypatch.setattr(
-        extract_module, "ShardWriter", lambda path, *rest: (names.append(path.name), ShardWriter(path, *rest))[1]
+        fill_module, "ShardWriter", lambda path, *rest: (names.append(path.name), ShardWriter(path, *rest))[1]
     )
     return names
 

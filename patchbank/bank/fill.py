@@ -1,0 +1,208 @@
+"""Computing shards: files are decoded in processes, encoded in this one, written by threads, all at the same time.
+
+Decoding processes live as long as there are images. The encoder gets a batch as soon as it has done the one before,
+and does not wait for what it said to be checked and written; a bounded number of batches waits before and behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from patchbank.backbones.encoder import Encoder
+from patchbank.bank.encode import Pictures, encode_rows, image_views
+from patchbank.bank.format import shard_name
+from patchbank.bank.stored import Outlet, Rows, uploaded
+from patchbank.bank.writer import ShardWriter
+from patchbank.datasets.images import load_image
+from patchbank.errors import UserError
+from patchbank.memory import release
+from patchbank.progress import track
+from patchbank.threads import helpers
+from patchbank.views.base import EncodingRecipe, RecipeProtocol
+from patchbank.views.fields import Shapes
+
+MAX_WORKERS = 16
+"""Decoding processes at most, beside a GPU."""
+WRITERS = 4
+"""Threads that compute checksums and write."""
+WAITING = {"cpu": 2, "cuda": 16}
+"""Encoded batches that may wait to be written: a GPU encodes some while the disk takes in the end of a shard."""
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """What the rows of some shards are made from.
+
+    Attributes:
+        paths: id -> image file.
+        vit: the encoder.
+        recipe: the views.
+        shapes: of a row (`row_shapes`).
+        content: hash of what shapes a row.
+    """
+
+    paths: Mapping[str, Path]
+    vit: Encoder
+    recipe: RecipeProtocol
+    shapes: Shapes
+    content: str
+
+
+class ImageViews(Dataset[Pictures | str]):
+    """All draws of one image: pixels (draws, V, H, W, 3), boxes (draws, V, 4), flip (draws, V).
+
+    An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
+    process wrapped in a worker's traceback.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
+        self._paths, self._recipe = dict(paths), recipe
+
+    def __getitem__(self, image_id: Any) -> Pictures | str:
+        try:
+            image = load_image(self._paths[image_id])
+        except UserError as error:
+            return str(error)
+        return image_views(self._recipe, image, image_id)
+
+
+def fill(
+    folder: Path,
+    parts: Mapping[int, Sequence[str]],
+    rows: ShardRows,
+    batch_tokens: int,
+    threads: int | None = None,
+    workers: int | None = None,
+) -> None:
+    """Compute shards and write them.
+
+    Args:
+        folder: the bank's folder.
+        parts: shard index -> sorted ids.
+        rows: what their rows are made from.
+        batch_tokens: patch tokens per forward pass.
+        threads: CPU threads of this job.
+        workers: decoding processes; by default as many as there are threads beside a GPU, one beside an encoder that
+            computes with the same cores.
+
+    Raises:
+        UserError: an image cannot be read, or a value cannot be stored.
+    """
+    recipe, device = rows.recipe, rows.vit.device
+    h, w = rows.vit.grid(*recipe.size)
+    least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
+    size = max(least, batch_tokens // (recipe.draws * recipe.views * h * w))
+    batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
+    if workers is None:
+        workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
+    loader = _loader([ids for _, ids in batches], rows, workers)
+    loaded = track(zip(batches, loader, strict=True), f"extract {folder.name}", "batch", len(batches))
+    shard_of_batch = -1
+    with _ShardQueue(folder, parts, rows, size * recipe.draws) as queue:
+        for (shard, ids), pictures in uploaded(loaded, device):
+            if isinstance(pictures, str):
+                raise UserError(pictures)
+            if shard != shard_of_batch:
+                release()
+                shard_of_batch = shard
+            fields = encode_rows(rows.vit, recipe, pictures, batch_tokens)
+            queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields)
+
+
+class _ShardQueue:
+    """Rows that wait to be written, in order; `WAITING` batches of them at most.
+
+    One thread takes them, so that a shard is on the disk before a row of the next one is written, and others compute
+    checksums and write.
+
+    Args:
+        folder, parts, rows: as of `fill`.
+        most: rows of a batch.
+    """
+
+    def __init__(self, folder: Path, parts: Mapping[int, Sequence[str]], rows: ShardRows, most: int) -> None:
+        self._folder, self._parts, self._rows = folder, parts, rows
+        self._depth = WAITING.get(rows.vit.device.type, WAITING["cpu"])
+        self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1)
+        self._waiting: deque[Future[None]] = deque()
+        self._taker, self._writers = ThreadPoolExecutor(1, "shard"), ThreadPoolExecutor(WRITERS, "write")
+        self._open = ExitStack()
+        self._writer: ShardWriter | None = None
+        self._failed = False
+
+    def __enter__(self) -> _ShardQueue:
+        return self
+
+    def put(self, shard: int, images: Sequence[str], fields: Mapping[str, torch.Tensor]) -> None:
+        """Add rows of a shard; waits while the queue is full, and raises what failed in it."""
+        while len(self._waiting) > self._depth - 1:
+            self._waiting.popleft().result()
+        self._waiting.append(self._taker.submit(self._take, shard, self._outlet.send(images, fields)))
+
+    def _take(self, shard: int, rows: Rows) -> None:
+        try:
+            if not self._failed:
+                self._write(shard, rows)
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            rows.done()
+
+    def _write(self, shard: int, rows: Rows) -> None:
+        if self._writer is None:
+            samples = len(self._parts[shard]) * self._rows.recipe.draws
+            path = self._folder / shard_name(shard)
+            writer = ShardWriter(path, self._rows.content, samples, self._rows.shapes, self._writers, WRITERS)
+            self._writer = self._open.enter_context(writer)
+        self._writer.append(rows.wait())
+        if self._writer.full:
+            self._writer = None
+            self._open.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._failed = self._failed or kind is not None
+        with self._writers, self._open:  # what is not a whole shard is removed
+            self._taker.shutdown()
+            if error is not None:
+                raise error
+            for future in self._waiting:
+                future.result()
+
+
+def _loader(batches: Sequence[Sequence[str]], rows: ShardRows, workers: int) -> DataLoader[Pictures | str]:
+    """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
+    return DataLoader(
+        ImageViews(rows.paths, rows.recipe),
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=min(workers, len(batches)),
+        pin_memory=rows.vit.device.type == "cuda",
+        worker_init_fn=_single_thread,
+        collate_fn=_stack,
+        multiprocessing_context="fork",  # others would import the calling script again
+    )
+
+
+def _stack(samples: list[Pictures | str]) -> Pictures | str:
+    """Stack the images of a batch, in memory that the processes share; one that cannot be read stands for all."""
+    unread = [sample for sample in samples if isinstance(sample, str)]
+    if unread:
+        return unread[0]
+    pixels, boxes, flip = default_collate(samples)
+    return pixels, boxes, flip
+
+
+def _single_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
