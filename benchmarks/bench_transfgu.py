@@ -92,7 +92,7 @@ def write_bank(folder: Path, vit: FrozenViT, name: str, settings: dict[str, Any]
     shapes = row_shapes(vit, recipe, np.dtype(np.float16))
     rng = np.random.default_rng(0)
     pixels = torch.from_numpy(rng.integers(0, 256, (1, recipe.draws, recipe.views, *recipe.size, 3), dtype=np.uint8))
-    fields = encode(vit, recipe, pixels, 1 << 14)
+    fields = {name: value.numpy() for name, value in encode(vit, recipe, pixels, 1 << 14).items()}
     h, w = settings["size"], settings["size"]
     fields.setdefault("boxes", np.tile(np.array([0.1 * w, 0.2 * h, 0.7 * w, 0.8 * h], np.float32), (1, 1, 1)))
     fields.setdefault("flip", np.zeros((1, 1), np.uint8))

@@ -105,7 +105,7 @@ def fill(
     batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
     if workers is None:
         workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
-    loader = _loader([ids for _, ids in batches], rows, workers)
+    loader = image_batches([ids for _, ids in batches], rows, workers)
     loaded = track(zip(batches, loader, strict=True), f"extract {folder.name}", "batch", len(batches))
     shard_of_batch = -1
     with _ShardQueue(folder, parts, rows, size * recipe.draws) as queue:
@@ -182,7 +182,7 @@ class _ShardQueue:
                 future.result()
 
 
-def _loader(batches: Sequence[Sequence[str]], rows: ShardRows, workers: int) -> DataLoader[Pictures | str]:
+def image_batches(batches: Sequence[Sequence[str]], rows: ShardRows, workers: int) -> DataLoader[Pictures | str]:
     """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
     return DataLoader(
         ImageViews(rows.paths, rows.recipe),

@@ -75,11 +75,11 @@ class Rows:
         if self._checks is None:
             sums = Sums.of(_flat(arrays["tokens"])) if "tokens" in arrays else None
             finite = {name: bool(np.isfinite(array).all()) for name, array in arrays.items() if name != "tokens"}
+            if sums is not None:
+                finite["tokens"] = bool(np.isfinite(sums.total).all())
         else:
             sums = _sums(self._checks, arrays)
-            finite = {name: bool(np.isfinite(float(self._checks[name]))) for name in arrays if name in self._checks}
-        if sums is not None:
-            finite["tokens"] = bool(np.isfinite(sums.total).all())
+            finite = {name: bool(check.isfinite().all()) for name, check in self._checks.items()}
         for name in (name for name in arrays if not finite.get(name, True)):
             raise _refused(name, self._fields[name], arrays[name], self.images)
         self._fields = {}

@@ -67,8 +67,8 @@ class ShardWriter:
             name: _lay_out(self._file, name, (self._samples, *shape), dtype)
             for name, (shape, dtype) in self._shapes.items()
         }
-        self._file.create_dataset("image", (self._samples,), "S16")
-        self._file.create_dataset("crc", (self._samples,), np.uint32)
+        self._images = np.zeros(self._samples, "S16")
+        self._crc = np.zeros(self._samples, np.uint32)
         self._file.flush()
         self._descriptor = os.open(temporary, os.O_WRONLY)
         return self
@@ -94,8 +94,8 @@ class ShardWriter:
         write = partial(self._write, images=images, fields=rows.fields)
         crc = map(write, pieces) if self._threads is None else self._threads.map(write, pieces)
         there = slice(self._row, self._row + len(images))
-        self._file["crc"][there] = np.concatenate(list(crc))
-        self._file["image"][there] = images
+        self._crc[there] = np.concatenate(list(crc))
+        self._images[there] = images
         self._row += len(images)
         if rows.sums is not None:
             self._sums = rows.sums if self._sums is None else self._sums + rows.sums
@@ -121,6 +121,8 @@ class ShardWriter:
         if kind is None:
             if not self.full:
                 raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
+            self._file.create_dataset("image", data=self._images)
+            self._file.create_dataset("crc", data=self._crc)
             if self._sums is not None:
                 self._sums.store(self._file)
             self._file.flush()

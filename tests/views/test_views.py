@@ -16,7 +16,7 @@ from patchbank.bank.encode import encode, row_shapes
 from patchbank.errors import UserError
 from patchbank.seeds import generator
 from patchbank.views import geometry
-from patchbank.views.base import make_recipe
+from patchbank.views.base import RecipeProtocol, make_recipe
 from patchbank.views.geometry import MAX_REDRAWS, RATIO, intersection, local_box, random_box
 from patchbank.weights.spec import BackboneSpec
 
@@ -153,8 +153,12 @@ def test_flipped_features_of_a_mirror_image_are_mirrored() -> None:
     assert row_shapes(vit, recipe, np.dtype(np.float16)) == row_shapes(vit, whole, np.dtype(np.float16))
     pixels = torch.tensor(recipe.make(picture(), "a" * 16, 0).pixels)[None, None]
     mirror = pixels.flip(4)
-    one, other = (encode(vit, recipe, image, 12) for image in (pixels, mirror))
-    plain, plain_mirror = (encode(vit, whole, image, 12) for image in (pixels, mirror))
+
+    def encoded(recipe: RecipeProtocol, image: torch.Tensor) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in encode(vit, recipe, image, 12).items()}
+
+    one, other = (encoded(recipe, image) for image in (pixels, mirror))
+    plain, plain_mirror = (encoded(whole, image) for image in (pixels, mirror))
     for name, shape in (("tokens", (2, 3, -1)), ("cls_attention", (3, 2, 3))):
         grid, turned = one[name][0, 0].reshape(shape), other[name][0, 0].reshape(shape)
         columns = 1 if name == "tokens" else 2
