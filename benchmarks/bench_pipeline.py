@@ -40,7 +40,7 @@ class Ready:
 
     def __init__(self, grid: int, size: int, dim: int) -> None:
         self.device, self.dim, self.heads, self.block, self._grid = torch.device("cpu"), dim, 6, 11, grid
-        self.patch = size // grid
+        self.patch, self.class_token = size // grid, True
         generator = torch.Generator().manual_seed(0)
         tokens = torch.randn(BATCH, 5 + grid * grid, dim, generator=generator)
         self._said = Encoded(tokens[:, 5:], tokens[:, 0], torch.rand(BATCH, 6, grid * grid, generator=generator))
