@@ -20,6 +20,7 @@ CI = os.environ.get("CI", "").lower() == "true"
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_WORKERS = 8
 """Every worker imports torch (1 GB)."""
+LONGEST = ("style", "workflow", "methods")
 
 if WORKERS > 1:  # before torch is imported: workers share the cores and do not fight for them
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -31,14 +32,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest starts first; tests that share what their module makes once run in one worker."""
-    items.sort(key=lambda item: item.get_closest_marker("style") is None and "workflow" not in item.path.parts)
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
-        if any(fixture.scope == "module" for definitions in fixtures for fixture in definitions):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """The rooms that take longest start first; a worker takes whole files, in this order."""
+    items.sort(key=lambda item: [room not in item.path.parts for room in LONGEST])
 
 
 @pytest.fixture(autouse=True)
