@@ -17,7 +17,7 @@ from odd_files import GREY, RGB, png
 from odd_inputs import LABELS, PIXELS, Case
 from odd_trees import CASES
 
-from patchbank.datasets import DatasetSpec, load_image, load_labels, make_spec, tree_fingerprint
+from patchbank.datasets import DatasetSpec, layouts, load_image, load_labels, make_spec, tree_fingerprint
 from patchbank.datasets.scan import examine
 from patchbank.errors import UserError
 
@@ -107,14 +107,17 @@ def test_all_bad_images_at_once(tmp_path: Path) -> None:
     assert [line[11:14] for line in caught.value.details] == [f"{number:03d}" for number in range(len(bad))]
 
 
-def test_file_that_may_not_be_read() -> None:
-    # root may read everything: it becomes nobody for the scan, in a folder that nobody may enter
+def test_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # root may read everything: it becomes nobody for the scan, in a folder that nobody may enter, and nobody may not be
+    # able to read the package: all of it that is needed is read before
+    names = layouts.layout_names()
+    monkeypatch.setattr(layouts, "layout_names", lambda: names)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         spec = build(Case("", {"images/val/odd.png": png(PIXELS, 8, RGB)}, masks=False), root)
         for path in [root, *root.rglob("*")]:
             path.chmod(0o755)
-        examine(spec, workers=1)  # nobody may not read the modules that this reads
+        examine(spec, workers=1)
         (root / "images/val/odd.png").chmod(0)
         as_root = os.geteuid() == 0
         if as_root:
