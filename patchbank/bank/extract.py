@@ -22,6 +22,7 @@ from patchbank.bank.fill import ShardRows, fill
 from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
 from patchbank.bank.record import make_record
+from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import check_space, read_json, write_json
@@ -97,7 +98,9 @@ def extract(job: ExtractJob) -> None:
     wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
     todo = {i: parts[i] for i in wanted if parts[i] and not present(folder, shard_name(i), record, parts[i])}
     if todo:
-        rows = ShardRows(paths, vit, recipe, row_shapes(vit, recipe, np.dtype(settings.dtype)), content)
+        rows = ShardRows(
+            paths, vit, recipe, row_shapes(vit, recipe, np.dtype(settings.dtype)), content, images.depth or PLAIN
+        )
         samples = sum(len(ids) for ids in todo.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
         check_space(folder, samples * row_bytes(rows.shapes), way_out)

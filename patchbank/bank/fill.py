@@ -23,7 +23,8 @@ from patchbank.bank.encode import Pictures, encode_rows, image_views
 from patchbank.bank.format import shard_name
 from patchbank.bank.stored import Outlet, Rows, uploaded
 from patchbank.bank.writer import ShardWriter
-from patchbank.datasets.images import load_image
+from patchbank.datasets.depth import Treatment
+from patchbank.datasets.images import PLAIN, load_image
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.progress import track
@@ -49,6 +50,7 @@ class ShardRows:
         recipe: the views.
         shapes: of a row (`row_shapes`).
         content: hash of what shapes a row.
+        treatment: of deep images.
     """
 
     paths: Mapping[str, Path]
@@ -56,6 +58,7 @@ class ShardRows:
     recipe: RecipeProtocol
     shapes: Shapes
     content: str
+    treatment: Treatment = PLAIN
 
 
 class ImageViews(Dataset[Pictures | str]):
@@ -65,12 +68,12 @@ class ImageViews(Dataset[Pictures | str]):
     process wrapped in a worker's traceback.
     """
 
-    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol) -> None:
-        self._paths, self._recipe = dict(paths), recipe
+    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol, treatment: Treatment = PLAIN) -> None:
+        self._paths, self._recipe, self._treatment = dict(paths), recipe, treatment
 
     def __getitem__(self, image_id: Any) -> Pictures | str:
         try:
-            image = load_image(self._paths[image_id])
+            image = load_image(self._paths[image_id], self._treatment)
         except UserError as error:
             return str(error)
         return image_views(self._recipe, image, image_id)
@@ -185,7 +188,7 @@ class _ShardQueue:
 def image_batches(batches: Sequence[Sequence[str]], rows: ShardRows, workers: int) -> DataLoader[Pictures | str]:
     """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
     return DataLoader(
-        ImageViews(rows.paths, rows.recipe),
+        ImageViews(rows.paths, rows.recipe, rows.treatment),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=min(workers, len(batches)),
         pin_memory=rows.vit.device.type == "cuda",

@@ -95,7 +95,8 @@ def shard_name(index: int) -> str:
 def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the values of a row."""
     backbone = {key: value for key, value in record["backbone"].items() if key not in _LABELS}
-    return {"backbone": backbone, **{key: record[key] for key in _VALUES}}
+    depth = {"depth": record["depth"]} if "depth" in record else {}
+    return {"backbone": backbone, **depth, **{key: record[key] for key in _VALUES}}
 
 
 def content_hash(record: Mapping[str, Any]) -> str:

@@ -92,6 +92,12 @@ def values_code(*own: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
 
+def depth_code() -> str:
+    """Hash of the code that makes 8-bit pictures of deep ones: part of the record of sets that have such."""
+    hashes = [_module_hash(f"patchbank.datasets.{name}") for name in ("depth", "tiff")]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+
+
 @cache
 def _module_hash(name: str) -> str:
     today = source_hash(module_file(name).read_text(encoding="utf-8"))

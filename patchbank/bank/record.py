@@ -6,7 +6,7 @@ from typing import Any
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.bank.format import FIELDS, FORMAT, OF_CLASS, shard_count
-from patchbank.bank.identity import values_code
+from patchbank.bank.identity import depth_code, values_code
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
@@ -34,6 +34,8 @@ def make_record(
         images_per_shard: upper bound of the mean number of images in a shard.
     """
     spec, images = vit.spec, len(manifest.entries(split))
+    # only sets with such pictures depend on how they are treated
+    depth = {} if manifest.depth is None else {"depth": {**manifest.depth.to_json(), "code": depth_code()}}
     return {
         "format": FORMAT,
         "code": values_code(type(vit).__module__, type(recipe).__module__),
@@ -55,6 +57,7 @@ def make_record(
         "recipe": recipe_record(recipe, vit.class_token),
         "precision": precision,
         "dtype": dtype,
+        **depth,
     }
 
 

@@ -243,7 +243,7 @@ class Config:
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "name", "classes", "label_map"}
+        apart |= {"folder", "name", "classes", "label_map", "depth"}
         return {key: value for key, value in self.of(dataset).items() if key not in apart}
 
     def digest(self, dataset: str) -> str:

@@ -43,7 +43,8 @@ def with_own_folder(values: dict[str, Any], results: Path = RESULTS) -> dict[str
         UserError: `classes` or `name` without `folder`, a name that cannot be had, or no free name.
     """
     if values["folder"] is None:
-        for key, what in (("classes", "describe"), ("label_map", "belongs to"), ("name", "names the results of")):
+        only = {"classes": "describe", "label_map": "belongs to", "depth": "belongs to", "name": "names the results of"}
+        for key, what in only.items():
             if values[key]:
                 raise UserError(f"config: {key} {what} `folder`; give --config folder=DIR as well.")
         return values
@@ -60,6 +61,8 @@ def with_own_folder(values: dict[str, Any], results: Path = RESULTS) -> dict[str
     }
     if values["label_map"] is not None:
         entry["label_map"] = values["label_map"]
+    if values["depth"] is not None:
+        entry["depth"] = values["depth"]
     return values | {"name": name, "datasets": values["datasets"] | {name: entry}}
 
 

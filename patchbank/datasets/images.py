@@ -1,9 +1,9 @@
 """Reading images, masks and instance maps from files, the same way wherever that happens.
 
 Conversions that lose nothing one would miss are done silently (the scan counts them): greyscale, palette and CMYK to
-RGB, 16-bit greyscale scaled to 8 bits, transparency laid over white, EXIF orientation applied. Anything else is
-refused with the reason. Every file is turned as its own EXIF says: a mask belongs to the image as people see it, so
-that the mask of a rotated photograph has the rotated size.
+RGB, transparency laid over white, EXIF orientation applied. Deep, floating-point and many-banded pictures become 8-bit
+RGB by a `patchbank.datasets.depth.Treatment`. Anything else is refused with the reason. Every file is turned as its own
+EXIF says: a mask belongs to the image as people see it, so that the mask of a rotated photograph has the rotated size.
 
 A MATLAB file (IIC's Potsdam tiles) is read as the one array that it holds: (H, W) values or (H, W, 3 or more) RGB.
 
@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from patchbank.datasets.depth import Deep, Treatment
 from patchbank.datasets.formats import HEAD, unread_format
 from patchbank.datasets.labels import apply_lut
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
+from patchbank.datasets.tiff import deep_size, is_tiff, read_deep, tiff_orientation
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError
 
@@ -41,28 +43,32 @@ _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "Y
 """What a conversion of a plain mode is called."""
 _STRETCH = {2: 85, 4: 17}
 DEEP = ("16-bit greyscale", "16-bit colour")
-"""Names of the conversions from 16 bits to 8."""
+"""Names of the conversions from 16 bits to 8 by the whole range of 16 bits."""
+PLAIN = Treatment()
+"""Of a picture that stands alone."""
 _LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image in RGB, the names of the conversions that were needed, and what was its transparency (mode L)."""
+    """An image in RGB, the names of the conversions that were needed, what was its transparency (mode L), and what it
+    was before it had 8 bits (None where nothing but that was needed)."""
 
     image: Image.Image
     conversions: tuple[str, ...]
     alpha: Image.Image | None = None
+    deep: Deep | None = None
 
 
-def load_image(path: str | Path) -> Image.Image:
+def load_image(path: str | Path, treatment: Treatment = PLAIN) -> Image.Image:
     """The image at `path` in RGB, as people see it (EXIF orientation applied); `UserError` names the file."""
-    return decode_file(path).image
+    return decode_file(path, treatment).image
 
 
-def decode_file(path: str | Path) -> Decoded:
+def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
     """`decode_image` of the file at `path`; `UserError` names the file."""
     try:
-        return decode_image(read_bytes(path))
+        return decode_image(read_bytes(path), treatment)
     except Unusable as reason:
         raise UserError(f"{path}: {reason}.") from None
 
@@ -127,7 +133,7 @@ def why_not_read(path: str | Path, error: OSError | ValueError) -> str:
     return f"cannot be read ({getattr(error, 'strerror', None) or error})"
 
 
-def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
+def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> tuple[int, int]:
     """Width and height of a picture (or of a mask, with `indexed`), EXIF orientation applied, from its header alone.
 
     Everything that a header tells is checked as `decode_image` and `decode_indices` do; `Unusable` has the reason.
@@ -136,6 +142,8 @@ def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
         check_state(Path(path).stat())
         with Path(path).open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if not indexed and (size := _deep_size(file, treatment)) is not None:
+                return size
             image = _open(file)
             if indexed:
                 _check_indexed(image)
@@ -149,8 +157,23 @@ def read_size(path: str | Path, indexed: bool) -> tuple[int, int]:
         raise Unusable(why_not_read(path, error)) from None
 
 
-def decode_image(data: bytes) -> Decoded:
+def _deep_size(file: IO[bytes], treatment: Treatment) -> tuple[int, int] | None:
+    """The size of a TIFF that tifffile reads, turned by its orientation; None for any other file, at its beginning."""
+    head = file.read(4)
+    file.seek(0)
+    size = deep_size(file, treatment.bands) if is_tiff(head) else None
+    file.seek(0)
+    if size is None:
+        return None
+    turned = tiff_orientation(file) in (5, 6, 7, 8)
+    return size[::-1] if turned else size
+
+
+def decode_image(data: bytes, treatment: Treatment = PLAIN) -> Decoded:
     """Decode an image file's bytes to 8-bit RGB; `Unusable` with the reason when that is impossible or unsafe."""
+    deep = read_deep(data, treatment.bands) if is_tiff(data) else None
+    if deep is not None:
+        return _treated(deep, tiff_orientation(io.BytesIO(data)), treatment)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _load(data)
@@ -164,6 +187,8 @@ def decode_image(data: bytes) -> Decoded:
             done.append("unreadable EXIF left out")
         elif turn in TURNS:
             done.append("EXIF orientation")
+        if treatment.scale != "full" and (turned.mode in GREY16 or turned.mode == "I"):
+            return _treated(_deep_of(turned, image.format, done), 1, treatment)
         try:
             rgb, conversion = to_rgb(turned, image.format)
         except DECODE_ERRORS as error:
@@ -177,7 +202,35 @@ def decode_image(data: bytes) -> Decoded:
             done.append(DEEP[0])
         case Conversion.PLAIN:
             done.append(_WORDS[turned.mode])
+    if treatment.touches_bytes:
+        return _treated(_picked(rgb, treatment.bands, done), 1, treatment)
     return Decoded(rgb, tuple(done), alpha)
+
+
+def _deep_of(image: Image.Image, file_format: str | None, done: Sequence[str]) -> Deep:
+    """An opened grey picture of more than 8 bits; PNG and PPM hold 16 of them, whatever Pillow calls it."""
+    values = np.asarray(image)
+    sixteen = image.mode in GREY16 or file_format in ("PNG", "PPM")
+    return Deep((values.astype(np.uint16) if sixteen else values)[..., None], None, False, (*done, "16-bit"))
+
+
+def _picked(image: Image.Image, bands: Sequence[int], done: Sequence[str]) -> Deep:
+    """An RGB picture of 8 bits whose values are scaled, or bands chosen."""
+    if max(bands, default=1) > 3:
+        raise Unusable(f"has 3 bands, and `bands` names band {max(bands)}")
+    values = np.asarray(image)
+    return Deep(values[..., [band - 1 for band in bands]] if bands else values, None, False, tuple(done))
+
+
+def _treated(deep: Deep, orientation: int, treatment: Treatment) -> Decoded:
+    """A deep picture in 8-bit RGB, turned upright."""
+    image = Image.fromarray(deep.to_bytes(treatment))
+    how = treatment.scale or ("" if deep.values.dtype == np.uint8 else "percentile")
+    told = [*deep.told, *([f"scaled by {how}"] if how else [])]
+    if orientation in TURNS:
+        image = image.transpose(TURNS[orientation])
+        told.append("EXIF orientation")
+    return Decoded(image, tuple(told), None, deep)
 
 
 def decode_indices(data: bytes) -> NDArray[Any]:

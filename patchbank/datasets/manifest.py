@@ -14,6 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from patchbank.datasets.depth import Treatment
+from patchbank.datasets.images import PLAIN, load_image
 from patchbank.datasets.labels import Colour, LabelRule
 from patchbank.datasets.layouts import Listing, is_absent, layout, missing_tree
 from patchbank.datasets.listing import relative, state_of
@@ -63,6 +67,7 @@ class Manifest:
         eval_split: name of the split to score.
         things: whether each class is a thing (else stuff); empty where the set makes no such difference.
         label_rule: how `lut` is applied, see `patchbank.datasets.labels`.
+        depth: how deep pictures become 8-bit RGB, with the set's black and white; None for a set without such pictures.
     """
 
     dataset: str
@@ -75,12 +80,17 @@ class Manifest:
     eval_split: str = "val"
     things: tuple[bool, ...] = ()
     label_rule: LabelRule = "lut"
+    depth: Treatment | None = None
 
     def entries(self, split: str) -> tuple[Entry, ...]:
         """The entries of `split`, sorted by id."""
         if split not in self.splits:
             raise UserError(f"{self.dataset} has no split {split!r}; it has {', '.join(sorted(self.splits))}.")
         return self.splits[split]
+
+    def image(self, entry: Entry) -> Image.Image:
+        """The picture of an entry in RGB, upright; `UserError` names a file that cannot be read."""
+        return load_image(self.root / entry.image, self.depth or PLAIN)
 
     def fingerprint(self, split: str) -> str:
         """16 hexadecimal digits over the ids of `split`: changes with the pictures, not with masks or classes."""
@@ -107,6 +117,7 @@ class Manifest:
                 "train_split": self.train_split,
                 "eval_split": self.eval_split,
                 "splits": {name: [asdict(entry) for entry in entries] for name, entries in self.splits.items()},
+                **({} if self.depth is None else {"depth": self.depth.to_json()}),
             },
         )
 
@@ -127,6 +138,7 @@ class Manifest:
             eval_split=content["eval_split"],
             things=tuple(content["things"]),
             label_rule=content["label_rule"],
+            depth=Treatment.from_json(content["depth"]) if "depth" in content else None,
         )
 
 

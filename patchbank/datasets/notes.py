@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import Map, paste
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.spec import DatasetSpec
@@ -17,7 +18,7 @@ LARGE = 0.1
 """Share of ignored pixels that is worth a sentence, and above which 255 may well be a class."""
 SHOWN = 8
 """Names in a sentence; `check.json` has all of them."""
-DEEP_ADVICE = "Their values fill a small part of the 16-bit range; scale them to 8 bits by the values that occur."
+DEEP_ADVICE = "Their values fill a small part of the 16-bit range; scale `percentile` uses the values that occur."
 
 
 def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
@@ -31,6 +32,29 @@ def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
         advice = f" {DEEP_ADVICE}" if "16 to 8 bits" in problem else ""
         found.append(f"{subject} {problem} ({values}): {_some(pictures.names)}.{advice}")
     return [*found, *_of_splits(summary, _published)]
+
+
+def depth_notes(treatment: Treatment, count: int) -> list[str]:
+    """What was done to the deep pictures of a set, `count` of them, in one sentence; none where there are none."""
+    if not count:
+        return []
+    whose = "over the set" if treatment.per == "set" else "of each picture"
+    how = {
+        None: f"black and white are the 2nd and 98th percentile {whose}",
+        "percentile": f"black and white are the 2nd and 98th percentile {whose}",
+        "minmax": f"black and white are the smallest and the largest value {whose}",
+        "full": "black and white are the ends of the type's range",
+        "window": f"black and white are {treatment.window}",
+    }[treatment.scale]
+    ranges = "; ".join(
+        f"{kind.rpartition('x')[0]} {', '.join(f'{low:g} to {high:g}' for low, high in found)}"
+        for kind, found in sorted(treatment.ranges.items())
+    )
+    has = "has" if count == 1 else "have"
+    subject = f"{_count(count, 'picture')} {has} " + (
+        "8-bit RGB made anew" if treatment.touches_bytes else "more than 8 bits, or other bands than grey or RGB"
+    )
+    return [f"{subject}: {how}{f' ({ranges})' if ranges else ''}."]
 
 
 def refusal(spec: DatasetSpec, summary: Summary) -> str:

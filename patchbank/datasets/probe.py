@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.contrast import NO_PROBLEM, Contrast, contrast
-from patchbank.datasets.images import decode_image, decode_indices, read_bytes, read_size
+from patchbank.datasets.depth import Quantiles, Treatment
+from patchbank.datasets.images import PLAIN, decode_image, decode_indices, read_bytes, read_size
 from patchbank.datasets.pngdata import data_problem
 from patchbank.datasets.unusable import Unusable
 
@@ -35,6 +36,7 @@ class Probe:
         conversions: names of the conversions that an image needs.
         values: (raw value, pixels) of a mask, ascending.
         contrast: of an image, whether its conversion leaves something to see.
+        depth: of an image that a `Treatment` scales, its kind and its quantiles.
     """
 
     problem: str = ""
@@ -44,23 +46,26 @@ class Probe:
     conversions: tuple[str, ...] = ()
     values: tuple[tuple[int, int], ...] = ()
     contrast: Contrast = NO_PROBLEM
+    depth: tuple[str, Quantiles] | None = None
 
     def to_json(self) -> str:
         """One line of compact JSON."""
         values = [number for pair in self.values for number in pair]
         seen = [self.contrast.problem, self.contrast.lowest, self.contrast.highest]
-        found = [self.width, self.height, self.digest, self.conversions, values, *(seen if seen[0] else ())]
+        depth = None if self.depth is None else list(self.depth)
+        found = [self.width, self.height, self.digest, self.conversions, values, depth, *(seen if seen[0] else ())]
         return json.dumps(found, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Probe:
         """The probe that `to_json` wrote (of a usable file)."""
-        width, height, digest, conversions, values, *seen = json.loads(text)
+        width, height, digest, conversions, values, found, *seen = json.loads(text)
         pairs = tuple(zip(values[::2], values[1::2], strict=True))
-        return cls("", width, height, digest, tuple(conversions), pairs, Contrast(*seen))
+        depth = None if found is None else (found[0], tuple(tuple(channel) for channel in found[1]))
+        return cls("", width, height, digest, tuple(conversions), pairs, Contrast(*seen), depth)
 
 
-def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
+def probe(kind: Kind, path: Path, name: str, quick: bool = False, treatment: Treatment = PLAIN) -> Probe:
     """Read and decode one file.
 
     Args:
@@ -68,23 +73,25 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False) -> Probe:
         path: the file.
         name: its printable path relative to the set's root; part of an image's content id.
         quick: read the header only; digest, conversions, values and contrast stay empty.
+        treatment: of deep images.
     """
     try:
         if quick:
-            return Probe("", *read_size(path, kind != "image"))
+            return Probe("", *read_size(path, kind != "image", treatment))
         data = read_bytes(path)
-        found = _decoded(kind, name, data)
+        found = _decoded(kind, name, data, treatment)
         problem = data_problem(data)
         return Probe(f"is truncated or damaged ({problem})") if problem else found
     except Unusable as reason:
         return Probe(str(reason))
 
 
-def _decoded(kind: Kind, name: str, data: bytes) -> Probe:
+def _decoded(kind: Kind, name: str, data: bytes, treatment: Treatment) -> Probe:
     if kind == "image":
-        decoded = decode_image(data)
+        decoded = decode_image(data, treatment)
         content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
-        return Probe("", *decoded.image.size, content_id, decoded.conversions, (), contrast(decoded))
+        depth = None if decoded.deep is None else (decoded.deep.kind, decoded.deep.quantiles())
+        return Probe("", *decoded.image.size, content_id, decoded.conversions, (), contrast(decoded), depth)
     raw = decode_indices(data)
     height, width = raw.shape
     return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())

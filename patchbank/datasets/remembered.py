@@ -12,14 +12,17 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import PIL
 
+from patchbank.datasets.depth import Treatment
+from patchbank.datasets.images import PLAIN
 from patchbank.datasets.probe import Kind, Probe
 from patchbank.files import digest, write_text
 from patchbank.fingerprint import code_fingerprint
 
-FORMAT = "patchbank-scan-2"
+FORMAT = "patchbank-scan-3"
 CODE_OF = "patchbank.datasets.probe"
 MANY = 1024
 """Masks with more different values than any label map are not remembered, so that memory stays bounded."""
@@ -31,13 +34,14 @@ class Remembered:
     Args:
         folder: where such files lie; None = nothing is remembered.
         root: the set's folder.
+        treatment: of deep images, which decides what is found in them.
 
     Attributes:
         note: why an existing file was left out, or "".
     """
 
-    def __init__(self, folder: Path | None, root: Path) -> None:
-        self._root = root
+    def __init__(self, folder: Path | None, root: Path, treatment: Treatment = PLAIN) -> None:
+        self._root, self._treatment = root, treatment
         self._path = None if folder is None else folder / f"{root.resolve().name}-{digest(str(root.resolve()))}.txt"
         self._lines: dict[str, str] = {}
         self._changed = False
@@ -65,12 +69,12 @@ class Remembered:
             return
         lines = [f"{key}\t{rest}" for key, rest in sorted(self._lines.items()) if (self._root / _name(key)).exists()]
         body = "".join(line + "\n" for line in lines)
-        write_text(self._path, json.dumps(_header(body)) + "\n" + body)
+        write_text(self._path, json.dumps(self._header(body)) + "\n" + body)
 
     def _load(self, path: Path) -> None:
         try:
             first, _, body = path.read_text(encoding="ascii").partition("\n")
-            found, expected = json.loads(first), _header(body)
+            found, expected = json.loads(first), self._header(body)
         except (OSError, ValueError) as error:
             self.note = f"{path} cannot be read ({error}); every file is decoded again"
             return
@@ -81,10 +85,11 @@ class Remembered:
         reason = "was written by another version" if other else "is damaged"
         self.note = f"{path} {reason}; every file is decoded again"
 
-
-def _header(body: str) -> dict[str, str]:
-    code = f"{code_fingerprint(CODE_OF)} pillow {PIL.__version__}"
-    return {"format": FORMAT, "code": code, "sha256": hashlib.sha256(body.encode()).hexdigest()}
+    def _header(self, body: str) -> dict[str, Any]:
+        code = f"{code_fingerprint(CODE_OF)} pillow {PIL.__version__}"
+        treatment = self._treatment.to_json()
+        sha256 = hashlib.sha256(body.encode()).hexdigest()
+        return {"format": FORMAT, "code": code, "treatment": treatment, "sha256": sha256}
 
 
 def _key(kind: Kind, name: str) -> str:

@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from patchbank.datasets.depth import Quantiles, Treatment
 from patchbank.datasets.dialects import numbering
 from patchbank.datasets.labels import NOT_IN_MAP, describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
 from patchbank.datasets.manifest import Entry, Manifest, find
-from patchbank.datasets.notes import notes, refusal
+from patchbank.datasets.notes import depth_notes, notes, refusal
 from patchbank.datasets.probe import Kind, Probe, probe
 from patchbank.datasets.remembered import Remembered
 from patchbank.datasets.spec import DatasetSpec
@@ -106,16 +107,18 @@ def examine(
     for text in told(listing.left_out, spec.root):
         _say(log, f"{spec.name}: left out: {text}")
     lut = spec.lut()
-    remembered = Remembered(memory, spec.root)
+    remembered = Remembered(memory, spec.root, spec.treatment)
     _say(log, remembered.note)
     splits = _splits(listing)
     tally = Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
     raw: Counter[int] = Counter()
+    depths: list[tuple[str, Quantiles]] = []
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
-        found = _probes(files, remembered, quick, workers or available())
+        read = partial(_read, quick=quick, treatment=spec.treatment)
+        found = _probes(files, remembered, read, quick, workers or available())
         shown = track(found, f"scan {spec.name}", "image", len(splits))
         for item, names, probes in zip(splits, files, shown, strict=True):
             raw.update(dict(probes["mask"].values) if "mask" in probes else {})
@@ -124,6 +127,7 @@ def examine(
             if wrong:
                 bad += 1
                 continue
+            depths += [depth] if (depth := probes["image"].depth) is not None else []
             expected = {kind for kind, path in zip(KINDS, item, strict=True) if path is not None}
             tally.add(splits[item], printable(names[0].name), probes, expected - probes.keys())
             for split in splits[item] if not quick else ():
@@ -140,8 +144,10 @@ def examine(
         raise UserError(reason)
     for line in summary.lines():
         _say(log, f"{spec.name}: {line}")
-    manifest = None if quick else _manifest(spec, lut, entries)
-    return Scan(manifest, summary, tuple(notes(spec, summary)), by_reason(listing.left_out, spec.root))
+    treatment = spec.treatment.over(depths)
+    manifest = None if quick else _manifest(spec, lut, entries, treatment if depths else None)
+    said = (*notes(spec, summary), *depth_notes(treatment, len(depths)))
+    return Scan(manifest, summary, said, by_reason(listing.left_out, spec.root))
 
 
 def _splits(listing: Listing) -> dict[Item, list[str]]:
@@ -163,10 +169,16 @@ def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
     return found
 
 
-def _probes(items: list[list[_File]], remembered: Remembered, quick: bool, workers: int) -> Iterator[dict[Kind, Probe]]:
-    """The probes of each item, from memory or from the disk, in the order of `items`."""
+def _probes(
+    items: list[list[_File]],
+    remembered: Remembered,
+    reader: Callable[[list[_File]], list[Probe]],
+    quick: bool,
+    workers: int,
+) -> Iterator[dict[Kind, Probe]]:
+    """The probes of each item, from memory or from the disk (`reader`), in the order of `items`."""
     tasks = [unknown for files in items if (unknown := [file for file in files if not file.known])]
-    fresh = in_order(partial(_read, quick=quick), tasks, workers)
+    fresh = in_order(reader, tasks, workers)
     for files in items:
         read = iter(next(fresh) if any(not file.known for file in files) else ())
         probes = {f.kind: remembered.recall(f.kind, f.name) if f.known else next(read) for f in files}
@@ -176,11 +188,11 @@ def _probes(items: list[list[_File]], remembered: Remembered, quick: bool, worke
         yield probes
 
 
-def _read(files: list[_File], quick: bool) -> list[Probe]:
+def _read(files: list[_File], quick: bool, treatment: Treatment) -> list[Probe]:
     return [
         Probe("a list names it, but it leads out of the set's folder")
         if file.name.startswith("/") or ".." in file.name.split("/")
-        else probe(file.kind, file.path, printable(file.name), quick)
+        else probe(file.kind, file.path, printable(file.name), quick, treatment)
         for file in files
     ]
 
@@ -222,7 +234,9 @@ def _entry(files: list[_File], probes: Mapping[Kind, Probe]) -> Entry:
     return Entry(image.digest, *paths, image.width, image.height, labels)
 
 
-def _manifest(spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entry]]) -> Manifest:
+def _manifest(
+    spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entry]], depth: Treatment | None
+) -> Manifest:
     return Manifest(
         dataset=spec.name,
         root=spec.root,
@@ -234,6 +248,7 @@ def _manifest(spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entr
         eval_split=spec.eval_split,
         things=spec.things,
         label_rule=spec.label_rule,
+        depth=depth,
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack
 
 from patchbank.datasets.classes import Table, load_table
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.labels import IGNORE, Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
 
@@ -57,6 +58,8 @@ class DatasetSpec:
     how_to_get: str = ""
     states_255: bool = False
 
+    treatment: Treatment = field(default_factory=Treatment)
+
     def __post_init__(self) -> None:
         if len(self.colours) != len(self.classes):
             raise UserError(f"{self.name}: {len(self.colours)} colours for {len(self.classes)} classes; give one each.")
@@ -89,6 +92,7 @@ class SetValues(TypedDict, total=False):
         label_map: raw mask value or range (``"0-6"``) -> class id, class name, or 255 (ignore).
         ignore: raw mask values or ranges that are not scored.
         images: which images are used, by default ``all``.
+        depth: how deep, floating-point and many-banded pictures become 8-bit RGB: `scale`, `per`, `window`, `bands`.
     """
 
     table: str | None
@@ -99,6 +103,7 @@ class SetValues(TypedDict, total=False):
     label_map: Mapping[Any, int | str] | None
     ignore: Sequence[int | str] | None
     images: ImageList
+    depth: Mapping[str, Any]
 
 
 def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValues]) -> DatasetSpec:
@@ -139,8 +144,23 @@ def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValu
         images=images,
         published=dict(published),
         how_to_get=known.how_to_get,
+        treatment=_treatment(name, values.get("depth", {})),
         states_255=(table is not None and not classes) or IGNORE in (*ignored, *(mapping or ())),
     )
+
+
+def _treatment(name: str, given: Mapping[str, Any]) -> Treatment:
+    """How deep pictures are treated; `UserError` for values that contradict each other."""
+    scale, window, bands = given.get("scale"), given.get("window"), tuple(given.get("bands") or ())
+    if (scale == "window") != (window is not None) or (window is not None and not window[0] < window[1]):
+        raise UserError(
+            f"{name}: depth has scale {scale} and window {window}; scale `window` takes `window: [black, white]`, the "
+            "smaller first, and no other does."
+        )
+    if len(bands) not in (0, 1, 3):
+        raise UserError(f"{name}: depth has bands {list(bands)}; name one for grey or three for red, green and blue.")
+    limits = None if window is None else (float(window[0]), float(window[1]))
+    return Treatment(scale, given.get("per", "set"), limits, bands)
 
 
 def _meaning(known: Table, names: Sequence[str], values: SetValues) -> tuple[Mapping[int, int] | None, tuple[int, ...]]:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.datasets import Entry, Manifest, load_image
+from patchbank.datasets import Entry, Manifest
 from patchbank.datasets.images import load_raw
 from patchbank.errors import UserError, raise_problems
 from patchbank.evaluation import postprocessing
@@ -211,7 +211,7 @@ def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting
     height, width = raw.shape
     view = frame(how.preprocessing, (height, width), how.input_size)
     labels = view.labels(raw) if label_kind == "instance" else class_labels(raw, view, manifest, file)
-    image = load_image(manifest.root / entry.image) if refine else None
+    image = manifest.image(entry) if refine else None
     found: dict[str, Small] = {}
     for name, k in how.variants.items():
         grid = grids[name]

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
+from patchbank.datasets.manifest import Manifest
 from patchbank.errors import raise_problems
 
 
@@ -78,6 +80,12 @@ def find_inputs(
         "Name existing pictures or folders; pictures of one name need runs of their own, or a common folder above.",
     )
     return [next(iter(files.values())) for _, files in sorted(found.items())]
+
+
+def set_treatment(checkpoint: str | Path) -> Treatment | None:
+    """How the set that a checkpoint was trained on treats deep pictures; None where it had none, or is not known."""
+    manifest = Path(checkpoint).resolve().parents[2] / "manifest.json"
+    return Manifest.load(manifest).depth if manifest.is_file() else None
 
 
 def _pictures(search: Search, folder: Path, out: Path) -> list[Path]:

@@ -28,12 +28,13 @@ from patchbank.backbones.encoder import Precision
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.contrast import contrast
-from patchbank.datasets.images import decode_file
+from patchbank.datasets.depth import Treatment
+from patchbank.datasets.images import PLAIN, decode_file
 from patchbank.errors import NO_ROOM, UserError, raise_problems
 from patchbank.files import sha256_file
 from patchbank.inference.encoder import WEIGHTS, load_encoder, load_model
 from patchbank.inference.folder import check_folder, make_folder
-from patchbank.inference.inputs import Input, find_inputs
+from patchbank.inference.inputs import Input, find_inputs, set_treatment
 from patchbank.inference.naming import Naming, dataset_ids, own_segments
 from patchbank.inference.pictures import DIGITS, GridSegments, PictureWriter, Upsample
 from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
@@ -187,13 +188,15 @@ def segment(
     naming = files.naming(model)
     vit = load_encoder(model, files.checkpoint, files.backbone, files.weights, settings.device, settings.precision)
     segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window)
-    run = {**files.contents(vit.spec.name), **settings.shaping()}
+    treatment = set_treatment(files.checkpoint)
+    depth = {} if treatment is None else {"depth": treatment.to_json()}
+    run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}
     sources = {one.name: one.path for one in inputs}
     writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft, run, sources)
     check_folder(writer, inputs)
     try:
         writer.write_legend()
-        problems = segment_files(inputs, segmenter, writer, report, note)
+        problems = segment_files(inputs, segmenter, writer, report, note, treatment or PLAIN)
     except OSError as error:
         raise UserError(f"Writing to {out} failed ({error}); complete files are kept, run again.") from error
     return len(inputs) - len(problems), problems, naming
@@ -205,6 +208,7 @@ def segment_files(
     sink: Sink,
     report: Callable[[str], None] = print,
     note: Callable[[str], None] = print,
+    treatment: Treatment = PLAIN,
 ) -> list[str]:
     """Segment files and hand the results to `sink`, in worker threads.
 
@@ -214,6 +218,7 @@ def segment_files(
         sink: called with name, picture and segments of every file that can be used.
         report: called with one sentence for every other file.
         note: called with one sentence for every picture of which its conversion leaves nothing to see.
+        treatment: of deep pictures.
 
     Returns:
         Those sentences.
@@ -240,7 +245,7 @@ def segment_files(
                     raise
                 refuse(f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror}).")
 
-        loaded = _ahead(readers, partial(_load, note=note), inputs, workers + segmenter.batch)
+        loaded = _ahead(readers, partial(_load, note=note, treatment=treatment), inputs, workers + segmenter.batch)
         for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
             for problem in (image for _, image in group if isinstance(image, str)):
                 refuse(problem)
@@ -257,10 +262,10 @@ def segment_files(
     return problems
 
 
-def _load(one: Input, note: Callable[[str], None]) -> tuple[Input, Image.Image | str]:
+def _load(one: Input, note: Callable[[str], None], treatment: Treatment) -> tuple[Input, Image.Image | str]:
     """The picture, or the sentence that says why there is none."""
     try:
-        decoded = decode_file(one.path)
+        decoded = decode_file(one.path, treatment)
     except UserError as error:
         return one, str(error)
     left = contrast(decoded)

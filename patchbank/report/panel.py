@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.datasets.images import load_image, load_labels
+from patchbank.datasets.images import load_labels
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, class_colours, nearest, overlay, palette
@@ -125,7 +125,7 @@ def draw_panel(manifest: Manifest, columns: Sequence[PanelColumn], out: Path, ro
         for column, reader in zip(columns, readers, strict=True):
             check_column(column, reader)
         for entry in entries:
-            image = load_image(manifest.root / entry.image)
+            image = manifest.image(entry)
             truth = truth_of(manifest, entry)
             shown = image.resize(fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
             pixels = np.asarray(shown, dtype=np.uint8)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import class_colours, nearest, overlay
@@ -44,7 +43,7 @@ def first_by_id(manifest: Manifest, count: int) -> list[Entry]:
 
 def _cells(manifest: Manifest, entry: Entry, colours: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> list[Cell]:
     """The picture and, in a labelled set, its classes."""
-    image = load_image(manifest.root / entry.image)
+    image = manifest.image(entry)
     size = fit(image.width, image.height, WIDTH)
     pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
     cells = [Cell(pixels, shorten(Path(entry.image).name, 34))]

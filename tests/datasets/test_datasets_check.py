@@ -41,7 +41,7 @@ def read_names(spec: DatasetSpec, memory: Path, monkeypatch: pytest.MonkeyPatch)
     names: list[str] = []
     real = scan_module.probe
     monkeypatch.setattr(
-        scan_module, "probe", lambda kind, path, name, quick: names.append(name) or real(kind, path, name, quick)
+        scan_module, "probe", lambda kind, path, name, *more: names.append(name) or real(kind, path, name, *more)
     )
     scan(spec, workers=1, memory=memory)
     monkeypatch.setattr(scan_module, "probe", real)
@@ -89,7 +89,7 @@ def test_bad_files_are_not_remembered_and_good_ones_are(
         (lambda data: data.replace(b"[4,3,", b"[3,4,", 1), "is damaged"),
         (lambda data: data[: len(data) // 2], "is damaged"),
         (lambda data: data + b"more\n", "is damaged"),
-        (lambda data: data.replace(b"patchbank-scan-2", b"patchbank-scan-0"), "another version"),
+        (lambda data: data.replace(b"patchbank-scan-3", b"patchbank-scan-0"), "another version"),
         (lambda data: data.replace(b"pillow", b"willow"), "another version"),
         (lambda data: b"", "cannot be read"),
         (lambda data: b"[1]\n", "is damaged"),

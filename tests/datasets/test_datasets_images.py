@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from image_bytes import GOOD_JPEG, GREY, GREY_ALPHA, PALETTE, RGB, RGBA, chunk, exif, jpeg, png
 
 from patchbank.datasets import load_image, load_instances, load_labels
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import decode_image, decode_indices
 from patchbank.datasets.labels import build_lut
 from patchbank.datasets.probe import probe
@@ -65,9 +66,13 @@ def test_unknown_label_names_file_and_value(tmp_path: Path) -> None:
 
 def test_grey_16_bit_is_scaled_not_cut() -> None:
     values = np.array([[0, 128, 32767, 65535, 257 * 77]], np.uint16)
-    decoded = decode_image(png(5, 1, 16, GREY, pack(values, 16)))
+    data = png(5, 1, 16, GREY, pack(values, 16))
+    decoded = decode_image(data, Treatment("full"))
     assert np.asarray(decoded.image)[0, :, 0].tolist() == [0, 0, 127, 255, 77]
     assert decoded.conversions == ("16-bit greyscale",)
+    decoded = decode_image(data)  # by the 2nd and 98th percentile, 10 and 62914
+    assert np.asarray(decoded.image)[0, :, 0].tolist() == [0, 0, 133, 255, 80]
+    assert decoded.conversions == ("16-bit", "scaled by percentile")
 
 
 def test_rgb_16_bit_keeps_the_high_byte() -> None:
@@ -166,7 +171,6 @@ BROKEN = {
     "png of zero width": (png(0, 1, 8, GREY, b"\0"), "not an image|broken header|truncated"),
     "bomb": (png(60_000, 60_000, 8, GREY, b"\0" * 60_000), "million pixels"),
     "animation": (gif(3), "holds 3 frames"),
-    "float": (tiff_float(), "colour mode F"),
 }
 
 

@@ -19,6 +19,7 @@ from patchbank.cli import main
 from patchbank.datasets import DatasetSpec, make_spec
 from patchbank.datasets import scan as scan_module
 from patchbank.datasets.contrast import SAMPLE, Contrast, contrast
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import Decoded, decode_image
 from patchbank.datasets.scan import Scan, examine
 from patchbank.errors import UserError
@@ -39,10 +40,10 @@ THERMAL = rng.integers(29000, 33000, (SIDE, SIDE)).astype(np.uint16)
 
 
 def saved(folder: Path, pixels: np.ndarray, name: str = "a.png", mode: str | None = None) -> Decoded:
-    """Pixels as a file, decoded."""
+    """Pixels as a file, decoded; 16 bits by their whole range."""
     path = folder / name
     Image.fromarray(pixels, mode).save(path)
-    return decode_image(path.read_bytes())
+    return decode_image(path.read_bytes(), Treatment("full"))
 
 
 def banded(alpha: np.ndarray | int) -> np.ndarray:
@@ -248,7 +249,7 @@ def dark_set(root: Path) -> DatasetSpec:
     root.mkdir()
     for name, pixels in (("a", SATELLITE), ("b", SATELLITE), ("c", banded(0)), ("d", NOISE)):
         Image.fromarray(pixels).save(root / f"{name}.png")
-    return make_spec("own", "folder", root)
+    return make_spec("own", "folder", root, depth={"scale": "full"})
 
 
 def test_pictures_of_which_nothing_is_left_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +257,7 @@ def test_pictures_of_which_nothing_is_left_are_remembered(tmp_path: Path, monkey
     first = examine(spec, memory=tmp_path / "memory")
     dark, white = first.notes
     assert dark.startswith("2 pictures are nearly black after conversion from 16 to 8 bits (8-bit values 0 to ")
-    assert "): a.png, b.png. Their values fill a small part of the 16-bit range; scale them" in dark
+    assert "): a.png, b.png. Their values fill a small part of the 16-bit range; scale `percentile`" in dark
     assert white.startswith("1 picture is white, because all of it is transparent")
     monkeypatch.setattr(scan_module, "probe", None)
     assert examine(spec, memory=tmp_path / "memory") == first
@@ -267,8 +268,9 @@ def test_the_command_prints_the_notes(tmp_path: Path, capsys: pytest.CaptureFixt
     arguments = ["--folder", str(spec.root), "--memory", str(tmp_path / "m"), "--sheet", str(tmp_path / "s.png")]
     assert main(["data", "check", *arguments]) == 0
     shown = capsys.readouterr()
-    assert "2 pictures are nearly black" in shown.out
-    assert shown.out.index("nearly black") < shown.out.index("most often")
+    assert "1 picture is white, because" in shown.out
+    assert shown.out.index("is white") < shown.out.index("most often")
+    assert "2 pictures have more than 8 bits" in shown.out
 
 
 def test_reports_and_the_summary_open_with_the_notes(tmp_path: Path) -> None:

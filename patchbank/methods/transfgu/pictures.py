@@ -26,7 +26,6 @@ from PIL import Image, ImageDraw
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.clustering.kmeans import assign
-from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
 from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import nearest, overlay, palette
@@ -59,7 +58,7 @@ def draw(job: PictureJob) -> None:
     centroids = load_checkpoint(job.checkpoint)[0]["centroids"].numpy()
     colours, rows = palette(COLOURS), []
     for index, entry, scores in zip(images, entries, maps, strict=True):
-        image = load_image(listed.root / entry.image)
+        image = listed.image(entry)
         size = fit(image.width, image.height, WIDTH)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
         cells = [Cell(pixels, shorten(Path(entry.image).name, 28))]

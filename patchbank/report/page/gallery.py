@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from patchbank.datasets.images import load_image
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import Labels, class_colours, nearest, number_places, overlay, palette
@@ -126,7 +125,7 @@ def draw_gallery(
         for column, reader in zip(columns, readers, strict=True):
             check_column(column, reader)
         for entry in track(list(chosen.values()), "gallery", "image"):
-            image = load_image(manifest.root / entry.image)
+            image = manifest.image(entry)
             small = image.resize(fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
             pixels = np.asarray(small, dtype=np.uint8)
             size = pixels.shape[:2]

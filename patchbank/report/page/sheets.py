@@ -24,7 +24,6 @@ from scipy import ndimage
 from patchbank.bank.centring import EPSILON
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import edges, nearest, region_pixels
 from patchbank.drawing.pictures import choose
@@ -170,7 +169,7 @@ def _crops(
                 wanted.setdefault(row, []).append((index, cluster))
     crops = {}
     for row in track(sorted(wanted), "cluster sheets", "image"):
-        image = np.asarray(load_image(manifest.root / entries[row].image), dtype=np.uint8)
+        image = np.asarray(manifest.image(entries[row]), dtype=np.uint8)
         for index, cluster in wanted[row]:
             labels = labels_of(columns[index], readers[index], entries[row].id)
             region = region_pixels(region_of(labels, cluster), *image.shape[:2])

@@ -1,0 +1,141 @@
+"""TIFF files that Pillow does not read as they are meant: deep, of floats, of many bands, with overviews.
+
+tifffile decodes them; LZW, JPEG, ZSTD and packed bits need imagecodecs beside it (``pip install 'patchbank[images]'``).
+Files of 8 bits with one, three or four bands are left to Pillow, unless bands are named. Its code is part of the record of
+banks whose sets have such pictures, as that of `patchbank.datasets.depth`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.datasets.depth import Deep
+from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+GREYS = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE}
+NO_DATA = 42113
+"""GDAL's tag of the value without data, as text."""
+ERRORS = (*DECODE_ERRORS, tifffile.TiffFileError, RuntimeError)
+"""What tifffile and its codecs raise on broken bytes."""
+WAY = "save it as 16-bit grey or RGB TIFF"
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file that starts so is a TIFF, of the large kind (BigTIFF) too."""
+    return head[:4] in MAGIC
+
+
+def deep_size(file: IO[bytes], bands: Sequence[int] = ()) -> tuple[int, int] | None:
+    """Width and height as stored of a TIFF that is read here, from its header; None for one that is Pillow's.
+
+    Raises:
+        Unusable: it is read here, and cannot be.
+    """
+    found = _page(file, bands)
+    return None if found is None else (found.imagewidth, found.imagelength)
+
+
+def read_deep(data: bytes, bands: Sequence[int] = ()) -> Deep | None:
+    """The picture of a TIFF that is read here, as it is stored (its orientation not applied); None for Pillow's.
+
+    Raises:
+        Unusable: it is read here, and cannot be.
+    """
+    page = _page(io.BytesIO(data), bands)
+    if page is None:
+        return None
+    try:
+        values = page.asarray()
+    except ERRORS as error:
+        raise Unusable(_why(page, error)) from None
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        values = np.moveaxis(values, 0, -1)
+    values = values.reshape(page.imagelength, page.imagewidth, -1)
+    chosen = bands or _default(values.shape[2])
+    told = [] if values.dtype == np.uint8 else [_word(values.dtype)]
+    if values.shape[2] > len(chosen):
+        told.append(f"bands {', '.join(map(str, chosen))} of {values.shape[2]}")
+    picked = np.ascontiguousarray(values[..., [band - 1 for band in chosen]])
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    return Deep(picked, _valid(page, picked), inverted, tuple(told))
+
+
+def tiff_orientation(file: IO[bytes]) -> int:
+    """How a TIFF is to be turned, 1 where it says nothing or nonsense."""
+    tag = tifffile.TiffFile(file).pages.first.tags.get(274)
+    return tag.value if tag is not None and isinstance(tag.value, int) else 1
+
+
+def _page(file: IO[bytes], bands: Sequence[int]) -> Any:
+    """The one page of a TIFF, checked by its header; None for a file that is left to Pillow."""
+    try:
+        pages = list(tifffile.TiffFile(file).pages)
+    except ERRORS:  # a header that tifffile does not understand: Pillow says what is wrong with it
+        return None
+    full = [page for page in pages if isinstance(page, tifffile.TiffPage) and not page.is_reduced and not page.is_mask]
+    if not full:
+        return None
+    page = full[0]
+    plain = page.dtype == np.uint8 and page.bitspersample in (1, 2, 4, 8) and page.samplesperpixel in (1, 3, 4)
+    if page.dtype is None or page.bitspersample == 1 or (plain and not bands and len(pages) == 1):
+        return None
+    if len(full) > 1:
+        raise Unusable(f"holds {len(full)} frames; save the one that is meant as its own file")
+    if plain and not bands and page.photometric not in (*GREYS, tifffile.PHOTOMETRIC.RGB):
+        raise Unusable("has overviews beside a picture that is neither grey nor RGB; save it without them")
+    _check(page, bands)
+    return page
+
+
+def _check(page: Any, bands: Sequence[int]) -> None:
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if page.imagewidth * page.imagelength > limit:
+        raise Unusable(f"claims more than {limit // 10**6} million pixels; cut it into tiles")
+    if not page.imagewidth or not page.imagelength:
+        raise Unusable("has no pixels")
+    if page.dtype.kind not in "uif":
+        raise Unusable(f"has values of type {page.dtype.name}, which are no picture; {WAY}")
+    if page.imagedepth > 1:
+        raise Unusable(f"is a volume of {page.imagedepth} layers; save the one that is meant as its own file")
+    if page.photometric not in (*GREYS, tifffile.PHOTOMETRIC.RGB):
+        name = getattr(page.photometric, "name", page.photometric)
+        raise Unusable(f"has the colour model {name} in {page.bitspersample} bits, which is not read; {WAY}")
+    if bands and max(bands) > page.samplesperpixel:
+        raise Unusable(f"has {page.samplesperpixel} bands, and `bands` names band {max(bands)}")
+
+
+def _default(count: int) -> tuple[int, ...]:
+    return (1, 2, 3) if count >= 3 else (1,)
+
+
+def _word(dtype: np.dtype[Any]) -> str:
+    kind = {"u": "bit", "i": "bit signed", "f": "bit floating-point"}[dtype.kind]
+    return f"{8 * dtype.itemsize}-{kind}"
+
+
+def _valid(page: Any, values: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Pixels with data: finite, and not the value that GDAL's tag names; None where all are."""
+    valid = np.isfinite(values).all(-1) if values.dtype.kind == "f" else np.ones(values.shape[:2], dtype=np.bool_)
+    if NO_DATA in page.tags:
+        try:
+            none = float(str(page.tags[NO_DATA].value).strip("\0 "))
+        except ValueError:  # a text that is no number names no value
+            none = np.nan
+        valid &= ~(values == none).all(-1)
+    return None if valid.all() else valid
+
+
+def _why(page: Any, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "imagecodecs" in text:
+        name = getattr(page.compression, "name", page.compression)
+        return f"is compressed by {name}, which needs imagecodecs: pip install 'patchbank[images]', or save it without"
+    return f"is truncated or damaged ({text or type(error).__name__})"
