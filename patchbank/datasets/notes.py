@@ -34,9 +34,9 @@ def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
     return [*found, *_of_splits(summary, _published)]
 
 
-def depth_notes(treatment: Treatment, count: int) -> list[str]:
+def depth_notes(treatment: Treatment | None, count: int) -> list[str]:
     """What was done to the deep pictures of a set, `count` of them, in one sentence; none where there are none."""
-    if not count:
+    if treatment is None:
         return []
     whose = "over the set" if treatment.per == "set" else "of each picture"
     how = {

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from patchbank.datasets.depth import Quantiles, Treatment
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import numbering
 from patchbank.datasets.labels import NOT_IN_MAP, describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
@@ -106,19 +106,15 @@ def examine(
     listing = find(spec)
     for text in told(listing.left_out, spec.root):
         _say(log, f"{spec.name}: left out: {text}")
-    lut = spec.lut()
-    remembered = Remembered(memory, spec.root, spec.treatment)
+    lut, remembered = spec.lut(), Remembered(memory, spec.root, spec.treatment)
     _say(log, remembered.note)
-    splits = _splits(listing)
-    tally = Tally(spec, histogram=not quick)
+    splits, tally = _splits(listing), Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
     raw: Counter[int] = Counter()
-    depths: list[tuple[str, Quantiles]] = []
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
-        read = partial(_read, quick=quick, treatment=spec.treatment)
-        found = _probes(files, remembered, read, quick, workers or available())
+        found = _probes(files, remembered, spec.treatment, quick, workers or available())
         shown = track(found, f"scan {spec.name}", "image", len(splits))
         for item, names, probes in zip(splits, files, shown, strict=True):
             raw.update(dict(probes["mask"].values) if "mask" in probes else {})
@@ -127,7 +123,6 @@ def examine(
             if wrong:
                 bad += 1
                 continue
-            depths += [depth] if (depth := probes["image"].depth) is not None else []
             expected = {kind for kind, path in zip(KINDS, item, strict=True) if path is not None}
             tally.add(splits[item], printable(names[0].name), probes, expected - probes.keys())
             for split in splits[item] if not quick else ():
@@ -144,9 +139,9 @@ def examine(
         raise UserError(reason)
     for line in summary.lines():
         _say(log, f"{spec.name}: {line}")
-    treatment = spec.treatment.over(depths)
-    manifest = None if quick else _manifest(spec, lut, entries, treatment if depths else None)
-    said = (*notes(spec, summary), *depth_notes(treatment, len(depths)))
+    depth = spec.treatment.over(tally.depths) if tally.depths else None
+    manifest = None if quick else _manifest(spec, lut, entries, depth)
+    said = (*notes(spec, summary), *depth_notes(depth, len(tally.depths)))
     return Scan(manifest, summary, said, by_reason(listing.left_out, spec.root))
 
 
@@ -172,13 +167,13 @@ def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
 def _probes(
     items: list[list[_File]],
     remembered: Remembered,
-    reader: Callable[[list[_File]], list[Probe]],
+    treatment: Treatment,
     quick: bool,
     workers: int,
 ) -> Iterator[dict[Kind, Probe]]:
-    """The probes of each item, from memory or from the disk (`reader`), in the order of `items`."""
+    """The probes of each item, from memory or from the disk, in the order of `items`."""
     tasks = [unknown for files in items if (unknown := [file for file in files if not file.known])]
-    fresh = in_order(reader, tasks, workers)
+    fresh = in_order(partial(_read, quick=quick, treatment=treatment), tasks, workers)
     for files in items:
         read = iter(next(fresh) if any(not file.known for file in files) else ())
         probes = {f.kind: remembered.recall(f.kind, f.name) if f.known else next(read) for f in files}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.contrast import Contrast
+from patchbank.datasets.depth import Quantiles
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.probe import Kind, Probe
 from patchbank.datasets.spec import DatasetSpec
@@ -16,7 +17,11 @@ from patchbank.datasets.summary import Pictures, Size, SplitSummary, Summary
 
 
 class Tally:
-    """Adds up the probes of a scan; `histogram` says whether files were decoded."""
+    """Adds up the probes of a scan; `histogram` says whether files were decoded.
+
+    Attributes:
+        depths: kind and quantiles of every deep image.
+    """
 
     def __init__(self, spec: DatasetSpec, histogram: bool) -> None:
         self._spec = spec
@@ -30,6 +35,7 @@ class Tally:
             split: {"unscored": [], "without_mask": [], "without_instances": []} for split in spec.splits
         }
         self._conversions: Counter[str] = Counter()
+        self.depths: list[tuple[str, Quantiles]] = []
         self._raw: Counter[int] = Counter()
         self._empty: dict[str, list[tuple[str, Contrast]]] = {}
 
@@ -44,6 +50,7 @@ class Tally:
         """
         image = probes["image"]
         self._conversions.update(image.conversions)
+        self.depths += [] if image.depth is None else [image.depth]
         if image.contrast.problem:
             self._empty.setdefault(image.contrast.problem, []).append((name, image.contrast))
         pixels = self._classes(probes["mask"]) if "mask" in probes and self._histogram else None

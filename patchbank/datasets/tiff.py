@@ -1,8 +1,8 @@
 """TIFF files that Pillow does not read as they are meant: deep, of floats, of many bands, with overviews.
 
 tifffile decodes them; LZW, JPEG, ZSTD and packed bits need imagecodecs beside it (``pip install 'patchbank[images]'``).
-Files of 8 bits with one, three or four bands are left to Pillow, unless bands are named. Its code is part of the record of
-banks whose sets have such pictures, as that of `patchbank.datasets.depth`.
+Files of 8 bits with one, three or four bands are left to Pillow, unless bands are named. Its code is part of the record
+of banks whose sets have such pictures, as that of `patchbank.datasets.depth`.
 """
 
 from __future__ import annotations

@@ -208,7 +208,9 @@ def test_black_and_white_are_the_sets(tmp_path: Path) -> None:
 
 def test_a_bank_knows_the_treatment_of_sets_that_need_one(tmp_path: Path) -> None:
     spec = SimpleNamespace(name="n", model="m", norm=True, pos_embed="x", mean=(0,), std=(1,))
-    vit = type("Encoder", (), {"__module__": "patchbank.backbones.vit", "spec": spec, "block": 1})()
+    vit = type(
+        "Encoder", (), {"__module__": "patchbank.backbones.vit", "spec": spec, "block": 1, "class_token": True}
+    )()
     whole = {"__module__": "patchbank.views.whole", "record": lambda _: {"name": "whole", "size": [8, 8]}}
     recipe = type("Recipe", (), whole)()
 
