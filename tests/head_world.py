@@ -21,6 +21,15 @@ from patchbank.methods.shape import Traits
 SHARED: dict[str, Any] = {"k": [3], "kmeans_seeds": [0], "kmeans": {"niter": 5, "nredo": 1}}
 RUNS: dict[str, dict[str, Any]] = {
     "stego": {"steps": 6, "search_steps": 4, "batch_size": 4, "points": 3, "width": 8, "checkpoint_every": 2},
+    "cause_mlp": {
+        "epochs": 2,
+        "batch_size": 16,
+        "width": 8,
+        "projection": 8,
+        "codes": 12,
+        "memory": 4,
+        "checkpoint_every": 2,
+    },
     "primaps": {"start_epochs": 2, "epochs": 4, "batch_size": 4, "checkpoint_every": 2},
     "smooseg": {"steps": 6, "batch_size": 4, "width": 8, "checkpoint_every": 2},
 }

@@ -15,7 +15,7 @@ from patchbank.config.load import checked
 from patchbank.config.schema import merge
 
 FOLDER = PROJECT / "workflow" / "settings"
-HEADS = ("stego", "smooseg", "primaps")
+HEADS = ("stego", "smooseg", "primaps", "cause_mlp")
 FILES = sorted(path for head in HEADS for path in FOLDER.glob(f"{head}_*.yaml"))
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_coco27": ("coco27", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.66, "views": "five"}),
@@ -33,6 +33,8 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_potsdam": ("potsdam3", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.46, "views": "whole"}),
     "smooseg_coco27": ("coco27", {"shift_intra": -0.02, "shift_inter": 0.48, "steps": 8000, "views": "five"}),
     "smooseg_cityscapes": ("cityscapes27", {"shift_intra": -0.02, "shift_inter": 0.5, "steps": 3000, "views": "five"}),
+    "cause_mlp_cityscapes": ("cityscapes27", {"weight_decay": 0.0, "clip": 1.0}),
+    "cause_mlp_coco27": ("coco27", {"weight_decay": 1e-4, "clip": 0.1}),
     "primaps_cityscapes": ("cityscapes27", {}),
     "primaps_coco27": ("coco27", {}),
     "primaps_potsdam": ("potsdam3", {}),
@@ -55,6 +57,24 @@ COMMON: dict[str, dict[str, Any]] = {
         "lr": 5e-4,
         "probe_lr": 5e-3,
         "steps": 5000,
+        "batch_size": 16,
+    },
+    "cause-mlp": {
+        "views": "five",
+        "centre": "none",
+        "width": 90,
+        "projection": 2048,
+        "codes": 2048,
+        "memory": 100,
+        "block": 4,
+        "dropout": 0.1,
+        "probe": "reference",
+        "supervised_leak": "none",
+        "mirror": True,
+        "mediator_epochs": 1,
+        "epochs": 2,
+        "probe_epochs": 1,
+        "lr": 4e-3,
         "batch_size": 16,
     },
     "primaps": {
@@ -89,6 +109,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
 }
 IDLE: dict[str, set[str]] = {
+    "cause-mlp": {"tokens"},
     "primaps": set(),
     "smooseg": {"tokens"},
     "stego": {"search_steps", "near_zero", "near_one", "tokens"},
@@ -119,7 +140,7 @@ def test_a_file_opens_with_command_hardware_time_and_score(path: Path) -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_a_file_says_what_is_published(name: str) -> None:
     dataset, own = TABLE[name]
-    method = name.split("_")[0]
+    method = name.rpartition("_")[0].replace("_", "-")
     path = FOLDER / f"{name}.yaml"
     row = loaded(path).method(dataset, method)
     expected = {**COMMON[method], **own}

@@ -25,7 +25,7 @@ from patchbank.methods.jobs import TrainingFiles
 
 KILLS = 5
 LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
-LONG["primaps"] = {"epochs": 30, "checkpoint_every": 4}
+LONG |= {name: {"epochs": 30, "checkpoint_every": 4} for name in ("primaps", "cause_mlp")}
 __all__ = ["head_world"]
 
 

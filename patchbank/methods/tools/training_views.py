@@ -71,6 +71,13 @@ class TrainingViews:
         back[order] = np.arange(len(order))
         return self._centring(torch.from_numpy(chosen[back]).float())
 
+    def cut(self, maps: NDArray[np.int64], samples: Samples) -> NDArray[np.int64]:
+        """The part (b, h, w) that views see of maps (images, h, w) on the grid of ``windows`` or ``whole``."""
+        image, view = np.divmod(samples, self.each)
+        h, w = self.grid
+        corners = [self._corners[v] for v in view.tolist()]
+        return np.stack([maps[i, y : y + h, x : x + w] for i, (y, x) in zip(image.tolist(), corners, strict=True)])
+
     def means(self) -> NDArray[np.float32]:
         """Mean token of every view, of length 1, (count, D)."""
         found = np.empty((self.count, self.dim), dtype=np.float32)

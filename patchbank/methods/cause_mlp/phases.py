@@ -1,0 +1,187 @@
+"""The three phases of a training, each resumable: which views a step sees, what is drawn, what is logged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from patchbank.methods.cause_mlp.front import (
+    Labelled,
+    Masks,
+    Projected,
+    Student,
+    follow,
+    front_loss,
+    front_step,
+    probe_step,
+    teacher_of,
+)
+from patchbank.methods.cause_mlp.labelled import SeededLinear, probe_loss
+from patchbank.methods.cause_mlp.memory import Memory, random_orders
+from patchbank.methods.cause_mlp.modularity import (
+    Prototypes,
+    block_order,
+    block_sample,
+    block_side,
+    modularity_loss,
+)
+from patchbank.methods.cause_mlp.settings import CauseSettings
+from patchbank.methods.tools.phases import Phase, Phases
+from patchbank.methods.tools.token_heads import TokenHead, dropout
+from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
+from patchbank.seeds import derive, generator
+
+COLUMNS = ("step", "epoch", "loss_mediator", "loss_front", "loss_probe")
+Labels = tuple[NDArray[np.int64], int]
+"""Classes (images, h, w) of the patches of whole images, and their number."""
+_NONE = float("nan")
+
+
+class ThreePhases:
+    """What the phases have in common.
+
+    Args:
+        views: of the train split.
+        settings: of the head.
+        seed: of everything random.
+        device: where is computed.
+        labels: with the leak.
+
+    Attributes:
+        rows: of the log, over all phases.
+    """
+
+    def __init__(
+        self,
+        views: TrainingViews,
+        settings: CauseSettings,
+        seed: int,
+        device: torch.device,
+        labels: Labels | None,
+    ) -> None:
+        self._views, self._settings, self._seed, self._device, self._labels = views, settings, seed, device, labels
+        self._side = block_side(settings.block, views.grid)
+        self.rows: list[list[float]] = []
+        self._orders: dict[str, list[tuple[int, NDArray[np.int64]]]] = {}
+
+    def mediator(self, phases: Phases) -> Tensor:
+        """The codebook (M, D)."""
+        codebook = Prototypes(self._settings.codes, self._views.dim, self._seed, "codebook").to(self._device)
+        optimiser = torch.optim.Adam(codebook.parameters(), lr=self._settings.lr)
+
+        def step(number: int, tokens: Tensor) -> list[float]:
+            loss = modularity_loss(self._sampled("mediator", number, tokens.to(self._device)), codebook.vectors)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            return [float(loss.detach())]
+
+        models: dict[str, nn.Module] = {"codebook": codebook}
+        self._run(phases, "mediator", self._settings.mediator_epochs, (models, optimiser), step)
+        return codebook.vectors.detach()
+
+    def front(self, phases: Phases, codebook: Tensor) -> TokenHead:
+        """The teacher's head after the last step."""
+        settings, device = self._settings, self._device
+        head = TokenHead(self._views.dim, settings.width, "relu", self._seed)
+        projection = SeededLinear(settings.width, settings.projection, derive("projection", self._seed))
+        probe = None if self._labels is None else self._linear_probe(self._labels[1])
+        model = Student(Projected(head, projection), probe).to(device)
+        teacher = teacher_of(model.projected)
+        memory = Memory(settings.codes, settings.memory, settings.projection).to(device)
+        optimiser = torch.optim.Adam(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+
+        def step(number: int, tokens: Tensor) -> list[float]:
+            tokens, rng = tokens.to(device), generator("cause front", self._seed, number)
+            sampled = self._sampled("front", number, tokens)
+            masks = (self._masks(rng, sampled), self._masks(rng, sampled))
+            loss, rows, own = front_loss(model.projected, teacher, sampled, codebook, memory, masks)
+            labelled = None
+            if model.probe is not None:
+                with torch.no_grad():
+                    codes = teacher.head(tokens, self._masks(rng, tokens))
+                labelled = probe_loss(model.probe(codes), self._labels_of("front", number), self._views.grid)
+            front_step(model, optimiser, loss, settings.clip, labelled)
+            follow(teacher, model.projected, number)
+            memory.add(rows, own, random_orders(rows, rng))
+            return [float(loss.detach())]
+
+        models: dict[str, nn.Module] = {"model": model, "teacher": teacher, "memory": memory}
+        self._run(phases, "front", settings.epochs, (models, optimiser), step)
+        return teacher.head
+
+    def probe(self, phases: Phases, head: TokenHead, classes: int) -> Tensor:
+        """Vectors (K, R) of the classes; with the leak, labels move `head` meanwhile, in place."""
+        settings, device = self._settings, self._device
+        probe = Prototypes(classes, settings.width, self._seed, "probe").to(device)
+        groups = [{"params": list(probe.parameters()), "weight_decay": 0.0}]
+        models, moved = nn.ModuleList([probe]), None
+        if self._labels is not None:
+            moved = Labelled(head.requires_grad_(True), self._linear_probe(self._labels[1]).to(device))
+            groups.append({"params": list(moved.parameters()), "weight_decay": settings.weight_decay})
+            models.append(moved)
+        optimiser = torch.optim.Adam(groups, lr=settings.lr)
+
+        def step(number: int, tokens: Tensor) -> list[float]:
+            tokens, rng = tokens.to(device), generator("cause probe", self._seed, number)
+            with torch.set_grad_enabled(moved is not None):
+                codes = head(tokens, self._masks(rng, tokens))
+            leak = None
+            if moved is not None:
+                labels = self._labels_of("probe", number)
+                leak = (moved, moved.loss(codes, labels, self._views.grid), settings.clip)
+            loss = probe_step(probe, self._sampled("probe", number, codes.detach()), optimiser, leak)
+            return [float(loss)]
+
+        self._run(phases, "probe", settings.probe_epochs, ({"models": models}, optimiser), step)
+        return probe.vectors.detach().cpu()
+
+    def _run(
+        self,
+        phases: Phases,
+        name: str,
+        epochs: int,
+        moved: tuple[dict[str, nn.Module], torch.optim.Optimizer],
+        step: Callable[[int, Tensor], list[float]],
+    ) -> None:
+        each = steps_in_epoch(self._views.count, self._settings.batch_size, keep_last=False)
+        seed = derive("cause order", name, self._seed)
+        ordered = sample_order(self._views.count, self._settings.batch_size, seed, keep_last=False)
+        order = self._orders[name] = list(itertools.islice(ordered, epochs * each))
+
+        def load(number: int) -> Tensor:
+            return self._views.read(order[number][1], generator("cause views", name, self._seed, number))
+
+        column = ("mediator", "front", "probe").index(name)
+        rows = phases.run(Phase(name, len(order), moved[0], moved[1], load, step))
+        first = int(self.rows[-1][1]) + 1 if self.rows else 0
+        for (epoch, _), (loss,) in zip(order, rows, strict=True):
+            values = [_NONE, _NONE, _NONE]
+            values[column] = loss
+            self.rows.append([len(self.rows), first + epoch, *values])
+
+    def _linear_probe(self, classes: int) -> SeededLinear:
+        return SeededLinear(self._settings.width, classes, derive("linear probe", self._seed))
+
+    def _sampled(self, name: str, number: int, tokens: Tensor) -> Tensor:
+        """One token of every block of patches."""
+        rng = generator("cause blocks", name, self._seed, number)
+        order = block_order(rng, len(tokens), self._views.grid, self._side)
+        return block_sample(tokens, self._views.grid, order, self._side)
+
+    def _masks(self, rng: np.random.Generator, tokens: Tensor) -> Masks:
+        share = self._settings.dropout
+        if not share:
+            return None
+        one, two = (dropout(rng, tuple(tokens.shape), share, self._device) for _ in range(2))
+        return one, two
+
+    def _labels_of(self, name: str, number: int) -> Tensor:
+        """Classes (b, h, w) of a step's views."""
+        assert self._labels is not None
+        return torch.from_numpy(self._views.cut(self._labels[0], self._orders[name][number][1])).to(self._device)

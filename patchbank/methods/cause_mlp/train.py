@@ -1,0 +1,80 @@
+"""Stage `train`: the codebook, the head, then its classes, all from banks.
+
+| in | what |
+|---|---|
+| bank `whole`, or `five` | tokens of the views that are trained on (`patchbank.methods.tools.training_views`) |
+| statistics | what tokens are centred with |
+| manifest | labels of the train split, with ``supervised_leak: reference`` only |
+
+| out | what |
+|---|---|
+| `checkpoint` | `.safetensors` and `.json`: the teacher's head, classes, settings, origin |
+| `steps_csv`, `epochs_csv` | one row a step, one row an epoch, of all three phases |
+
+The frozen encoder is never run. At equal inputs, seed, threads and library versions the weights are equal bit for bit
+on a CPU, whether or not the run was interrupted. What is kept is the teacher after the last step.
+
+Source: CAUSE, https://arxiv.org/abs/2310.07379.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from patchbank import threads as cpu_threads
+from patchbank.bank.centring import Centring
+from patchbank.bank.reader import open_bank
+from patchbank.bank.statistics import Statistics
+from patchbank.datasets import Manifest
+from patchbank.devices import torch_device
+from patchbank.methods.cause_mlp.labelled import patch_labels
+from patchbank.methods.cause_mlp.phases import COLUMNS, ThreePhases
+from patchbank.methods.cause_mlp.settings import TITLE, CauseSettings
+from patchbank.methods.jobs import TrainJob
+from patchbank.methods.tools.class_heads import Classes, cluster_codes, repeat_classes, save_class_head
+from patchbank.methods.tools.correspondence import unit
+from patchbank.methods.tools.logs import write_logs
+from patchbank.methods.tools.phases import OnStep, Phases, origin, same_images
+from patchbank.methods.tools.training_views import TrainingViews
+from patchbank.methods.tools.view_names import recipes, training_recipe
+
+
+def train(job: TrainJob, on_step: OnStep | None = None) -> None:
+    """Train, or go on where an equal run was killed, and write checkpoint and logs.
+
+    Args:
+        job: its banks are those of `settings.traits`; its seed covers everything random.
+        on_step: called with the number of every finished step, over all phases.
+
+    Raises:
+        UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
+    """
+    settings = CauseSettings.from_mapping(job.settings)
+    leak = settings.supervised_leak == "reference"
+    manifest = Manifest.load(job.labels()) if leak else None
+    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
+    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
+    same_images(TITLE, banks)
+    centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
+    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.cause_mlp.train")
+    known |= {"threads": count, "device": device.type}
+    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
+    labels = None if manifest is None else (patch_labels(manifest, banks["whole"]), len(manifest.classes))
+    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
+    run = ThreePhases(views, settings, job.seed, device, labels)
+    codebook = run.mediator(phases)
+    head = run.front(phases, codebook)
+    if leak or settings.probe == "reference":
+        vectors = run.probe(phases, head, int(job.settings["k"][0]))
+    head = head.cpu()
+    if settings.probe == "reference":
+        classes: Classes = repeat_classes(unit(vectors), job.settings)
+    else:
+        fit: Mapping[str, Any] = {**job.settings, "sample": settings.tokens}
+        classes = cluster_codes(banks["whole"], head, centring, fit, job.seed)
+    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
+    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(run.rows)}
+    write_logs(COLUMNS, run.rows, job.files)
+    save_class_head(job, head, classes, centring, record)
+    phases.end()
