@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from patchbank.config.encoders import backbone_spec, with_normalisation
 from patchbank.config.folders import SCHEMA, read_shipped
 from patchbank.config.own_folder import with_own_folder
 from patchbank.config.schema import complete, expand_paths, merge
@@ -55,7 +56,8 @@ class Config:
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema if schema is not None else shipped_schema()
-        self.values = with_own_folder(expand_paths(complete(values, self._schema), self._schema))
+        completed = expand_paths(complete(values, self._schema), self._schema)
+        self.values = with_own_folder(with_normalisation(completed))
         self._resolved: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, DatasetSpec] = {}
         self._methods: dict[str, list[Method]] = {}
@@ -125,8 +127,7 @@ class Config:
         entry = dict(self.values["backbones"][name])
         file = entry.pop("file", None)
         sources = ([{"kind": "file", "path": file}] if file else []) + list(entry.pop("sources"))
-        mean, std = tuple(entry.pop("mean")), tuple(entry.pop("std"))
-        return BackboneSpec(name=name, sources=sources, mean=mean, std=std, **entry)
+        return backbone_spec(name, {**entry, "sources": sources})
 
     def splits(self, dataset: str) -> dict[str, str]:
         """Names of the splits by role: ``train``, ``eval`` and ``fit``."""

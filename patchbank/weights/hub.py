@@ -22,6 +22,11 @@ def load(source: Mapping[str, Any], model: str) -> tuple[dict[str, torch.Tensor]
     try:
         built: Any = timm.create_model(tag, pretrained=True, num_classes=0)
     except Exception as error:
+        if any(kind.__name__ == "RepositoryNotFoundError" for kind in type(error).__mro__):
+            raise UserError(
+                f"hub tag {tag}: its repository does not exist, or its owner asks for a login; download the weights by "
+                "hand and give the file"
+            ) from error
         raise UserError(
             f"hub tag {tag}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error

@@ -16,7 +16,7 @@ from patchbank.files import sha256_file
 
 
 def load(source: Mapping[str, Any], model: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read ``source["path"]``; published DINO prefixes and heads are dropped.
+    """Read ``source["path"]``; published DINO prefixes and heads are dropped, names as they are (see `convert`).
 
     Returns:
         (state dict in timm's names, provenance record).

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from patchbank.weights.facts import ModelFacts, model_facts
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_WIDTHS = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
-_PLAIN_VIT = re.compile(rf"vit_({'|'.join(_WIDTHS)})_patch\d+_(?!plus)")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class BackboneSpec:
     note: str = ""
 
     @property
-    def width(self) -> int | None:
-        """Width of the tokens where timm's name of the model tells it (importing timm takes seconds), else None."""
-        plain = _PLAIN_VIT.match(self.model)
-        return _WIDTHS[plain[1]] if plain else None
+    def facts(self) -> ModelFacts | None:
+        """What is known of the model without building it; None of one that is new to `patchbank.weights.facts`."""
+        return model_facts(self.model)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 import timm
 import torch
 from timm_models import randomise, small, vit_names
+from timm_tables import facts
 
 from patchbank.backbones import vit as vit_module
 from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.weights import model as model_module
+from patchbank.weights.facts import model_facts
 from patchbank.weights.model import build_model
 from patchbank.weights.readable import VERIFIED, check_readable
 from patchbank.weights.spec import BackboneSpec
 
+WRITES = "`python tests/timm_tables.py` writes the tables again"
 ROWS = {
     "vit_small_patch16_224": (16, 1, True),
     "vit_base_patch8_224": (8, 1, True),
@@ -148,6 +152,9 @@ def test_no_vit_of_timm_gives_numbers_that_nobody_verified(monkeypatch: pytest.M
     for name, model in read.items():
         assert type(model).__name__ in VERIFIED
         assert set(kinds(model)) <= compared, name
+        told = model_facts(name)
+        assert told is not None, f"{name} is not in the table: {WRITES}"
+        assert {"depth": told.depth, **facts(model)} == asdict(told), f"{name}: {WRITES}"
 
 
 def few(name: str, given: dict[str, Any]) -> dict[str, Any]:

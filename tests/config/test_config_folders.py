@@ -106,7 +106,8 @@ def test_every_path_of_the_configuration_is_expanded_and_says_where_it_starts(
     monkeypatch.setenv("HOME", "/home/a$b")
     monkeypatch.setenv("DISK", "disk")
     values |= {"data_root": "~/data", "bank_root": "$DISK/bank", "folder": "~/mine"}
-    values["backbones"]["dino_vits16"] |= {"file": "${HOME}/w.pth", "sources": [{"kind": "file", "path": "~/s.pth"}]}
+    own = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "sources": [{"kind": "file", "path": "~/s.pth"}]}
+    values["backbones"]["dino_vits16"] |= {**own, "file": "${HOME}/w.pth"}
     values["datasets"]["msrc"]["root"] = "$DISK/msrc"
     values["datasets"]["camvid"]["root"] = "~/camvid"
     config = checked(values)

@@ -133,6 +133,11 @@ def check_width(settings: Mapping[str, Any], width: int) -> None:
     AlignSegSettings.from_mapping(settings).check_width(width)
 
 
+def needs_class_token(settings: Mapping[str, Any]) -> str:
+    """The foreground is made from the class token's attention."""
+    return "foreground: true reads its attention; set foreground: false" if settings["foreground"] else ""
+
+
 def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Recipes of the banks that training with these settings reads."""
     return ("whole",) if settings["tokens_from"] == "whole" else ("multicrop",)

@@ -179,6 +179,13 @@ def check_width(settings: Mapping[str, Any], width: int) -> None:
     check_heads(TITLE, settings["heads"], width)
 
 
+def needs_class_token(settings: Mapping[str, Any]) -> str:
+    """Maps are gradients at the class token's attention; only similar tokens do without."""
+    if settings["pseudo_label"] == "token_similarity":
+        return ""
+    return "pseudo_label: attention_gradient reads its attention; set pseudo_label: token_similarity"
+
+
 def _interval_problem(name: str, value: Any) -> str | None:
     if not isinstance(value, Sequence) or not value:
         return f"{name} is {value!r}, it must be a whole number or a list of them"

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from timm_models import small
 from torch.nn.functional import cosine_similarity
 
+from patchbank.backbones import vit as vit_module
 from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.images import load_image
@@ -24,15 +27,18 @@ def attention_gradients(vit: FrozenViT, inputs: torch.Tensor, centroids: torch.T
     """Oracle: G (B, K, N) and the class attention (B, heads, N), by autograd through the whole encoder."""
     model: Any = vit.model
     block = model.blocks[-1]
-    x = model._pos_embed(model.patch_embed(inputs))
-    for other in model.blocks[:-1]:
-        x = other(x)
-    b, n, d = x.shape
-    q, k, v = block.attn.qkv(block.norm1(x)).reshape(b, n, 3, vit.heads, -1).permute(2, 0, 3, 1, 4)
-    attention = (q @ k.transpose(-1, -2) * block.attn.scale).softmax(-1).detach().requires_grad_()
-    y = x + block.ls1(block.attn.proj((attention @ v).transpose(1, 2).reshape(b, n, d)))
-    y = y + block.ls2(block.mlp(block.norm2(y)))
-    token = (model.norm(y) if vit.spec.norm else y)[:, 0]
+    kept: list[torch.Tensor] = []
+
+    def replace(_module: Any, _given: Any, matrix: torch.Tensor) -> torch.Tensor:
+        kept.append(matrix.detach().requires_grad_())
+        return kept[0]
+
+    block.attn.fused_attn = False
+    hook = block.attn.attn_drop.register_forward_hook(replace)
+    tokens = model.forward_features(inputs) if vit.spec.norm else without_norm(model, inputs)
+    hook.remove()
+    block.attn.fused_attn = True
+    attention, token = kept[0], tokens[:, 0]
     found = []
     for centroid in centroids:
         loss = (1 - cosine_similarity(token, centroid[None])).sum()
@@ -41,19 +47,35 @@ def attention_gradients(vit: FrozenViT, inputs: torch.Tensor, centroids: torch.T
     return torch.stack(found, 1), attention.detach()[:, :, 0, vit.prefix :]
 
 
+def without_norm(model: Any, inputs: torch.Tensor) -> torch.Tensor:
+    norm, model.norm = model.norm, torch.nn.Identity()
+    tokens: torch.Tensor = model.forward_features(inputs)
+    model.norm = norm
+    return tokens
+
+
 def randomise(vit: FrozenViT) -> None:
     """LayerScale starts so small that every gradient would vanish."""
     for name, parameter in vit.model.named_parameters():
-        if ".ls" in name or name.endswith("reg_token"):
+        if ".ls" in name or "gamma_" in name or name.endswith("reg_token"):
             parameter.data.uniform_(0.5, 1.5)
 
 
 @pytest.mark.parametrize(
     ("model", "norm"),
-    [("vit_tiny_patch16_224", True), ("vit_tiny_patch16_224", False), ("vit_small_patch14_reg4_dinov2", True)],
-    ids=["norm", "no-norm", "registers-and-layerscale"],
+    [
+        ("vit_tiny_patch16_224", True),
+        ("vit_tiny_patch16_224", False),
+        ("vit_small_patch14_reg4_dinov2", True),
+        ("vit_small_patch16_dinov3", True),
+        ("vit_small_patch16_dinov3_qkvb", False),
+        ("vit_pe_spatial_tiny_patch16_512", True),
+        ("vit_base_patch16_sapiens2", True),
+    ],
+    ids=["norm", "no-norm", "registers-and-layerscale", "dinov3", "dinov3-biases", "pe", "grouped-queries"],
 )
-def test_the_closed_form_is_autograd(model: str, norm: bool) -> None:
+def test_the_closed_form_is_autograd(model: str, norm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vit_module, "build_model", small)
     torch.manual_seed(0)
     vit = FrozenViT(BackboneSpec("random", model, block=1, norm=norm), None, device="cpu")
     randomise(vit)
@@ -94,6 +116,12 @@ def test_a_block_that_normalises_its_attention_output_is_refused() -> None:
     block: Any = vit.model.blocks[-1]  # type: ignore[index]
     block.attn.norm = torch.nn.LayerNorm(192)
     with pytest.raises(UserError, match="normalises or gates its attention output"):
+        ClassTail(block, None)
+
+
+def test_a_block_that_adds_a_normalised_attention_is_refused() -> None:
+    block = timm.create_model("vit_base_patch16_rpn_224", depth=1, embed_dim=96, num_heads=3).blocks[0]
+    with pytest.raises(UserError, match="are read of Block and EvaBlock; this backbone has ResPostBlock"):
         ClassTail(block, None)
 
 
