@@ -17,6 +17,7 @@ with stage(snakemake):
     inputs = Inputs(
         manifest=Path(snakemake.input.manifest),
         statistics=Path(snakemake.input.statistics),
+        truth=Path(snakemake.input.truth),
         training={recipe: Path(snakemake.input[recipe]) for recipe in snakemake.params.recipes},
         fit={recipe: Path(snakemake.input[f"fit_{recipe}"]) for recipe in snakemake.params.fit_recipes},
         evaluation={recipe: Path(snakemake.input[f"eval_{recipe}"]) for recipe in snakemake.params.eval_recipes},

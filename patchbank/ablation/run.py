@@ -40,6 +40,7 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import context_of, score_method
+from patchbank.evaluation.truth_file import Truth
 from patchbank.files import read_npz, write_json
 from patchbank.left_out import CannotBeMade
 from patchbank.methods.contract import Method, draws_read, run_predict, run_train
@@ -56,6 +57,7 @@ class Inputs:
 
     Attributes:
         manifest, statistics: of the set.
+        truth: labels of the scored split (`patchbank.evaluation.truth_file`).
         training: recipe -> bank that training reads.
         fit: recipe -> bank of the split that segments' clusters are fitted on; empty for a method of classes.
         evaluation: recipe -> bank of the scored split.
@@ -64,6 +66,7 @@ class Inputs:
 
     manifest: Path
     statistics: Path
+    truth: Path
     training: Mapping[str, Path]
     fit: Mapping[str, Path]
     evaluation: Mapping[str, Path]
@@ -184,9 +187,9 @@ class _Row:
         manifest = Manifest.load(given.manifest)
         origin = {"method": self.method.name, "kind": traits.kind, "seed": seed}
         origin["settings"] = self.method.settings
-        count_predictions(
-            predicted, manifest, place / "counts.npz", self.preprocessing, workers=self.threads, origin=origin
-        )
+        out = place / "counts.npz"
+        with Truth(given.truth) as truth:
+            count_predictions(predicted, manifest, out, self.preprocessing, self.threads, truth, origin=origin)
         shutil.rmtree(work)
         return _Run(place / "counts.npz", clusters, stable, seconds)
 

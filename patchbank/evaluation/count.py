@@ -3,10 +3,10 @@
 Inputs: a prediction file (`patchbank.predictions`), the manifest of its dataset, a preprocessing variant.
 Output: a counts file (`patchbank.evaluation.counts`) with every variant of the prediction file.
 
-Each mask is decoded once for all variants. Worker threads are used and not processes: decoding releases Python's
-lock, nothing has to be pickled, and a Snakemake script need not be importable by its children. Predictions are read
-block by block in the main thread, so memory does not grow with the number of images (except by the counts
-themselves). The result does not depend on the number of workers.
+Labels come from the file of stage `truth` (`patchbank.evaluation.truth_file`), or from the masks. Worker threads are
+used and not processes: decoding releases Python's lock, nothing has to be pickled, and a Snakemake script need not be
+importable by its children. Predictions are read block by block in the main thread, so memory does not grow with the
+number of images (except by the counts themselves). The result does not depend on the number of workers.
 An image without a mask has no counts. Counts of instances (`label_kind`) are a file of their own, made by the same
 stage for protocols that need them.
 """
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.datasets import Entry, Manifest
-from patchbank.datasets.images import load_raw
 from patchbank.errors import UserError, raise_problems
 from patchbank.evaluation import postprocessing
 from patchbank.evaluation.counts import (
@@ -42,9 +41,9 @@ from patchbank.evaluation.counts import (
 )
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.postprocessing import PostProcessing
-from patchbank.evaluation.preprocessing import SOFT, frame
+from patchbank.evaluation.preprocessing import SOFT
 from patchbank.evaluation.soft import soft_assignments
-from patchbank.evaluation.truth import class_labels
+from patchbank.evaluation.truth_file import Asked, Compared, Truth, decode
 from patchbank.left_out import CannotBeMade
 from patchbank.predictions import MAX_SCORES, PredictionReader, check_origin
 from patchbank.progress import track
@@ -65,7 +64,7 @@ def count_predictions(
     out_path: str | Path,
     preprocessing: str,
     workers: int | None = None,
-    label_kind: LabelKind = "class",
+    labels: LabelKind | Truth = "class",
     postprocess: str = "",
     origin: Mapping[str, Any] | None = None,
 ) -> None:
@@ -77,7 +76,8 @@ def count_predictions(
         out_path: counts file to write.
         preprocessing: name of a preprocessing variant.
         workers: threads (default: the CPUs that are available).
-        label_kind: compare with class labels or with instance ids.
+        labels: compare with class labels or with instance ids of the masks, or with the ones of a file; masks are
+            decoded where it holds other ones (`Truth.fits`).
         postprocess: an option of `patchbank.evaluation.postprocessing`, or none.
         origin: what the prediction's record has to say (`patchbank.predictions.check_origin`).
 
@@ -88,6 +88,7 @@ def count_predictions(
     """
     with PredictionReader(prediction_path) as reader, DenseCRF() as crf:
         check_origin(prediction_path, reader.record, origin or {})
+        label_kind = labels.asked.label_kind if isinstance(labels, Truth) else labels
         entries = _entries_of(reader, manifest, label_kind)
         option, late = postprocessing.named(postprocess), list[str]()
         refine = _refinement(postprocess, crf) if option.refined_at else None
@@ -98,7 +99,8 @@ def count_predictions(
             for name, k in reader.variants.items()
         }
         at_input, size = option.refined_at == "input", reader.record.input_size
-        how = _Counting(manifest, preprocessing, size, reader.variants, rules, label_kind, refine, at_input, late)
+        read = _labels(manifest, labels, Asked(preprocessing, label_kind, size))
+        how = _Counting(manifest, size, reader.variants, rules, label_kind, read, refine, at_input, late)
         found = _count_entries(reader, entries, how, softly, workers or available())
         labelled = sum(entry.mask is not None for entry in entries)
         if late and all(late.count(name) == labelled for name in found):
@@ -112,10 +114,8 @@ def count_predictions(
             name: without.format(late.count(name), crf.limit) if name in late else _note(rules[name], asked)
             for name in variants
         }
-        save_counts(
-            out_path,
-            {name: replace(counts, upsample=rules[name], note=said[name]) for name, counts in variants.items()},
-        )
+        noted = {name: replace(found, upsample=rules[name], note=said[name]) for name, found in variants.items()}
+        save_counts(out_path, noted)
 
 
 def summarise(path: Path) -> dict[str, Any]:
@@ -139,6 +139,13 @@ def _upsampling(reader: PredictionReader, preprocessing: str, option: PostProces
     soften = partial(soft_assignments, every_id=preprocessing in SOFT)
     softly = soften if not option.refined_at and (preprocessing in SOFT or option.upsample == "bilinear") else None
     return softly, "bilinear" if softly else option.upsample or reader.record.upsample
+
+
+def _labels(manifest: Manifest, labels: LabelKind | Truth, asked: Asked) -> Callable[[Entry], Compared | None]:
+    """What gives an image's labels: the file of them where it holds those, else its mask."""
+    if isinstance(labels, Truth) and labels.fits(asked):
+        return labels.of
+    return partial(decode, manifest, asked=asked)
 
 
 def _refinement(postprocess: str, crf: DenseCRF) -> Refine:
@@ -190,11 +197,11 @@ class _Counting:
     """What is the same for all images; variants whose CRF took too long are added to `late`."""
 
     manifest: Manifest
-    preprocessing: str
     input_size: tuple[int, int]
     variants: Mapping[str, int]
     rules: Mapping[str, Upsample]
     label_kind: LabelKind
+    labels: Callable[[Entry], Compared | None]
     refine: Refine | None
     at_input: bool
     late: list[str]
@@ -203,14 +210,11 @@ class _Counting:
 def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting) -> dict[str, Small]:
     """Entries (segment, klass, count) of one image for every variant; empty ones where it has no mask."""
     manifest, label_kind, refine = how.manifest, how.label_kind, how.refine
-    file = entry.instances if label_kind == "instance" else entry.mask
-    if file is None:
+    compared = how.labels(entry)
+    if compared is None:
         nothing = np.empty(0, np.int32)
         return dict.fromkeys(how.variants, (nothing, nothing, nothing))
-    raw = load_raw(manifest.root / file)
-    height, width = raw.shape
-    view = frame(how.preprocessing, (height, width), how.input_size)
-    labels = view.labels(raw) if label_kind == "instance" else class_labels(raw, view, manifest, file)
+    view, labels = compared.view, compared.labels
     image = manifest.image(entry) if refine else None
     found: dict[str, Small] = {}
     for name, k in how.variants.items():

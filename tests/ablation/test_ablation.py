@@ -19,7 +19,9 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
+from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
+from patchbank.evaluation.truth_file import Asked, make_truth
 from patchbank.files import read_json, write_npz
 
 FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
@@ -90,6 +92,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     extract_all(folder, whole, "val")
     extract_all(folder, ExtractSettings("multicrop", {"size": 64, "draws": 2}))
     compute_statistics(folder / "whole.json", folder / "statistics.npz")
+    asked = Asked("squash_448_100", "class", (64, 64))
+    make_truth(Manifest.load(folder / "manifest.json"), "val", asked, folder / "truth.npz", workers=1)
     return folder
 
 
@@ -97,6 +101,7 @@ def inputs(world: Path) -> Inputs:
     return Inputs(
         world / "manifest.json",
         world / "statistics.npz",
+        world / "truth.npz",
         {"multicrop": world / "multicrop.json"},
         {"whole": world / "whole.json"},
         {"whole": world / "val-whole.json"},

@@ -198,6 +198,10 @@ def test_the_ending_of_a_file_says_where_it_is_counted(tmp_path: Path) -> None:
     here, full, instance = (of(method="alignseg", at=at) for at in ("", "-at-full", INSTANCES))
     assert [ask.preprocessing(w) for w in (here, full, instance)] == ["squash_448_100", "full", "objects_256"]
     assert [ask.label_kind(w) for w in (here, full, instance)] == ["class", "class", "instance"]
+    truths = ["truth-squash_448_100", "truth-full", "truth-instance-objects_256"]
+    assert [ask.truth(w) for w in (here, full, instance)] == [f"results/msrc/{name}.npz" for name in truths]
+    assert [ask.truth_kind(of(kind=kind)) for kind in ("", INSTANCES)] == ["class", "instance"]
+    assert (ask.truth_bank(of()), ask.eval_split(of())) == ("results/msrc/bank/val-whole.json", "val")
     assert ask.scoring_at(here)["protocols"] == ["hungarian", "objects"]
     assert ask.scoring_at(full) | {"k": 0} == {
         "dataset": "msrc",

@@ -105,7 +105,7 @@ def total(counts: Counts) -> int:
 def test_instances_and_images_without_masks(tmp_path: Path) -> None:
     manifest = make_set(tmp_path, 3)
     write_predictions(tmp_path / "p.h5", manifest, {"segments": 4}, "nearest")
-    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", label_kind="instance")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", labels="instance")
     found = CountsFile(tmp_path / "c.npz")["segments"]
     assert found.label_kind == "instance"
     assert found.classes == 4
@@ -115,13 +115,13 @@ def test_instances_and_images_without_masks(tmp_path: Path) -> None:
     count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full")
     assert total(CountsFile(tmp_path / "c.npz")["segments"]) == 0
     with pytest.raises(UserError, match="toy has no instance maps in split 'val', and protocol `objects` needs"):
-        count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", label_kind="instance")
+        count_predictions(tmp_path / "p.h5", blind, tmp_path / "c.npz", "full", labels="instance")
 
 
 def test_objects_are_compared_by_soft_assignments_whatever_the_methods_own_rule(tmp_path: Path) -> None:
     manifest = make_set(tmp_path, 2)
     scores = write_predictions(tmp_path / "p.h5", manifest, {"segments": 4, "k65-s0": 65}, "nearest")
-    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "objects_256", label_kind="instance")
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "objects_256", labels="instance")
     file = CountsFile(tmp_path / "c.npz")
     assert (file.preprocessing, file["segments"].upsample) == ("objects_256", "bilinear")
     assert file["k65-s0"].upsample == "nearest"

@@ -233,7 +233,7 @@ def test_instances_that_no_image_has_are_left_out(tmp_path: Path) -> None:
     manifest = make_masks(tmp_path, 2, masks=False)
     write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5}, "nearest")
     with pytest.raises(CannotBeMade, match="no instance maps in split 'val'"):
-        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 1, label_kind="instance")
+        count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 1, labels="instance")
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "statistics": set(),
     "summary": {"jinja2"},
     "train": set(),
+    "truth": {"scipy"},
     "weights": {"torch"},
 }
 """Of the slow ones, what a script imports before it works. Methods bring their own (`train`, `predict`, `pictures`)."""

@@ -2,6 +2,34 @@
 # of their own, counts-instance.npz, and so has each further preprocessing, counts-at-full.npz (wildcard at).
 
 
+rule truth:
+    input:
+        manifest="results/{dataset}/manifest.json",
+        bank=evaluation.truth_bank,
+    output:
+        "results/{dataset}/truth{kind}-{preprocessing}.npz",
+    log:
+        "results/logs/{dataset}/truth{kind}-{preprocessing}.log",
+    benchmark:
+        "results/benchmarks/{dataset}/truth{kind}-{preprocessing}.tsv"
+    wildcard_constraints:
+        kind="(-instance)?",
+        preprocessing="[a-z0-9_]+",
+    conda:
+        "../../envs/patchbank.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        code=code.of("truth", "patchbank.evaluation.truth_file"),
+        label_kind=evaluation.truth_kind,
+        split=evaluation.eval_split,
+    message:
+        "Decoding the labels of {wildcards.dataset} at {wildcards.preprocessing}"
+    script:
+        "../../scripts/truth.py"
+
+
 for shape in shapes.count():
 
     rule:
@@ -9,6 +37,7 @@ for shape in shapes.count():
             shape.rule
         input:
             manifest="results/{dataset}/manifest.json",
+            truth=evaluation.truth,
             predictions=evaluation.predictions,
         output:
             counts=shape.files("counts{at}.npz"),
@@ -29,7 +58,6 @@ for shape in shapes.count():
         params:
             code=code.of("count", "patchbank.evaluation.count"),
             preprocessing=evaluation.preprocessing,
-            label_kind=evaluation.label_kind,
             postprocess=evaluation.postprocess,
             seeds=evaluation.seeds,
             origin=evaluation.origin,

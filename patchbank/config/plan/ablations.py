@@ -9,7 +9,7 @@ from patchbank.config.config import Ablation
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
-from patchbank.config.plan.paths import manifest, pointer
+from patchbank.config.plan.paths import manifest, pointer, truth
 from patchbank.config.plan.rows import Rows
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
@@ -57,6 +57,7 @@ class Ablations:
         return {
             "manifest": manifest(source),
             "statistics": f"results/{source}/statistics.npz",
+            "truth": truth(source, "class", self.config.of(w.dataset)["preprocessing"]),
             **{f"fit_{recipe}": pointer(source, fit, recipe) for recipe in self.fit_recipes(w)},
             **{f"eval_{recipe}": pointer(source, evaluated, recipe) for recipe in self.eval_recipes(w)},
             **self.config.training_banks(source, self._method(w)),

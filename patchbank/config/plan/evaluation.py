@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
-from patchbank.config.plan.paths import run_folder, scores, source_folder
+from patchbank.config.plan.paths import pointer, run_folder, scores, source_folder, truth
 from patchbank.config.plan.rows import INSTANCES, Rows
 from patchbank.evaluation import postprocessing
 from patchbank.plain import to_plain
@@ -40,6 +40,22 @@ class Evaluation:
         if w.at == INSTANCES:
             return str(self.rows.instance_protocols(w.dataset)[0].preprocessing)
         return w.at.removeprefix("-at-") or str(self.config.of(w.dataset)["preprocessing"])
+
+    def truth(self, w: of.OfCounts) -> str:
+        """The labels that are counted."""
+        return truth(w.dataset, self.label_kind(w), self.preprocessing(w))
+
+    def truth_kind(self, w: of.OfTruth) -> Literal["class", "instance"]:
+        """Labels of a file of labels."""
+        return "instance" if w.kind == INSTANCES else "class"
+
+    def truth_bank(self, w: of.OfSet) -> str:
+        """The bank whose record says how large the model's input is."""
+        return pointer(w.dataset, self.eval_split(w), "whole")
+
+    def eval_split(self, w: of.OfSet) -> str:
+        """The split that is scored."""
+        return self.config.splits(w.dataset)["eval"]
 
     def postprocess(self, w: of.OfRow) -> str:
         """Option that is applied when pixels are counted, or none."""

@@ -39,6 +39,12 @@ def source_folder(dataset: str, method: Method, seed: int | str) -> str:
     return run_folder(dataset, method.source or method.name, seed)
 
 
+def truth(dataset: str, label_kind: str, preprocessing: str) -> str:
+    """The labels that rows of a set are compared with."""
+    kind = "-instance" if label_kind == "instance" else ""
+    return f"{RESULTS}/{dataset}/truth{kind}-{preprocessing}.npz"
+
+
 def scores(dataset: str, row: str, at: str = "") -> str:
     """Scores of a row; `at` is the ending of those at a further preprocessing."""
     return f"{RESULTS}/{dataset}/{row}/scores{at}.json"

@@ -49,6 +49,14 @@ class OfCounts(OfRow, Protocol):
         """Ending of the file: empty, `INSTANCES`, or ``-at-<preprocessing>``."""
 
 
+class OfTruth(OfSet, Protocol):
+    """A job for the labels of a set."""
+
+    @property
+    def kind(self) -> str:
+        """`INSTANCES` for instances, else nothing."""
+
+
 class OfAblation(Protocol):
     """A job for an ablation."""
 
