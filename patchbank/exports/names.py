@@ -30,10 +30,8 @@ import yaml
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError
-from patchbank.files import sha256_file
 
 FORMAT = "patchbank-names-1"
-DIGITS = 16
 WAY = 'save it again from the page of the set with "save names"'
 
 
@@ -52,18 +50,6 @@ class RowNames:
     variant: str
     fit: str
     names: Mapping[int, str]
-
-
-def fit_file(seed_folder: Path) -> Path | None:
-    """The file that holds the clusters of a training: `clusters.npz`, else the checkpoint; None where there is none."""
-    files = [seed_folder / name for name in ("clusters.npz", "checkpoint.safetensors")]
-    return next((path for path in files if path.is_file()), None)
-
-
-def fit_of(seed_folder: Path) -> str:
-    """The beginning of the SHA-256 of `fit_file`; "" where there is none."""
-    path = fit_file(seed_folder)
-    return "" if path is None else sha256_file(path)[:DIGITS]
 
 
 def load_names(path: str | Path) -> list[RowNames]:

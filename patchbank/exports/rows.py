@@ -22,12 +22,13 @@ from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import class_colours, palette
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
-from patchbank.exports.names import choose, fit_of, merge, named
+from patchbank.exports.names import choose, merge, named
 from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, Upsample, categories_of, pick
 from patchbank.files import read_json, read_npz
 from patchbank.inference.pictures import GridSegments
 from patchbank.left_out import left_out_at
 from patchbank.predictions import PredictionReader
+from patchbank.report.page.naming import fit_of
 from patchbank.report.page.scores import tables_beside
 from patchbank.variants import k_and_seed
 

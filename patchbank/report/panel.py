@@ -50,6 +50,7 @@ class PanelColumn:
         table: cluster (n, Q) of each segment, rows as in the prediction, -1 where a segment is empty; None where the
             labels are clusters already.
         assignment: class of each cluster, -1 for none; empty where nothing is labelled.
+        clustering: number and seed of the clusters, ``k<K>-s<seed>``.
     """
 
     title: str
@@ -57,6 +58,7 @@ class PanelColumn:
     variant: str
     table: NDArray[np.int32] | None = None
     assignment: Sequence[int] = field(default_factory=tuple)
+    clustering: str = ""
 
 
 def panel_columns(
@@ -94,11 +96,11 @@ def panel_columns(
         if table is not None:
             arrays = read_npz(table)
             variant = matching.get("variant") or min(map(str, arrays["tables"]), key=k_and_seed)
-            columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment))
+            columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment, variant))
         else:
             with PredictionReader(prediction) as reader:
                 variant = matching.get("variant") or min(reader.variants, key=k_and_seed)
-            columns.append(PanelColumn(name, prediction, variant, None, assignment))
+            columns.append(PanelColumn(name, prediction, variant, None, assignment, variant))
     return columns
 
 

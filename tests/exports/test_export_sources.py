@@ -18,11 +18,12 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
 from patchbank.exports.labels import open_source
-from patchbank.exports.names import fit_of, load_names, merge
+from patchbank.exports.names import load_names, merge
 from patchbank.exports.regions import RegionSettings, Taken, regions
 from patchbank.exports.source import Choice
 from patchbank.files import read_json, read_npz
 from patchbank.predictions import PredictionReader
+from patchbank.report.page.naming import fit_of
 
 NEAREST = Choice(upsample="nearest")
 
@@ -140,6 +141,18 @@ def test_names_of_a_segmented_folder_are_found_by_their_clusters(out: Path, tmp_
     assert [one.name for one in source.categories] == ["cluster 0", "grass", "cluster 2", "cluster 3"]
     with pytest.raises(UserError, match="choose among those of a row"):
         open_source(out, Choice(variant="k4-s0"))
+
+
+def test_the_file_of_the_page_is_read(runs: Path, tmp_path: Path) -> None:
+    # as the page writes it, quotes, colons and other letters included
+    path = tmp_path / "names.yaml"
+    path.write_text(
+        'format: patchbank-names-1\ndataset: "toy"\nrows:\n  "image-kmeans-4":\n    variant: "k3-s0"\n    fit: "'
+        + fit_of(runs / "plain" / "toy" / "image-kmeans-4" / "seed0")
+        + '"\n    names:\n      1: "it\'s \\"grass\\": é"\n'
+    )
+    source = open_source(runs / "plain" / "toy" / "image-kmeans-4", Choice(names=path))
+    assert [one.name for one in source.categories] == ["cluster 0", 'it\'s "grass": é', "cluster 2"]
 
 
 def test_merging_keeps_the_order_of_first_ids() -> None:

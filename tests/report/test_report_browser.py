@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 from page_factory import make_page, make_run, make_set
 
+from patchbank.exports.labels import open_source
+from patchbank.exports.names import load_names
+from patchbank.exports.source import Choice
 from patchbank.report.page.index import write_index
 from patchbank.report.summary import read_reports
 
@@ -154,6 +157,49 @@ def test_the_gallery_changes_together_and_picture_by_picture(browser: Any, pages
     assert set(shown()) == {"image"}
     picture.click()
     assert shown()[:2] == ["image", "alignseg"]
+
+
+def test_clusters_are_named_merged_saved_and_loaded(browser: Any, pages: Path, tmp_path: Path) -> None:
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(browser, 20)
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    page = pages / "toy" / "index.html"
+    visit(browser, page, 390)
+    row = all_of(browser, "[data-row=alignseg] .cluster-name")
+    assert len(row) >= 3
+    assert len({browser.execute_script("return arguments[0].labels[0].textContent", field) for field in row}) == len(
+        row
+    )
+    row[0].send_keys("  open   sky\n")  # the key goes on to the next cluster
+    assert browser.switch_to.active_element == row[1]
+    browser.switch_to.active_element.send_keys('it\'s "grass": é')
+    row[2].send_keys("open sky")
+    merged = [field.find_element("xpath", "..").find_element("css selector", ".merged").text for field in row[:3]]
+    clusters = [field.get_attribute("data-cluster") for field in row]
+    assert merged == [f"one with cluster {clusters[2]}", "", f"one with cluster {clusters[0]}"]
+    visit(browser, page, 1280, dark=True)  # a reload, and another screen
+    row = all_of(browser, "[data-row=alignseg] .cluster-name")
+    assert [field.get_attribute("value") for field in row[:3]] == ["open sky", 'it\'s "grass": é', "open sky"]
+    all_of(browser, ".save-names")[0].send_keys(" ")
+    file = tmp_path / "names.yaml"
+    wait.until(lambda _: file.is_file() and file.stat().st_size)
+    assert all_of(browser, ".names-said")[0].text == "Names of 3 clusters saved as names.yaml."
+    (names,) = load_names(file)
+    assert names.names == {
+        int(clusters[0]): "open sky",
+        int(clusters[1]): 'it\'s "grass": é',
+        int(clusters[2]): "open sky",
+    }
+    source = open_source(pages / "toy" / "alignseg", Choice(names=file))
+    assert {"open sky", 'it\'s "grass": é'} <= {category.name for category in source.categories}
+    all_of(browser, ".clear-names")[0].click()
+    visit(browser, page, 1280)
+    assert not any(field.get_attribute("value") for field in all_of(browser, ".cluster-name"))
+    all_of(browser, ".load-names")[0].send_keys(str(file))
+    wait.until(lambda _: all_of(browser, ".names-said")[0].text == "Names of 3 clusters loaded.")
+    loaded = all_of(browser, "[data-row=alignseg] .cluster-name")
+    assert [field.get_attribute("value") for field in loaded[:3]] == ["open sky", 'it\'s "grass": é', "open sky"]
+    assert all(url.startswith(("file://", "data:", "blob:file")) or "blob:" in url for url in requests(browser))
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 1280
 
 
 def test_dark_light_and_paper(browser: Any, pages: Path) -> None:

@@ -38,6 +38,7 @@ from patchbank.report.markdown import (
 from patchbank.report.page import tables
 from patchbank.report.page.charts import classes_chart, confusion_chart, inline, k_charts
 from patchbank.report.page.gallery import Gallery, draw_gallery
+from patchbank.report.page.naming import clusterings
 from patchbank.report.page.render import render
 from patchbank.report.page.scores import SCORES, ImageScores, image_scores
 from patchbank.report.page.sheets import CROPS, draw_sheets
@@ -160,6 +161,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "classes_left_out": max(0, len(headline_classes(report.rows)) - len(COLOURS)),
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
+        "clusterings": clusterings(source.columns),
         "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
         "ways_caption": WAYS,
         "curves": {path.parent.name: path.relative_to(folder).as_posix() for path in source.curves},

@@ -11,6 +11,7 @@ searched, so that memory does not grow with the set.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -51,21 +52,36 @@ GAP = 4
 
 @dataclass(frozen=True)
 class Sheet:
-    """One cluster: its number, the class it is matched to (-1 none, None unnamed), images it is in, and its file."""
+    """One cluster.
+
+    Attributes:
+        cluster: its number.
+        klass: the class it is matched to, -1 none, None unnamed.
+        images: how many it is in.
+        file: of its crops.
+        share: of all patches, percent.
+        nearest: the other cluster whose regions look most like its own, None where it is alone.
+    """
 
     cluster: int
     klass: int | None
     images: int
     file: str
+    share: float = 0.0
+    nearest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Regions of one method: cluster and position of the image of each, and their embeddings of unit length (D,)."""
+    """Regions of one method: cluster and position of the image of each, and their embeddings of unit length (D,).
+
+    `patches` counts those of every cluster, in all images.
+    """
 
     clusters: list[int] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
     embeddings: list[NDArray[np.float32]] = field(default_factory=list)
+    patches: Counter[int] = field(default_factory=Counter)
 
 
 def draw_sheets(
@@ -95,12 +111,14 @@ def draw_sheets(
         crops = _crops(manifest, entries, clusters, readers, chosen)
     sheets: dict[str, list[Sheet]] = {}
     for index, column in enumerate(columns):
-        made = []
+        made, alike, total = [], nearest_clusters(found[index]), found[index].patches.total()
         for cluster, rows in chosen[index].items():
             pieces = [crops[index, cluster, row] for row in rows]
             file = write_jpeg(folder / f"{column.title}.{cluster:03d}.jpg", _sheet(pieces))
             klass = int(column.assignment[cluster]) if len(column.assignment) else None
-            made.append(Sheet(cluster, klass, found[index].clusters.count(cluster), file))
+            share = 100 * found[index].patches[cluster] / total
+            images = found[index].clusters.count(cluster)
+            made.append(Sheet(cluster, klass, images, file, share, alike.get(cluster)))
         last = len(manifest.classes)
         made.sort(key=lambda s: (last if s.klass is None or s.klass < 0 else s.klass, s.cluster))
         sheets[column.title] = made
@@ -132,7 +150,10 @@ def _search(
         tokens = tokens.astype(np.float32) - mean.astype(np.float32)
         for regions, column, reader in zip(found, columns, readers, strict=True):
             labels = nearest(labels_of(column, reader, entry.id), *tokens_of.grid)
-            for cluster in np.unique(labels[labels >= 0]).tolist():
+            for cluster, count in zip(*(part.tolist() for part in np.unique(labels, return_counts=True)), strict=True):
+                regions.patches[cluster] += count
+                if cluster < 0:
+                    continue
                 region = region_of(labels, cluster).ravel()
                 if region.sum() >= SMALLEST * region.size:
                     embedding = tokens[region].mean(0)
@@ -152,6 +173,20 @@ def typical(regions: Regions) -> dict[int, list[int]]:
         likeness = embeddings @ embeddings.mean(0)
         chosen[cluster] = images[rows[np.argsort(-likeness, kind="stable")[:CROPS]]].tolist()
     return chosen
+
+
+def nearest_clusters(regions: Regions) -> dict[int, int]:
+    """The other cluster with the most similar mean embedding (cosine; the first of equals) of each cluster."""
+    clusters = np.array(regions.clusters, dtype=np.int64)
+    known = np.unique(clusters)
+    if len(known) < 2:
+        return {}
+    embeddings = np.stack(regions.embeddings)
+    means = np.stack([embeddings[clusters == cluster].mean(0) for cluster in known])
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), EPSILON)
+    likeness = means @ means.T
+    np.fill_diagonal(likeness, -np.inf)
+    return dict(zip(known.tolist(), known[likeness.argmax(1)].tolist(), strict=True))
 
 
 def _crops(

@@ -62,3 +62,83 @@ for (const gallery of document.querySelectorAll(".gallery")) {
   radios.forEach((radio, index) => radio.addEventListener("change", () => { chosen = index; showAll(); }));
   showAll();
 }
+
+// Names of clusters: kept in the browser's storage, where it has one, and saved as names.yaml.
+for (const naming of document.querySelectorAll(".naming")) {
+  const fields = [...document.querySelectorAll(".cluster-name")];
+  const said = naming.querySelector(".names-said");
+  const storage = (() => { try { return window.localStorage; } catch { return null; } })();
+  const home = (field) => field.closest("[data-row]").dataset;
+  const key = (field) => ["patchbank", location.pathname, home(field).row, home(field).variant, home(field).fit, field.dataset.cluster].join("\n");
+  const name = (field) => field.value.trim().replace(/\s+/g, " ");
+  const update = () => {
+    const used = new Set();
+    for (const field of fields) {
+      const twins = fields.filter((other) => other !== field && name(field) && name(other) === name(field) && home(other).row === home(field).row);
+      field.parentElement.querySelector(".merged").textContent = twins.length ? `one with cluster ${twins.map((twin) => twin.dataset.cluster).join(", ")}` : "";
+      if (name(field)) used.add(name(field));
+    }
+    document.getElementById("names-in-use").replaceChildren(...[...used].map((text) => Object.assign(document.createElement("option"), { value: text })));
+  };
+  const keep = (field) => {
+    if (!storage) return;
+    if (name(field)) storage.setItem(key(field), name(field));
+    else storage.removeItem(key(field));
+  };
+  for (const field of fields) {
+    if (storage) field.value = storage.getItem(key(field)) ?? "";
+    field.addEventListener("input", () => { keep(field); update(); });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      const next = fields[fields.indexOf(field) + 1];
+      if (next && next.offsetParent) next.focus();
+    });
+  }
+  const rows = () => {
+    const found = new Map();
+    for (const field of fields.filter(name)) found.set(home(field).row, [...(found.get(home(field).row) ?? []), field]);
+    return found;
+  };
+  const text = () => {
+    const lines = ["format: patchbank-names-1", `dataset: ${JSON.stringify(naming.dataset.dataset)}`, "rows:"];
+    for (const [row, named] of rows()) {
+      const { variant, fit } = home(named[0]);
+      lines.push(`  ${JSON.stringify(row)}:`, `    variant: ${JSON.stringify(variant)}`, `    fit: ${JSON.stringify(fit)}`, "    names:");
+      for (const field of named) lines.push(`      ${field.dataset.cluster}: ${JSON.stringify(name(field))}`);
+    }
+    return lines.join("\n") + "\n";
+  };
+  naming.querySelector(".save-names").addEventListener("click", () => {
+    const count = fields.filter(name).length;
+    said.textContent = count ? `Names of ${count} ${count === 1 ? "cluster" : "clusters"} saved as names.yaml.` : "No cluster has a name yet.";
+    if (!count) return;
+    const address = URL.createObjectURL(new Blob([text()], { type: "application/yaml" }));
+    Object.assign(document.createElement("a"), { href: address, download: "names.yaml" }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+  });
+  naming.querySelector(".clear-names").addEventListener("click", () => {
+    for (const field of fields) { field.value = ""; keep(field); }
+    said.textContent = "No cluster has a name any more.";
+    update();
+  });
+  const word = (written) => (written.startsWith('"') ? JSON.parse(written) : written);
+  naming.querySelector(".load-names").addEventListener("change", async (event) => {
+    const [file] = event.target.files;
+    let row = "", count = 0;
+    try {
+      for (const line of (await file.text()).split(/\r?\n/)) {
+        const [, opened] = line.match(/^ {2}(\S.*):$/) ?? [];
+        const [, cluster, written] = line.match(/^ {6}(\d+): (.+)$/) ?? [];
+        if (opened) row = word(opened);
+        const field = cluster && fields.find((one) => home(one).row === row && one.dataset.cluster === cluster);
+        if (field) { field.value = word(written); keep(field); count += 1; }
+      }
+      said.textContent = count ? `Names of ${count} ${count === 1 ? "cluster" : "clusters"} loaded.` : `${file.name} names no cluster of this page.`;
+    } catch (error) {
+      said.textContent = `${file.name} cannot be read (${error.message}).`;
+    }
+    event.target.value = "";
+    update();
+  });
+  update();
+}
