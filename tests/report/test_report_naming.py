@@ -1,4 +1,4 @@
-"""What the page says of clusters that people name: share of patches, most similar other cluster, whose names they are."""
+"""What a page says of clusters that people name: share of patches, most similar other one, whose names they are."""
 
 from __future__ import annotations
 
