@@ -57,7 +57,7 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
         (("clustering", "pca"), 0, None),
         (("methods", "alignseg", "queries"), 1, "queries is 1, it must be at least 2"),
         (("methods", "alignseg", "presure"), 1, "unknown presure"),
-        (("methods", "stego"), {}, "There is no method 'stego'"),
+        (("methods", "eagle"), {}, "There is no method 'eagle'"),
         (("methods", "kmeans", "samples"), 3, "kmeans: unknown samples"),
         (("datasets", "msrc", "layout"), "davis", "There is no layout 'davis'"),
         (("datasets", "msrc", "backbone"), "vgg", "datasets.msrc.backbone: 'vgg'"),

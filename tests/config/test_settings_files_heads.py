@@ -13,6 +13,7 @@ from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import checked
 from patchbank.config.schema import merge
+from patchbank.evaluation import protocols
 
 FOLDER = PROJECT / "workflow" / "settings"
 HEADS = ("stego", "smooseg", "primaps", "cause_mlp")
@@ -148,3 +149,37 @@ def test_a_file_says_what_is_published(name: str) -> None:
     entry = yaml.safe_load(path.read_text())["datasets"][dataset]["settings"]["methods"][method]
     left = {key for key in row.settings if key not in entry}
     assert left <= IDLE[method] | {"k", "kmeans_seeds", "kmeans"}, "published values do not hang on our defaults"
+
+
+FIELD = sorted(FOLDER.glob("field_*.yaml"))
+
+
+@pytest.mark.parametrize("path", FIELD, ids=lambda path: path.stem)
+def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path: Path) -> None:
+    dataset, config = path.stem.removeprefix("field_"), loaded(path)
+    head = re.match(r"(#.*\n)+", path.read_text())
+    assert head
+    for word in ("Command:", "Hardware:", "Time:", "Disk:", "Score:"):
+        assert f"# {word}" in head[0]
+    assert f"snakemake eval_{dataset} --configfile workflow/settings/{path.name} --cores 8" in head[0]
+    rows = {method.name: method for method in config.methods(dataset)}
+    assert {method.folder for method in rows.values()} >= {*HEADS, "alignseg", "transfgu", "kmeans"}
+    assert all(len(method.seeds) >= 5 for method in rows.values())
+    assert {"kmeans", "kmeans-whitened", "primaps-proposals"} <= set(rows)
+    oracles = [name for name, method in rows.items() if method.traits.oracle]
+    assert oracles == ["cause-mlp-leak"]
+    assert {key: rows["cause-mlp-leak"].settings[key] for key in rows["cause-mlp-probe"].settings} == {
+        **rows["cause-mlp-probe"].settings,
+        "supervised_leak": "reference",
+    }
+    of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
+    assert set(config.of(dataset)["protocols"]) == of_classes
+
+
+def test_the_shipped_lists_are_the_set_that_its_table_describes() -> None:
+    lists = {split: (PROJECT / f"workflow/lists/voc_animals_{split}.txt").read_text().split() for split in SPLITS}
+    assert {split: len(names) for split, names in lists.items()} == {"train": 437, "val": 222}
+    assert len({name for names in lists.values() for name in names}) == 437 + 222
+
+
+SPLITS = ("train", "val")

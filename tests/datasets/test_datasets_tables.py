@@ -140,7 +140,7 @@ def test_potsdam_joins_six_to_three() -> None:
 SIZES = {
     "voc": 21, "coco27": 27, "coco27_alphabetical": 27, "coco27_alignseg_exact": 27, "coco27_things": 12,
     "coco27_stuff": 15, "coco171": 171, "coco80": 81, "cityscapes27": 27, "cityscapes19": 19, "lip5": 6, "lip16": 17,
-    "lip19": 20, "movi": 0, "potsdam3": 3, "msrc": 23, "camvid": 11, "demo": 12,
+    "lip19": 20, "movi": 0, "potsdam3": 3, "msrc": 23, "camvid": 11, "demo": 12, "voc_animals": 7,
 }  # fmt: skip
 THINGS = {
     "voc": 20, "coco27": 12, "coco27_alphabetical": 12, "coco27_alignseg_exact": 12, "coco27_things": 12,

@@ -35,6 +35,7 @@ FEW: dict[str, Any] = {"floors": [], "protocols": ["hungarian"], "methods": {"km
 MADE: list[tuple[str, Maker, dict[str, Any]]] = [
     ("voc", trees.voc_alignseg, {}),
     ("voc", trees.voc_archive, {"train_split": "train"}),
+    ("voc_animals", trees.voc_archive, {}),
     ("coco27", trees.coco_transfgu, {"images": "annotated"}),
     ("coco27", trees.coco_alignseg, {}),
     ("coco27", trees.coco_alignseg, {"table": "coco27_alphabetical"}),

@@ -1,10 +1,10 @@
 """Shifts without labels: the published rule, as a search on the train bank.
 
 STEGO's author says how shifts are to be chosen: most negative pairs should have codes of cosine near 0, some positive
-ones near 1 (issue 23 of the repository). A larger shift pushes more pairs apart. So a head is trained for some steps
-while every shift follows what is seen: that of negatives rises while too few of them are near 0, those of positives
-fall while too few of them are near 1. What counts is the mean of each shift over the second half; the head of the
-search is thrown away.
+ones near 1 (issue 23 of the repository). A larger shift pushes more pairs apart. So a head is trained for some steps,
+from the published active values; the shift of negatives rises while too few of them are near 0, that of positives falls
+while too few of them are near 1, and a shift whose pairs are as they should be stays. What counts is the mean of each
+shift over the second half; the head of the search is thrown away.
 
 Source: https://github.com/mhamilton723/STEGO.
 """
@@ -48,7 +48,8 @@ class Shifts(nn.Module):
         """
         ones = [near_one - (cosines >= HIGH).float().mean() for cosines in similarities[:2]]
         zeros = near_zero - (similarities[2] <= LOW).float().mean()
-        change = torch.stack([-ones[0], -ones[1], zeros]) * PACE
+        lacking = torch.stack([*ones, zeros]).clamp(min=0)
+        change = lacking * torch.tensor([-PACE, -PACE, PACE], device=lacking.device)
         self.values.add_(change.to(self.values.device)).clamp_(-LIMIT, LIMIT)
         if counts:
             self.sums.add_(self.values)
