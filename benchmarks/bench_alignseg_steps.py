@@ -77,9 +77,17 @@ def main() -> None:
         statistics = Statistics(np.zeros(bank.dim), np.ones(bank.dim), 1)
         epochs = -(-arguments.steps // max(1, len(bank.images) // 32))
         settings = AlignSegSettings(epochs=epochs, queries=arguments.queries, checkpoint_every=epochs)
-        how: dict[str, Any] = {"device": arguments.device, "threads": arguments.threads}
-        files = TrainingFiles.below(folder)
-        job = TrainJob("alignseg", {}, folder / "unread.npz", {}, 0, files, folder / "state", **how)
+        job = TrainJob(
+            folder="alignseg",
+            banks={},
+            statistics=folder / "unread.npz",
+            settings={},
+            seed=0,
+            files=TrainingFiles.below(folder),
+            state_root=folder / "state",
+            device=arguments.device,
+            threads=arguments.threads,
+        )
         speeds, walls = [], []
         for repetition in range(arguments.repetitions):
             started = time.perf_counter()

@@ -107,7 +107,17 @@ def run_training(method: str, folder: Path) -> None:
     files = TrainingFiles(folder / f"{method}.safetensors", folder / "steps.csv", folder / "epochs.csv")
     given = {**settings, "epochs": 2} if method == "alignseg" else KMEANS
     banks = {recipe: folder / f"train-{recipe}.json"}
-    run_train(TrainJob(method, banks, folder / "statistics.npz", given, 0, files, folder / "state"))
+    run_train(
+        TrainJob(
+            folder=method,
+            banks=banks,
+            statistics=folder / "statistics.npz",
+            settings=given,
+            seed=0,
+            files=files,
+            state_root=folder / "state",
+        )
+    )
 
 
 def run_prediction(method: str, folder: Path) -> None:

@@ -12,6 +12,7 @@ with stage(snakemake):
 
     from patchbank.ablation.table import TableRow, write_table
     from patchbank.datasets.manifest import Manifest
+    from patchbank.evaluation.score import Scoring
     from patchbank.methods.contract import Method
     from patchbank.plain import from_plain
 
@@ -27,7 +28,7 @@ with stage(snakemake):
     write_table(
         sets,
         {Path(path).parent.name: Manifest.load(path).classes for path in snakemake.input.manifests},
-        snakemake.params.scoring,
+        {dataset: from_plain(Scoring, values) for dataset, values in snakemake.params.scoring.items()},
         next(iter(factors)),
         Path(snakemake.output.json),
         Path(snakemake.output.markdown),

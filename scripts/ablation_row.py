@@ -11,8 +11,10 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.ablation.run import Inputs, run_row
+    from patchbank.evaluation.score import Scoring
     from patchbank.methods.contract import Method
     from patchbank.plain import from_plain
+    from patchbank.segments.settings import SegmentClusterSettings
 
     inputs = Inputs(
         manifest=Path(snakemake.input.manifest),
@@ -26,8 +28,8 @@ with stage(snakemake):
     run_row(
         from_plain(Method, snakemake.params.method),
         inputs,
-        snakemake.params.clustering,
-        snakemake.params.scoring,
+        from_plain(SegmentClusterSettings, snakemake.params.clustering),
+        from_plain(Scoring, snakemake.params.scoring),
         Path(snakemake.output.runs),
         Path(snakemake.output.result),
         threads=snakemake.threads,

@@ -12,7 +12,7 @@ with stage(snakemake):
 
     from patchbank.datasets.manifest import Manifest
     from patchbank.evaluation.compare import Compared, compare_methods
-    from patchbank.evaluation.score import context_of
+    from patchbank.evaluation.score import Scoring, context_of
     from patchbank.files import write_json
     from patchbank.left_out import first_left_out, left_out_at
     from patchbank.methods.contract import Method
@@ -20,9 +20,9 @@ with stage(snakemake):
 
     classes = Manifest.load(snakemake.input.manifest).classes
     files = {name: map(Path, snakemake.input.get(name, [])) for name in ("counts", "tables", "instances")}
-    compared = []
+    scoring, compared = from_plain(Scoring, snakemake.params.scoring), []
     for method in (from_plain(Method, values) for values in snakemake.params.methods):
-        context = context_of(method, classes, **snakemake.params.scoring)
+        context = context_of(method, classes, scoring)
         # files stand in the order of methods and seeds; methods that predict classes have no tables
         names = [name for name in files if name != "tables" or context.kind == "segments"]
         own = {name: dict(zip(method.seeds, files[name], strict=False)) for name in names}

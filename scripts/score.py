@@ -13,7 +13,7 @@ with stage(snakemake):
 
     from patchbank.datasets.manifest import Manifest
     from patchbank.evaluation import protocols
-    from patchbank.evaluation.score import context_of, score_method
+    from patchbank.evaluation.score import Scoring, context_of, score_method
     from patchbank.files import write_json
     from patchbank.left_out import CannotBeMade, LeftOut, first_left_out
     from patchbank.methods.contract import Method
@@ -25,7 +25,7 @@ with stage(snakemake):
     missing = first_left_out(instances)
     manifest = Manifest.load(snakemake.input.manifest)
     things = getattr(manifest, "things", ())
-    context = context_of(method, manifest.classes, **snakemake.params.scoring, things=things)
+    context = context_of(method, manifest.classes, from_plain(Scoring, snakemake.params.scoring), things)
     seeds = method.seeds
     scores = score_method(
         dict(zip(seeds, map(Path, snakemake.input.counts), strict=True)),

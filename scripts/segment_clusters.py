@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
-    from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
+    from patchbank.plain import from_plain
+    from patchbank.segments.cluster import cluster_segments
+    from patchbank.segments.settings import SegmentClusterSettings
 
-    given = snakemake.input
+    given, settings = snakemake.input, from_plain(SegmentClusterSettings, snakemake.params.settings)
     files = (snakemake.params.seeds, given.fit_predictions, given.eval_predictions, snakemake.output)
     for seed, fit_prediction, eval_prediction, out in zip(*files, strict=True):
         cluster_segments(
@@ -19,7 +21,7 @@ with stage(snakemake):
             eval_bank=given.eval_bank,
             eval_prediction=eval_prediction,
             statistics=given.statistics,
-            settings=SegmentClusterSettings.parse(snakemake.params.settings),
+            settings=settings,
             seed=seed,
             out=out,
         )

@@ -14,7 +14,8 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.cli import main
 from patchbank.methods.alignseg.settings import resolve
 from patchbank.methods.contract import run_predict, run_train
-from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
+from patchbank.segments.cluster import cluster_segments
+from patchbank.segments.settings import SegmentClusterSettings
 
 SETTINGS = resolve({"queries": 3, "heads": 2, "hidden": 16, "epochs": 2, "batch_size": 4}, {})
 

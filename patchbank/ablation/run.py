@@ -39,7 +39,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.datasets.manifest import Manifest
 from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.measures import adjusted_rand
-from patchbank.evaluation.score import context_of, score_method
+from patchbank.evaluation.score import Scoring, context_of, score_method
 from patchbank.evaluation.truth_file import Truth
 from patchbank.files import read_npz, write_json
 from patchbank.left_out import CannotBeMade
@@ -47,7 +47,8 @@ from patchbank.methods.contract import Method, draws_read, run_predict, run_trai
 from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
-from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments
+from patchbank.segments.cluster import cluster_segments
+from patchbank.segments.settings import SegmentClusterSettings
 from patchbank.variants import k_and_seed
 
 
@@ -76,8 +77,8 @@ class Inputs:
 def run_row(
     method: Method,
     inputs: Inputs,
-    clustering: Mapping[str, Any],
-    scoring: Mapping[str, Any],
+    clustering: SegmentClusterSettings,
+    scoring: Scoring,
     folder: Path,
     out: Path,
     threads: int | None = None,
@@ -88,7 +89,7 @@ def run_row(
         method: the row.
         inputs: what to read.
         clustering: settings of the segment clusters, as of the pipeline.
-        scoring: arguments of `patchbank.evaluation.score.context_of`.
+        scoring: what all rows of the set are scored by.
         folder: where counts and clusters go.
         out: the JSON file.
         threads: CPU threads, default all.
@@ -96,13 +97,13 @@ def run_row(
     Raises:
         CannotBeMade: no pixel is labelled, or the method cannot be made of what is there.
     """
-    row = _Row(method, inputs, clustering, scoring["preprocessing"], folder, cpu_threads.limit(threads))
+    row = _Row(method, inputs, clustering, scoring.preprocessing, folder, cpu_threads.limit(threads))
     seeds = track(method.seeds, method.name, "seed")
     runs = {seed: row.run(seed) for seed in seeds}
     counts = {seed: run.counts for seed, run in runs.items()}
     tables = {seed: run.clusters for seed, run in runs.items() if run.clusters}
     manifest = Manifest.load(inputs.manifest)
-    context = context_of(method, manifest.classes, **scoring)
+    context = context_of(method, manifest.classes, scoring)
     used = [summarise(path)["used"] for path in counts.values()]
     if None in used:
         raise CannotBeMade(
@@ -164,14 +165,14 @@ class _Row:
 
     method: Method
     inputs: Inputs
-    clustering: Mapping[str, Any]
+    clustering: SegmentClusterSettings
     preprocessing: str
     folder: Path
     threads: int
 
     def run(self, seed: int) -> _Run:
         """All stages of one seed."""
-        place, k = self.folder / f"seed{seed}", self.clustering["k"][0]
+        place, k = self.folder / f"seed{seed}", self.clustering.k[0]
         work = place / "work"
         work.mkdir(parents=True, exist_ok=True)
         traits, given = self.method.traits, self.inputs
@@ -180,9 +181,9 @@ class _Row:
         clusters = None
         if traits.kind == "segments":
             fitted = self._predict(seed, checkpoint, given.fit, given.splits[0], work / "fit.h5")
-            settings, clusters = SegmentClusterSettings.parse(self.clustering), place / "clusters.npz"
+            clusters = place / "clusters.npz"
             banks = (given.fit["whole"], fitted, given.evaluation["whole"], predicted)
-            cluster_segments(*banks, given.statistics, settings, seed, clusters)
+            cluster_segments(*banks, given.statistics, self.clustering, seed, clusters)
         stable = stability(clusters, k) if clusters else patch_stability(predicted, k)
         manifest = Manifest.load(given.manifest)
         origin = {"method": self.method.name, "kind": traits.kind, "seed": seed}

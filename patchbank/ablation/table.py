@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.evaluation.compare import Compared, compare_methods
-from patchbank.evaluation.score import context_of
+from patchbank.evaluation.score import Scoring, context_of
 from patchbank.files import read_json, write_json, write_text
 from patchbank.left_out import LeftOut, left_out_at
 from patchbank.methods import contract
@@ -58,7 +58,7 @@ def _rounded(used: float) -> int:
 def write_table(
     sets: Mapping[str, Sequence[TableRow]],
     classes: Mapping[str, Sequence[str]],
-    scoring: Mapping[str, Mapping[str, Any]],
+    scoring: Mapping[str, Scoring],
     base: str,
     out_json: Path,
     out_markdown: Path,
@@ -68,7 +68,7 @@ def write_table(
     Args:
         sets: rows of each set, the floors among them.
         classes: class names of each set.
-        scoring: arguments of `context_of` of each set.
+        scoring: what the rows of each set are scored by.
         base: name of the row that the others are compared with.
         out_json, out_markdown: files to write.
     """
@@ -77,9 +77,7 @@ def write_table(
     write_text(out_markdown, "\n".join(_page(content, base)) + "\n")
 
 
-def _compared(
-    every: Sequence[TableRow], classes: Sequence[str], scoring: Mapping[str, Any], base: str
-) -> dict[str, Any]:
+def _compared(every: Sequence[TableRow], classes: Sequence[str], scoring: Scoring, base: str) -> dict[str, Any]:
     left_out = [entry for row in every if (entry := left_out_at(row.result)) is not None]
     rows = [row for row in every if left_out_at(row.result) is None]
     found = {row.method.name: read_json(row.result) for row in rows}
@@ -105,12 +103,12 @@ def _floor_beside(rows: Sequence[TableRow], segments: int) -> str:
     return next((str(m.name) for m in methods if m.traits.sees_tokens and m.at == segments), "")
 
 
-def _as_compared(row: TableRow, classes: Sequence[str], scoring: Mapping[str, Any]) -> Compared:
+def _as_compared(row: TableRow, classes: Sequence[str], scoring: Scoring) -> Compared:
     seeds = row.method.seeds
     counts = {seed: row.folder / f"seed{seed}" / "counts.npz" for seed in seeds}
     clusters = {seed: row.folder / f"seed{seed}" / "clusters.npz" for seed in seeds}
     segmented = row.method.traits.kind == "segments"
-    return Compared(context_of(row.method, classes, **scoring), counts, clusters if segmented else None)
+    return Compared(context_of(row.method, classes, scoring), counts, clusters if segmented else None)
 
 
 def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:

@@ -56,32 +56,41 @@ class ScoreContext:
     things: tuple[bool, ...] = ()
 
 
-def context_of(
-    method: Method,
-    classes: Sequence[str],
-    *,
-    dataset: str,
-    preprocessing: str,
-    fit: str,
-    protocols: Sequence[str],
-    k: int,
-    things: Sequence[bool] = (),
-) -> ScoreContext:
+@dataclass(frozen=True)
+class Scoring:
+    """What all rows of a set are scored by.
+
+    Attributes:
+        dataset: name of the set.
+        protocols: ids of the protocols.
+        preprocessing: at which labels are compared.
+        fit: split that clusters are fitted on.
+        k: number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
+    """
+
+    dataset: str
+    protocols: tuple[str, ...]
+    preprocessing: str
+    fit: str
+    k: int = 0
+
+
+def context_of(method: Method, classes: Sequence[str], scoring: Scoring, things: Sequence[bool] = ()) -> ScoreContext:
     """The context of a row from its method and the set's settings."""
     traits = method.traits
     return ScoreContext(
-        dataset=dataset,
+        dataset=scoring.dataset,
         method=method.name,
         kind=traits.kind,
         classes=tuple(classes),
-        preprocessing=preprocessing,
-        fit=fit if traits.kind == "segments" or traits.fitted else None,
+        preprocessing=scoring.preprocessing,
+        fit=scoring.fit if traits.kind == "segments" or traits.fitted else None,
         settings=method.settings,
         floor=traits.floor,
         ceiling=traits.ceiling,
         oracle=method.oracle or traits.oracle,
-        protocols=tuple(protocols),
-        k=k,
+        protocols=scoring.protocols,
+        k=scoring.k,
         things=tuple(things),
     )
 

@@ -30,18 +30,16 @@ class TrainingFiles:
         return cls(folder / "checkpoint.safetensors", folder / "steps.csv", folder / "epochs.csv")
 
 
-@dataclass(frozen=True)
-class TrainJob:
-    """One training.
+@dataclass(frozen=True, kw_only=True)
+class StageJob:
+    """What training and prediction are given alike.
 
     Attributes:
         folder: of the method.
-        banks: recipe -> bank (folder, or pointer file) of the training split.
+        banks: recipe -> bank (folder, or pointer file) of the split that is read.
         statistics: `.npz` of the statistics stage.
         settings: the method's resolved settings.
-        seed: of everything random.
-        files: what is written.
-        state_root: folder for the states from which an interrupted training goes on.
+        seed: of everything random; of a prediction that of its training, where there is one.
         manifest: of the set, for a method that declares that it uses labels; None for every other.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
         threads: CPU threads; None for all.
@@ -52,51 +50,46 @@ class TrainJob:
     statistics: Path
     settings: Mapping[str, Any]
     seed: int
-    files: TrainingFiles
-    state_root: Path
     manifest: Path | None = None
     device: str = "auto"
     threads: int | None = None
 
     def labels(self) -> Path:
         """The manifest, for a method that reads labels; `UserError` without one."""
-        return _labels(self.folder, self.manifest)
+        if self.manifest is None:
+            raise UserError(f"The method {self.folder!r} reads labels; name the manifest of the set.")
+        return self.manifest
 
 
-@dataclass(frozen=True)
-class PredictJob:
+@dataclass(frozen=True, kw_only=True)
+class TrainJob(StageJob):
+    """One training.
+
+    Attributes:
+        files: what is written.
+        state_root: folder for the states from which an interrupted training goes on.
+    """
+
+    files: TrainingFiles
+    state_root: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictJob(StageJob):
     """One prediction of one split.
 
     Attributes:
-        folder: of the method.
         row: how reports call it.
-        banks: recipe -> bank (folder, or pointer file) of the split.
-        statistics: `.npz` of the statistics stage.
-        settings: the method's resolved settings.
-        seed: of the training, or of the prediction itself where nothing is trained.
         dataset, split: what is predicted.
         out: prediction file to write (`patchbank.predictions`).
         checkpoint: of the training; None where nothing is trained.
-        manifest, device, threads: as of `TrainJob`.
     """
 
-    folder: str
     row: str
-    banks: Mapping[str, Path]
-    statistics: Path
-    settings: Mapping[str, Any]
-    seed: int
     dataset: str
     split: str
     out: Path
     checkpoint: Path | None = None
-    manifest: Path | None = None
-    device: str = "auto"
-    threads: int | None = None
-
-    def labels(self) -> Path:
-        """The manifest, for a method that reads labels; `UserError` without one."""
-        return _labels(self.folder, self.manifest)
 
     def trained(self) -> Path:
         """The checkpoint, for a method that learned something; `UserError` without one."""
@@ -124,9 +117,3 @@ class PictureJob:
     checkpoint: Path
     settings: Mapping[str, Any]
     out: Path
-
-
-def _labels(folder: str, manifest: Path | None) -> Path:
-    if manifest is None:
-        raise UserError(f"The method {folder!r} reads labels; name the manifest of the set.")
-    return manifest

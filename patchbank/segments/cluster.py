@@ -14,8 +14,7 @@ images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,48 +24,17 @@ from numpy.typing import NDArray
 from patchbank.bank.centring import EPSILON, Centre, shift_and_scale
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.kmeans import KMeansSettings, assign, cap, fit_kmeans
-from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
+from patchbank.clustering.kmeans import assign, cap, fit_kmeans
+from patchbank.clustering.projection import Projection, fit_projection
 from patchbank.errors import UserError
 from patchbank.files import write_npz
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
 from patchbank.seeds import derive, generator
+from patchbank.segments.settings import SegmentClusterSettings
 from patchbank.variants import variant_name
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SegmentClusterSettings:
-    """Clustering of segment embeddings.
-
-    Attributes:
-        k: numbers of clusters asked for.
-        kmeans_seeds: one fit each.
-        centre: what the train tokens' statistics do to the pooled tokens (as for every k-means).
-        projection: what is done to the pooled embeddings.
-        kmeans: the fits.
-        sample: about how many training segments are clustered at most; bounds the memory.
-    """
-
-    k: Sequence[int]
-    kmeans_seeds: Sequence[int] = (0, 1, 2, 3, 4)
-    centre: Centre = "mean"
-    projection: ProjectionSettings = field(default_factory=lambda: ProjectionSettings(centre="none"))
-    kmeans: KMeansSettings = field(default_factory=KMeansSettings)
-    sample: int = 50_000
-
-    @classmethod
-    def parse(cls, settings: Mapping[str, Any]) -> SegmentClusterSettings:
-        """From the configuration."""
-        return cls(
-            k=tuple(settings["k"]),
-            kmeans_seeds=tuple(settings["kmeans_seeds"]),
-            centre=settings["centre"],
-            projection=ProjectionSettings(centre="none", **settings["projection"]),
-            kmeans=KMeansSettings(**settings["kmeans"]),
-        )
 
 
 def pool_segments(

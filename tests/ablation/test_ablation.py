@@ -16,24 +16,26 @@ from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
+from patchbank.clustering.kmeans import KMeansSettings
+from patchbank.clustering.projection import ProjectionSettings
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
+from patchbank.evaluation.score import Scoring
 from patchbank.evaluation.truth_file import Asked, make_truth
 from patchbank.files import read_json, write_npz
+from patchbank.segments.settings import SegmentClusterSettings
 
 FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
-SCORING = {"dataset": "toy", "preprocessing": "squash_448_100", "fit": "train", "k": 3}
-PROTOCOLS = ["per_image", "hungarian", "overcluster"]
-CLUSTERING = {
-    "k": [3, 6],
-    "kmeans_seeds": [0, 1],
-    "centre": "mean",
-    "projection": {"pca": 0, "whiten": False, "normalise": False},
-    "kmeans": {"niter": 5, "nredo": 1},
-}
+SCORING = Scoring("toy", ("per_image", "hungarian", "overcluster"), "squash_448_100", "train", k=3)
+CLUSTERING = SegmentClusterSettings(
+    k=(3, 6),
+    kmeans_seeds=(0, 1),
+    projection=ProjectionSettings(centre="none", pca=0, whiten=False, normalise=False),
+    kmeans=KMeansSettings(niter=5, nredo=1),
+)
 
 
 def test_the_shipped_ablation_varies_one_factor_at_a_time() -> None:
@@ -126,13 +128,12 @@ def test_a_method_of_classes_is_a_row_too(world: Path, tmp_path: Path) -> None:
     results = {}
     for name in ablations:
         method = config.ablation_row(config.ablation(name), "demo", "plain")
-        scoring = {**SCORING, "protocols": PROTOCOLS}
-        run_row(method, given, CLUSTERING, scoring, tmp_path / name, tmp_path / f"{name}.json", threads=1)
+        run_row(method, given, CLUSTERING, SCORING, tmp_path / name, tmp_path / f"{name}.json", threads=1)
         results[name] = read_json(tmp_path / f"{name}.json")
         assert not list(tmp_path.rglob("clusters.npz"))
     assert -1 <= results["kmeans"]["stability"] < 1
     assert results["linear-probe"]["stability"] is None
-    assert {row["protocol"] for row in results["linear-probe"]["rows"]} == set(PROTOCOLS)
+    assert {row["protocol"] for row in results["linear-probe"]["rows"]} == set(SCORING.protocols)
     assert all(row["oracle"] == "train" for row in results["linear-probe"]["rows"])
 
 
@@ -148,12 +149,11 @@ def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_pat
     both = {"mine": {"method": "alignseg", "datasets": ["demo"], "rows": rows}}
     config = read_config(changes={"seeds": [0, 1], "ablations": both})
     ablation, made = config.ablation("mine"), []
-    scoring = {**SCORING, "protocols": PROTOCOLS}
 
     def add(name: str) -> dict[str, Any]:
         method = config.ablation_row(ablation, "demo", name)
         place = tmp_path / name
-        run_row(method, inputs(world), CLUSTERING, scoring, place, tmp_path / f"{name}.json", threads=1)
+        run_row(method, inputs(world), CLUSTERING, SCORING, place, tmp_path / f"{name}.json", threads=1)
         made.append(TableRow(method, rows.get(name, {}).get("factor", ""), tmp_path / f"{name}.json", place))
         result: dict[str, Any] = read_json(tmp_path / f"{name}.json")
         return result
@@ -166,7 +166,7 @@ def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_pat
     write_table(
         {"toy": made},
         {"toy": ["class 0", "class 1", "class 2"]},
-        {"toy": scoring},
+        {"toy": SCORING},
         "plain",
         tmp_path / "t.json",
         tmp_path / "t.md",
@@ -175,7 +175,7 @@ def test_rows_become_a_table_with_their_floor_and_intervals(world: Path, tmp_pat
     pairs = {(c["a"], c["b"]) for c in content["comparisons"]}
     assert ("other", "plain") in pairs
     assert ("plain", content["rows"][0]["floor_at"]) in pairs
-    assert {c["protocol"] for c in content["comparisons"]} == set(PROTOCOLS)
+    assert {c["protocol"] for c in content["comparisons"]} == set(SCORING.protocols)
     page = (tmp_path / "t.md").read_text()
     assert "`other`" in page
     assert f"`{content['rows'][0]['floor_at']}`" in page

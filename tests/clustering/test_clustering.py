@@ -25,7 +25,8 @@ from patchbank.methods.contract import run_predict, run_train, traits
 from patchbank.methods.floors.predict import voronoi
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import generator
-from patchbank.segments.cluster import SegmentClusterSettings, cluster_segments, pool_segments
+from patchbank.segments.cluster import cluster_segments, pool_segments
+from patchbank.segments.settings import SegmentClusterSettings
 
 
 def blobs(seed: int = 0, count: int = 600) -> tuple[np.ndarray, np.ndarray]:

@@ -202,11 +202,11 @@ def test_the_ending_of_a_file_says_where_it_is_counted(tmp_path: Path) -> None:
     assert [ask.truth(w) for w in (here, full, instance)] == [f"results/msrc/{name}.npz" for name in truths]
     assert [ask.truth_kind(of(kind=kind)) for kind in ("", INSTANCES)] == ["class", "instance"]
     assert (ask.truth_bank(of()), ask.eval_split(of())) == ("results/msrc/bank/val-whole.json", "val")
-    assert ask.scoring_at(here)["protocols"] == ["hungarian", "objects"]
+    assert ask.scoring_at(here)["protocols"] == ("hungarian", "objects")
     assert ask.scoring_at(full) | {"k": 0} == {
         "dataset": "msrc",
         "k": 0,
-        "protocols": ["hungarian"],
+        "protocols": ("hungarian",),
         "preprocessing": "full",
         "fit": "train",
     }

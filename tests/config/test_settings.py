@@ -14,9 +14,9 @@ from patchbank.config.folders import PROJECT, SCHEMA
 from patchbank.config.load import checked, default_config, read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError
-from patchbank.evaluation.score import context_of
+from patchbank.evaluation.score import Scoring, context_of
 
-SCORING: dict[str, Any] = {"dataset": "msrc", "preprocessing": "full", "fit": "train", "protocols": (), "k": 0}
+SCORING = Scoring("msrc", (), "full", "train")
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(val
         "kmeans": (None, None),
         "linear-probe": (None, "train"),
     }
-    rows = {name: context_of(method, (), **SCORING).oracle for name, method in said.items()}
+    rows = {name: context_of(method, (), SCORING).oracle for name, method in said.items()}
     assert rows == {"alignseg": "val", "kmeans": None, "linear-probe": "train"}
     assert config.method("camvid", "alignseg").oracle is None
     ablation = read_config([PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"]).ablation("alignseg")

@@ -11,6 +11,7 @@ from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
 from patchbank.config.plan.paths import manifest, pointer, truth
 from patchbank.config.plan.rows import Rows
+from patchbank.config.plan.subject import Subject
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
 from patchbank.left_out import left_out_at
@@ -18,19 +19,11 @@ from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
 
 
-class Ablations:
-    """Inputs and params of the rows of ablations and of their tables.
-
-    Args:
-        rows: rows of every set.
-        code: fingerprints of stages.
-        evaluation: how rows are scored.
-    """
+class Ablations(Subject):
+    """Inputs and params of the rows of ablations and of their tables; `evaluation` says how rows are scored."""
 
     def __init__(self, rows: Rows, code: Code, evaluation: Evaluation) -> None:
-        self.finished = rows.finished
-        self.config = rows.config
-        self.code = code
+        super().__init__(rows, code)
         self.evaluation = evaluation
 
     # a row
@@ -87,7 +80,7 @@ class Ablations:
 
     def _floors(self, ablation: Ablation, dataset: str) -> list[str]:
         """Floors at the numbers of segments that the rows use, known when these are done."""
-        paths = [self.finished.ablation_row(ablation.name, dataset, row) for row in ablation.rows]
+        paths = [self.rows.finished.ablation_row(ablation.name, dataset, row) for row in ablation.rows]
         used = [read_json(path)["used"] for path in paths if left_out_at(path) is None]
         return floors_at(used, ablation.floors)
 
@@ -126,4 +119,6 @@ class Ablations:
 
     def scoring(self, w: of.OfAblation) -> dict[str, dict[str, Any]]:
         """What the rows of each set are scored by."""
-        return {name: self.evaluation.shared_scoring(name) for name in self.config.ablation(w.ablation).datasets}
+        return {
+            name: to_plain(self.evaluation.shared_scoring(name)) for name in self.config.ablation(w.ablation).datasets
+        }

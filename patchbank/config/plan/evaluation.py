@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from patchbank.config.plan import wildcards as of
-from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import pointer, run_folder, scores, source_folder, truth
-from patchbank.config.plan.rows import INSTANCES, Rows
+from patchbank.config.plan.rows import INSTANCES
+from patchbank.config.plan.subject import Subject
 from patchbank.evaluation import postprocessing
+from patchbank.evaluation.score import Scoring
 from patchbank.plain import to_plain
 
 
-class Evaluation:
-    """Inputs and params from predictions to scores and their differences.
-
-    Args:
-        rows: rows of every set.
-        code: fingerprints of stages.
-    """
-
-    def __init__(self, rows: Rows, code: Code) -> None:
-        self.rows = rows
-        self.config = rows.config
-        self.code = code
+class Evaluation(Subject):
+    """Inputs and params from predictions to scores and their differences."""
 
     def predictions(self, w: of.OfRow) -> list[str]:
         """The predictions that a row is counted from, of every seed."""
@@ -125,22 +117,28 @@ class Evaluation:
         """Code of the scores."""
         return self.code.of("score", "patchbank.evaluation.score", *self.protocols(w.dataset))
 
-    def shared_scoring(self, dataset: str) -> dict[str, Any]:
+    def shared_scoring(self, dataset: str) -> Scoring:
         """What all rows of a set are scored by."""
         options = self.config.of(dataset)
-        same = {key: options[key] for key in ("protocols", "preprocessing", "fit")}
-        return {"dataset": dataset, "k": self.config.clusters(dataset)[0], **same}
+        return Scoring(
+            dataset=dataset,
+            protocols=tuple(options["protocols"]),
+            preprocessing=options["preprocessing"],
+            fit=options["fit"],
+            k=self.config.clusters(dataset)[0],
+        )
 
     def scoring(self, w: of.OfSet) -> dict[str, Any]:
         """What all rows of the set are scored by."""
-        return self.shared_scoring(w.dataset)
+        return to_plain(self.shared_scoring(w.dataset))
 
     def scoring_at(self, w: of.OfCounts) -> dict[str, Any]:
         """What a row is scored by at the preprocessing of the file's ending, without instances at a further one."""
         scoring = self.shared_scoring(w.dataset)
         if w.at:
-            scoring |= {"protocols": self.rows.class_protocols(w.dataset), "preprocessing": self.preprocessing(w)}
-        return scoring
+            protocols = tuple(self.rows.class_protocols(w.dataset))
+            scoring = replace(scoring, protocols=protocols, preprocessing=self.preprocessing(w))
+        return to_plain(scoring)
 
     def elsewhere(self, dataset: str, rows: Sequence[str]) -> list[str]:
         """Scores of rows at the further preprocessing variants."""

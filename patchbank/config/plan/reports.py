@@ -12,22 +12,15 @@ from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
 from patchbank.config.plan.paths import pointer, run_folder, scores
 from patchbank.config.plan.rows import Rows
+from patchbank.config.plan.subject import Subject
 from patchbank.methods.contract import Method
 
 
-class Reports:
-    """Inputs and params of everything that is read by people.
-
-    Args:
-        rows: rows of every set.
-        code: fingerprints of stages.
-        evaluation: where scores come from.
-    """
+class Reports(Subject):
+    """Inputs and params of everything that is read by people; `evaluation` says where scores come from."""
 
     def __init__(self, rows: Rows, code: Code, evaluation: Evaluation) -> None:
-        self.rows = rows
-        self.config = rows.config
-        self.code = code
+        super().__init__(rows, code)
         self.evaluation = evaluation
 
     def eval_bank(self, w: of.OfSet) -> str:

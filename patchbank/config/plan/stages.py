@@ -10,24 +10,19 @@ from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
 from patchbank.config.plan.rows import Rows
+from patchbank.config.plan.subject import Subject
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.files import read_json
 from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
+from patchbank.segments.settings import SegmentClusterSettings
 
 
-class Stages:
-    """Inputs and params from the images to the predictions and their segment clusters.
-
-    Args:
-        rows: rows of every set.
-        code: fingerprints of stages.
-    """
+class Stages(Subject):
+    """Inputs and params from the images to the predictions and their segment clusters."""
 
     def __init__(self, rows: Rows, code: Code) -> None:
-        self.rows = rows
-        self.config = rows.config
-        self.code = code
+        super().__init__(rows, code)
         self._trees: dict[str, str] = {}
 
     # data
@@ -190,5 +185,5 @@ class Stages:
         }
 
     def clustering(self, w: of.OfSet) -> dict[str, Any]:
-        """What every k-means of a set has in common."""
-        return self.config.shared(w.dataset)
+        """Settings of the segment clusters."""
+        return to_plain(SegmentClusterSettings.parse(self.config.shared(w.dataset)))
