@@ -85,10 +85,10 @@ def processes(folder: Path, rows: list[np.ndarray], repetitions: int, count: int
     workers = [context.Process(target=read_all, args=(folder, rows, repetitions, start, seconds)) for _ in range(count)]
     for worker in workers:
         worker.start()
-    found = [max(seconds.get() for _ in range(count)) for _ in range(repetitions)]
+    slowest = [max(seconds.get() for _ in range(count)) for _ in range(repetitions)]
     for worker in workers:
         worker.join()
-    return found
+    return slowest
 
 
 def main() -> None:

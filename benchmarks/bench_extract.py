@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
 
-    found = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
-    paths = {f"{i:016x}": path for i, path in enumerate(found[: options.count])}
+    listed = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
+    paths = {f"{i:016x}": path for i, path in enumerate(listed[: options.count])}
     vit = FrozenViT(default_config().backbone(options.backbone), options.weights, precision=options.precision)
     recipe = make_recipe(options.recipe, {"draws": 1} if options.recipe == "multicrop" else {}, vit.patch)
     shapes = row_shapes(vit, recipe, np.dtype(np.float16))

@@ -205,20 +205,20 @@ def main() -> None:
     parser.add_argument("--small", type=int, default=200)
     parser.add_argument("--large", type=int, default=2000)
     options = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in STAGES}
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in STAGES}
     counts = 0.0
     for images in (options.small, options.large):
         folder = Path(tempfile.mkdtemp(prefix="bench-memory-"))
         try:
             make_world(folder, images)
             for name in STAGES:
-                found[name].append(peak_of(run_stage, name, folder))
+                measured[name].append(peak_of(run_stage, name, folder))
             counts = (folder / "counts.npz").stat().st_size / images
         finally:
             shutil.rmtree(folder)
     print(machine())
     print(f"{'stage':18s} {options.small:>6} images  {options.large:>6} images   growth")
-    for name, ((small, _), (large, seconds)) in found.items():
+    for name, ((small, _), (large, seconds)) in measured.items():
         growth = 100 * (large / small - 1)
         print(f"{name:18s} {small:8.0f} MB     {large:8.0f} MB     {growth:+5.1f} %   ({seconds:.0f} s)")
     print(f"counts on disk: {counts:.0f} bytes an image")

@@ -101,8 +101,8 @@ def main() -> None:
     new = repeat(lambda: evaluate(counts), args.repetitions)
     small = (args.old_images, args.old_clusters, args.classes, args.grid)
     old = repeat(lambda: old_way(*small), args.repetitions)
-    found = evaluate(count(*small)[0])["precision"].value
-    if abs(found - old_way(*small)) > 1e-12:
+    score = evaluate(count(*small)[0])["precision"].value
+    if abs(score - old_way(*small)) > 1e-12:
         raise SystemExit("the old way and the new way disagree")
     factor = args.images * args.clusters / (args.old_images * args.old_clusters)
 

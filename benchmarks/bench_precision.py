@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8)
     parser.add_argument("--size", type=int, default=448)
     options = parser.parse_args()
-    found = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
+    paths = sorted(path for path in options.images.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
     spec = default_config().backbone(options.backbone)
     reference: Encoded | None = None
     print(machine())
@@ -38,7 +38,7 @@ def main() -> None:
     for precision in ("float32", "bfloat16", "float16"):
         vit = FrozenViT(spec, options.weights, precision=precision)
         recipe = make_recipe("whole", {"size": options.size}, vit.patch)
-        pixels = [recipe.make(load_image(path), "", 0).pixels.copy() for path in found[: options.count]]
+        pixels = [recipe.make(load_image(path), "", 0).pixels.copy() for path in paths[: options.count]]
         inputs = vit.normalise(torch.cat([torch.from_numpy(p) for p in pixels]))
         vit(inputs[:1])
         kept: list[Encoded] = []

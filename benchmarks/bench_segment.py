@@ -63,8 +63,8 @@ def main() -> None:
         if vit.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def upsample(name: str, image: Image.Image, found: GridSegments) -> None:
-        found.labels(image.height, image.width, "bilinear")
+    def upsample(name: str, image: Image.Image, segments: GridSegments) -> None:
+        segments.labels(image.height, image.width, "bilinear")
 
     with tempfile.TemporaryDirectory(prefix="bench-segment-") as folder:
         writer = PictureWriter(Path(folder), segmenter.naming)

@@ -117,10 +117,10 @@ def written_out(attention: Any, x: torch.Tensor) -> torch.Tensor:
 
 def published_decoder(ours: MaskDecoder) -> MaskDecoder:
     """The same weights with the published attention."""
-    found = copy.deepcopy(ours)
-    for block in found.blocks:
+    decoder = copy.deepcopy(ours)
+    for block in decoder.blocks:
         block.attn.forward = partial(written_out, block.attn)
-    return found
+    return decoder
 
 
 def bench_pseudo_labels(vit: FrozenViT, bank: Any, size: int, count: int, repetitions: int) -> None:
@@ -183,8 +183,8 @@ def bench_steps(vit: FrozenViT, folder: Path, blocks: Any, arguments: argparse.N
 
     def cached() -> None:
         # two batches, so that reading ahead runs beside a step, as in training
-        for _, found in load_batches(bank, labels, [one, one], device):
-            decoder(found)
+        for _, loaded in load_batches(bank, labels, [one, one], device):
+            decoder(loaded)
 
     other, its_teacher = published_decoder(student), published_decoder(teacher)
     its_optimiser = build_optimiser(other, settings)

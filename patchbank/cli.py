@@ -40,17 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="patchbank", description=patchbank.__doc__)
     parser.add_argument("--version", action="version", version=f"patchbank {patchbank.__version__}")
-    places: dict[str, Any] = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
+    groups: dict[str, Any] = {"": parser.add_subparsers(title="commands", required=True, metavar="COMMAND")}
     for name in sorted(module.name for module in pkgutil.iter_modules(commands.__path__)):
         module: Any = importlib.import_module(f"{commands.__name__}.{name}")
         group, _, last = name.rpartition("_")
-        if group not in places:
-            shared = places[""].add_parser(group, help=f"commands about {group}")
-            places[group] = shared.add_subparsers(title="commands", required=True, metavar="COMMAND")
-        found: dict[str, Command] = {last: module} if last else module.each()
-        for word, command in found.items():
+        if group not in groups:
+            shared = groups[""].add_parser(group, help=f"commands about {group}")
+            groups[group] = shared.add_subparsers(title="commands", required=True, metavar="COMMAND")
+        modules: dict[str, Command] = {last: module} if last else module.each()
+        for word, command in modules.items():
             text = command.HELP
-            added = places[group].add_parser(word, help=text, description=text[0].upper() + text[1:] + ".")
+            added = groups[group].add_parser(word, help=text, description=text[0].upper() + text[1:] + ".")
             command.add_arguments(added)
             added.set_defaults(run=command.run)
     return parser

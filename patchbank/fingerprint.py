@@ -64,13 +64,13 @@ class _Source:
 @cache
 def _read(path: Path) -> _Source:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= _modules_of(node)
+            modules |= _modules_of(node)
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_bare_string(statement)] or [ast.Pass()]
-    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(found))
+    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(modules))
 
 
 def _modules_of(node: ast.Import | ast.ImportFrom) -> set[str]:

@@ -28,7 +28,7 @@ def expand(text: str) -> str:
     unset = [a or b for a, b in _VARIABLE.findall(text) if (a or b) not in os.environ]
     if unset:
         raise UserError(f"{text}: the environment has no variable {', '.join(unset)}; set it, or write the whole path.")
-    path = _VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], text)
+    path = _VARIABLE.sub(lambda match: os.environ[match[1] or match[2]], text)
     if not path.startswith("~"):
         return path
     try:

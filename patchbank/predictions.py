@@ -61,9 +61,9 @@ def check_origin(path: str | Path, record: PredictionRecord, wanted: Mapping[str
         record: their description.
         wanted: fields of the description and their values, `settings` among them key by key.
     """
-    found, expected = (_flat(json.loads(json.dumps(dict(value)))) for value in (asdict(record), wanted))
-    differing = [f"{key} {found.get(key)!r} instead of {value!r}" for key, value in expected.items()]
-    differing = [text for text, key in zip(differing, expected, strict=True) if found.get(key) != expected[key]]
+    said, expected = (_flat(json.loads(json.dumps(dict(value)))) for value in (asdict(record), wanted))
+    differing = [f"{key} {said.get(key)!r} instead of {value!r}" for key, value in expected.items()]
+    differing = [text for text, key in zip(differing, expected, strict=True) if said.get(key) != expected[key]]
     if differing:
         raise UserError(f"{path} holds other predictions: {'; '.join(differing)}. Run the predict stage again.")
 
@@ -148,16 +148,16 @@ class PredictionReader:
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist; run the predict stage first.")
         self._file = h5py.File(path, "r")
-        found = int(self._file.attrs.get("format", -1))
-        if found != FORMAT:
+        version = int(self._file.attrs.get("format", -1))
+        if version != FORMAT:
             raise UserError(
-                f"{path} has prediction format {found}, this version reads {FORMAT}; `snakemake -f` makes it again."
+                f"{path} has prediction format {version}, this version reads {FORMAT}; `snakemake -f` makes it again."
             )
         fields = json.loads(self._file.attrs["record"])
         fields["input_size"] = tuple(fields["input_size"])
         self.record = PredictionRecord(**fields)
         self.images: list[str] = [i.decode() for i in self._file["image"][:]]
-        groups = {name: found for name, found in self._file.items() if isinstance(found, h5py.Group)}
+        groups = {name: item for name, item in self._file.items() if isinstance(item, h5py.Group)}
         self.variants: dict[str, int] = {name: int(group.attrs["k"]) for name, group in groups.items()}
         self.metric: NDArray[np.float32] | None = self._file["metric"][:] if "metric" in self._file else None
 

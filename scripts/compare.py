@@ -25,9 +25,11 @@ with stage(snakemake):
         context = context_of(method, classes, scoring)
         # files stand in the order of methods and seeds; methods that predict classes have no tables
         names = [name for name in files if name != "tables" or context.kind == "segments"]
-        own = {name: dict(zip(method.seeds, files[name], strict=False)) for name in names}
-        if first_left_out([*own["counts"].values(), *own.get("tables", {}).values()]):
+        of_method = {name: dict(zip(method.seeds, files[name], strict=False)) for name in names}
+        if first_left_out([*of_method["counts"].values(), *of_method.get("tables", {}).values()]):
             continue
-        own["instances"] = {seed: path for seed, path in own["instances"].items() if left_out_at(path) is None}
-        compared.append(Compared(context, own["counts"], own.get("tables"), own.get("instances")))
+        of_method["instances"] = {
+            seed: path for seed, path in of_method["instances"].items() if left_out_at(path) is None
+        }
+        compared.append(Compared(context, of_method["counts"], of_method.get("tables"), of_method.get("instances")))
     write_json(snakemake.output[0], compare_methods(compared))

@@ -17,9 +17,9 @@ with stage(snakemake):
     from patchbank.plain import from_plain
 
     spec = from_plain(DatasetSpec, snakemake.params.spec)
-    found = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
-    for note in found.notes:
+    scanned = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
+    for note in scanned.notes:
         logging.getLogger("manifest").warning(note)
-    assert found.manifest is not None  # images were decoded, not only headers read
-    write_json(snakemake.output.check, found.check())
-    found.manifest.save(snakemake.output.manifest)
+    assert scanned.manifest is not None  # images were decoded, not only headers read
+    write_json(snakemake.output.check, scanned.check())
+    scanned.manifest.save(snakemake.output.manifest)

@@ -141,12 +141,12 @@ def patch_stability(prediction: Path, k: int) -> float | None:
 
 def agreement(labels: Sequence[NDArray[np.integer[Any]]]) -> float | None:
     """Mean adjusted Rand index of all pairs of labellings (n,) of the same things; None where there is no pair."""
-    found = []
+    indices = []
     for a, b in combinations(labels, 2):
         together = np.zeros((int(a.max()) + 1, int(b.max()) + 1), np.int64)
         np.add.at(together, (a, b), 1)
-        found.append(adjusted_rand(together))
-    return float(np.mean(found)) if found else None
+        indices.append(adjusted_rand(together))
+    return float(np.mean(indices)) if indices else None
 
 
 @dataclass(frozen=True)
@@ -172,33 +172,33 @@ class _Row:
 
     def run(self, seed: int) -> _Run:
         """All stages of one seed."""
-        place, k = self.folder / f"seed{seed}", self.clustering.k[0]
-        work = place / "work"
+        folder, k = self.folder / f"seed{seed}", self.clustering.k[0]
+        work = folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         traits, given = self.method.traits, self.inputs
-        checkpoint, seconds = self._train(seed, place, work) if traits.trained else (None, None)
+        checkpoint, seconds = self._train(seed, folder, work) if traits.trained else (None, None)
         predicted = self._predict(seed, checkpoint, given.evaluation, given.splits[1], work / "eval.h5")
         clusters = None
         if traits.kind == "segments":
             fitted = self._predict(seed, checkpoint, given.fit, given.splits[0], work / "fit.h5")
-            clusters = place / "clusters.npz"
+            clusters = folder / "clusters.npz"
             banks = (given.fit["whole"], fitted, given.evaluation["whole"], predicted)
             cluster_segments(*banks, given.statistics, self.clustering, seed, clusters)
         stable = stability(clusters, k) if clusters else patch_stability(predicted, k)
         manifest = Manifest.load(given.manifest)
         origin = {"method": self.method.name, "kind": traits.kind, "seed": seed}
         origin["settings"] = self.method.settings
-        out = place / "counts.npz"
+        out = folder / "counts.npz"
         with Truth(given.truth) as truth:
             count_predictions(predicted, manifest, out, self.preprocessing, self.threads, truth, origin=origin)
         shutil.rmtree(work)
-        return _Run(place / "counts.npz", clusters, stable, seconds)
+        return _Run(folder / "counts.npz", clusters, stable, seconds)
 
     @property
     def _labels(self) -> Path | None:
         return self.inputs.manifest if self.method.traits.oracle else None
 
-    def _train(self, seed: int, place: Path, work: Path) -> tuple[Path, float]:
+    def _train(self, seed: int, folder: Path, work: Path) -> tuple[Path, float]:
         """Train; the checkpoint, and how long it took."""
         started, checkpoint = time.perf_counter(), work / "checkpoint.safetensors"
         run_train(
@@ -208,7 +208,7 @@ class _Row:
                 statistics=self.inputs.statistics,
                 settings=self.method.settings,
                 seed=seed,
-                files=TrainingFiles(checkpoint, place / "steps.csv", place / "epochs.csv"),
+                files=TrainingFiles(checkpoint, folder / "steps.csv", folder / "epochs.csv"),
                 state_root=work / "state",
                 manifest=self._labels,
                 threads=self.threads,

@@ -80,11 +80,11 @@ def write_table(
 def _compared(every: Sequence[TableRow], classes: Sequence[str], scoring: Scoring, base: str) -> dict[str, Any]:
     left_out = [entry for row in every if (entry := left_out_at(row.result)) is not None]
     rows = [row for row in every if left_out_at(row.result) is None]
-    found = {row.method.name: read_json(row.result) for row in rows}
+    results = {row.method.name: read_json(row.result) for row in rows}
     by_name = {row.method.name: row for row in rows}
     listed, differences = [], []
     for name in track(list(by_name), "compare", "row"):
-        row, result = by_name[name], found[name]
+        row, result = by_name[name], results[name]
         floor = "" if row.method.traits.floor else _floor_beside(rows, _rounded(result["used"]))
         oracle = row.method.oracle
         listed.append({"name": name, "factor": row.factor, "floor_at": floor, "oracle": oracle, **result})
@@ -166,15 +166,15 @@ def _number(value: float | None, digits: int) -> str:
 
 def _score(row: Mapping[str, Any], protocol: str) -> str:
     """The row's score under a protocol, its first variant (mIoU, precision)."""
-    found = next((one["miou"] for one in row["rows"] if one["protocol"] == protocol), None)
-    if found is None:
+    score = next((one["miou"] for one in row["rows"] if one["protocol"] == protocol), None)
+    if score is None:
         return ""
-    return f"{found['mean']:.1f}" + ("" if found["std"] is None else f" ± {found['std']:.1f}")
+    return f"{score['mean']:.1f}" + ("" if score["std"] is None else f" ± {score['std']:.1f}")
 
 
 def _difference(a: str, b: str, protocol: str, comparisons: Sequence[Mapping[str, Any]], before: str) -> str:
-    found = next((c for c in comparisons if (c["a"], c["b"], c["protocol"]) == (a, b, protocol)), None)
-    if found is None:
+    comparison = next((c for c in comparisons if (c["a"], c["b"], c["protocol"]) == (a, b, protocol)), None)
+    if comparison is None:
         return ""
-    text = f"{found['difference']:+.1f} ({found['low']:+.1f} to {found['high']:+.1f})"
-    return f"{before}**{text}**" if found["low"] > 0 or found["high"] < 0 else f"{before}{text}"
+    text = f"{comparison['difference']:+.1f} ({comparison['low']:+.1f} to {comparison['high']:+.1f})"
+    return f"{before}**{text}**" if comparison["low"] > 0 or comparison["high"] < 0 else f"{before}{text}"

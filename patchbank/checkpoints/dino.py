@@ -45,8 +45,8 @@ def clean_backbone_keys(state: Mapping[str, Any]) -> dict[str, Tensor]:
     cleaned = {key[len(_wrappers(key)) :]: value for key, value in (wrapped or tensors).items()}
     cleaned = {key: value for key, value in cleaned.items() if not key.startswith(_HEADS)}
     if not cleaned:
-        found = ", ".join(list(state)[:5]) or "none"
-        raise UserError(f"The checkpoint holds no backbone weights (keys: {found}).")
+        names = ", ".join(list(state)[:5]) or "none"
+        raise UserError(f"The checkpoint holds no backbone weights (keys: {names}).")
     return cleaned
 
 

@@ -73,20 +73,20 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     return tensors, record
 
 
-def check_keys(path: str | Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_keys(path: str | Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise one `UserError` that names missing keys, foreign keys and differing shapes, if there are any.
 
     Args:
         path: where `found` comes from, for the message.
-        found: tensors of the file.
+        tensors: of the file.
         expected: tensors of the model.
     """
     wrong = [
-        f"{name} has shape {tuple(found[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in sorted(set(found) & set(expected))
-        if found[name].shape != expected[name].shape
+        f"{name} has shape {tuple(tensors[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in sorted(set(tensors) & set(expected))
+        if tensors[name].shape != expected[name].shape
     ]
-    missing, foreign = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    missing, foreign = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
     parts = [
         *([f"missing keys {_list(missing)}"] if missing else []),
         *([f"foreign keys {_list(foreign)}"] if foreign else []),

@@ -22,6 +22,6 @@ def run(options: argparse.Namespace) -> int:
     """Print the comparison."""
     from patchbank.report.two_runs import compare_runs, comparison_text
 
-    found = compare_runs(options.a, options.b)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else comparison_text(found), end="")
+    comparison = compare_runs(options.a, options.b)
+    print(json.dumps(comparison, indent=1, ensure_ascii=False) if options.json else comparison_text(comparison), end="")
     return 0

@@ -64,19 +64,19 @@ def run(options: argparse.Namespace) -> int:
     if options.sheet is not None:
         check_output(options.sheet, lambda path: source_of(path) == source, options.overwrite, "--sheet")
     try:
-        found = examine(spec, options.workers, _note, options.memory, options.quick)
+        scanned = examine(spec, options.workers, _note, options.memory, options.quick)
     except UserError as error:
         if not error.details:
             raise
         for detail in error.details:
             print(f"  - {detail}", file=sys.stderr)
         raise UserError(f"{str(error).splitlines()[0]} {str(error).splitlines()[-1]}") from None
-    for note in found.notes:
+    for note in scanned.notes:
         print(f"- {note}")
-    print(found.summary.table())
-    if found.manifest is not None:
+    print(scanned.summary.table())
+    if scanned.manifest is not None:
         sheet = options.sheet or _sheet(spec, options.folder)
-        draw_sheet(found.manifest, sheet, source=source)
+        draw_sheet(scanned.manifest, sheet, source=source)
         print(f"\nsheet: {sheet}")
     return 0
 
@@ -118,12 +118,12 @@ def _label_map(text: str | None) -> dict[str | int, str | int] | None:
     from patchbank.errors import UserError
 
     try:
-        found = None if text is None else yaml.safe_load(text)
+        label_map = None if text is None else yaml.safe_load(text)
     except yaml.YAMLError:
-        found = text
-    if text is not None and not isinstance(found, dict):
+        label_map = text
+    if text is not None and not isinstance(label_map, dict):
         raise UserError(f"--label-map {text!r} is no map; write one as '{{1: sky, 2: road, 0: 255}}', in quotes.")
-    return found
+    return label_map
 
 
 def _sheet(spec: DatasetSpec, folder: Path | None) -> Path:

@@ -88,8 +88,8 @@ def prepare(options: argparse.Namespace) -> TrainJob:
         said = "No set is named" if dataset is None else f"The set {dataset!r} is not configured"
         raise UserError(f"{said}; name one with --dataset: {', '.join(config.datasets)}.")
     if options.changes:
-        own = {"settings": {"methods": {options.method: _changes(options.changes)}}}
-        config = read_config(options.config, {"datasets": {dataset: own}})
+        changed = {"settings": {"methods": {options.method: _changes(options.changes)}}}
+        config = read_config(options.config, {"datasets": {dataset: changed}})
     method = config.method(dataset, options.method)
     if not method.traits.trained:
         raise UserError(f"{method.name} has no stage `train`: nothing of it is learned.")

@@ -90,19 +90,19 @@ class Config:
             # what the set leaves alone is complete and checked already
             changed = merge({key: self.values[key] for key in changes if key in self.values}, changes)
             checked = complete(changed, {**self._schema, "required": []})
-            found = {**self.values, **{key: checked[key] for key in changed}}
+            values = {**self.values, **{key: checked[key] for key in changed}}
             # a settings file leaves a method of config.yaml out by setting it to null, whatever a set changes in it
             left_out = {name for name, entry in self.values["methods"].items() if entry is None}
-            found["methods"] = {
-                name: entry for name, entry in found["methods"].items() if entry is not None and name not in left_out
+            values["methods"] = {
+                name: entry for name, entry in values["methods"].items() if entry is not None and name not in left_out
             }
-            self._resolved[dataset] = found
+            self._resolved[dataset] = values
         return self._resolved[dataset]
 
     def generated(self, dataset: str) -> dict[str, Any] | None:
         """Settings of the rule that makes the set, or None for a set that has to be on disk."""
-        found: dict[str, Any] | None = self.values["datasets"][dataset].get("generated")
-        return found
+        arguments: dict[str, Any] | None = self.values["datasets"][dataset].get("generated")
+        return arguments
 
     def spec(self, dataset: str) -> DatasetSpec:
         """The set as the datasets room knows it."""
@@ -169,30 +169,30 @@ class Config:
         An option with features of its own predicts with the method's checkpoint; every other one is another count of
         the method's predictions.
         """
-        found = []
+        rows = []
         for method in self.methods(dataset):
             for option in self.of(dataset)["methods"][method.name].get("postprocess", ()):
                 row = replace(method, name=f"{method.name}+{option}", postprocess=option)
                 features = postprocessing.named(option).features
-                own = replace(row, trained=method.name, features=features) if features else None
-                found.append(own or replace(row, source=method.name))
-        return found
+                predicted = replace(row, trained=method.name, features=features) if features else None
+                rows.append(predicted or replace(row, source=method.name))
+        return rows
 
     def recipe(self, dataset: str, name: str) -> dict[str, Any]:
         """Settings of a recipe."""
-        found: dict[str, Any] = self.of(dataset)["recipes"][postprocessing.settings_recipe(name)]
-        return found
+        settings: dict[str, Any] = self.of(dataset)["recipes"][postprocessing.settings_recipe(name)]
+        return settings
 
     def _entry(self, dataset: str, entry: str, row: str, changes: Mapping[str, Any]) -> Method:
         """An entry of `methods` as the row `row`, with changed settings."""
         options = self.of(dataset)
-        found = options["methods"][entry]
-        own = {key: value for key, value in found.items() if key not in ("kind", "seeds", "postprocess", "oracle")}
-        own |= dict(changes)
-        folder = str(found.get("kind", entry)).replace("-", "_")
-        of = contract.Row(folder, contract.traits(folder), own)
-        method = contract.resolve(row, of, self._shared(dataset, of), tuple(found.get("seeds", options["seeds"])))
-        told = found.get("oracle", {}).items()
+        written = options["methods"][entry]
+        values = {key: value for key, value in written.items() if key not in ("kind", "seeds", "postprocess", "oracle")}
+        values |= dict(changes)
+        folder = str(written.get("kind", entry)).replace("-", "_")
+        of = contract.Row(folder, contract.traits(folder), values)
+        method = contract.resolve(row, of, self._shared(dataset, of), tuple(written.get("seeds", options["seeds"])))
+        told = written.get("oracle", {}).items()
         splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
         return replace(method, oracle=splits[0] if splits else None)
 
@@ -209,8 +209,8 @@ class Config:
         """Names of the floors and ceilings that are known before anything is predicted."""
         options, known = self.of(dataset), contract.rows()
         floors = [name for name in options["floors"] if not known[name].traits.at_counts]
-        found = floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
-        return [name for name in found if name not in options["methods"]]
+        names = floors + (list(options["ceilings"]) if self.spec(dataset).classes else [])
+        return [name for name in names if name not in options["methods"]]
 
     def counted_floors(self, dataset: str) -> list[str]:
         """Floors that stand at the methods' numbers of segments, without a number."""

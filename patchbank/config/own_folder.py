@@ -87,14 +87,14 @@ def results_name(folder: Path, wanted: str | None, datasets: Mapping[str, Any], 
             f"name={_suggestion(folder, datasets, results)}."
         )
     slug = slug_of(folder)
-    own = f"own_{slug}" if slug in datasets or slug in RESERVED else slug
-    for name in (own, MINE):
+    named = f"own_{slug}" if slug in datasets or slug in RESERVED else slug
+    for name in (named, MINE):
         if _is(folder_of(results / name), folder):
             return name
-    for name in (MINE, own):
+    for name in (MINE, named):
         if _free(results / name, folder):
             return name
-    taken = " and ".join(f"{results / name} (of {folder_of(results / name)})" for name in dict.fromkeys((MINE, own)))
+    taken = " and ".join(f"{results / name} (of {folder_of(results / name)})" for name in dict.fromkeys((MINE, named)))
     raise UserError(
         f"config: the results of other folders are in {taken}; give those of {folder} a name of their own: --config "
         f"{shlex.quote(f'folder={folder}')} name={_suggestion(folder, datasets, results)}."
@@ -113,8 +113,8 @@ def claim(name: str, folder: str | Path, results: Path = RESULTS) -> None:
 
 def own_results(results: Path = RESULTS) -> dict[str, Path]:
     """Names of the results of all own folders, and the folders."""
-    found = {path.parent.name: folder_of(path.parent) for path in sorted(results.glob(f"*/{OWNER}"))}
-    return {name: folder for name, folder in found.items() if folder is not None}
+    folders = {path.parent.name: folder_of(path.parent) for path in sorted(results.glob(f"*/{OWNER}"))}
+    return {name: folder for name, folder in folders.items() if folder is not None}
 
 
 def folder_of(results: Path) -> Path | None:

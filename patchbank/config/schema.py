@@ -37,10 +37,10 @@ def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
     filled = copy.deepcopy(dict(values))
     _fill(filled, schema)
-    found = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
+    errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
     raise_problems(
         "config",
-        [problem for error in found for problem in _sentences(error)],
+        [problem for error in errors for problem in _sentences(error)],
         f"See {schema_for_reading()} for every key.",
     )
     return filled
@@ -108,36 +108,36 @@ def _fill(values: Any, schema: Mapping[str, Any]) -> None:
 
 
 def _sentences(error: Any) -> Iterator[str]:
-    place = ".".join(str(part) for part in error.absolute_path)
+    path = ".".join(str(part) for part in error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         for key in sorted(set(error.instance) - set(known)):
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-            yield f"{place + '.' if place else ''}{key}: unknown key; {hint}"
+            yield f"{path + '.' if path else ''}{key}: unknown key; {hint}"
     elif error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        if place:
-            yield f"{place}: {', '.join(missing)} must be given"
+        if path:
+            yield f"{path}: {', '.join(missing)} must be given"
         else:
             yield (
                 f"{', '.join(missing)} must be given: a config.yaml in the working folder replaces the whole shipped "
                 f"one ({PROJECT / 'config.yaml'}), so start from a copy of it"
             )
     elif error.validator == "type":
-        yield f"{place or 'config'}: {_shown(error.instance)} is not {_kinds(error.validator_value)}{_as_list(error)}"
+        yield f"{path or 'config'}: {_shown(error.instance)} is not {_kinds(error.validator_value)}{_as_list(error)}"
     elif error.validator == "enum" and isinstance(error.instance, str):
         known = list(map(str, error.validator_value))
         near = difflib.get_close_matches(error.instance, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        yield f"{place or 'config'}: {error.instance!r} is not one of {', '.join(known)}{hint}"
+        yield f"{path or 'config'}: {error.instance!r} is not one of {', '.join(known)}{hint}"
     elif error.validator == "pattern":
         example = f", for example {plain_name(error.instance)}" if plain_name(error.instance) else ""
-        yield f"{place or 'config'}: {error.instance} is no name here; use {error.schema['description']}{example}"
+        yield f"{path or 'config'}: {error.instance} is no name here; use {error.schema['description']}{example}"
     elif error.validator == "oneOf":
-        yield f"{place}: {_shown(error.instance)} is not {error.schema.get('description', 'possible here')}"
+        yield f"{path}: {_shown(error.instance)} is not {error.schema.get('description', 'possible here')}"
     else:
-        yield f"{place or 'config'}: {error.message}"
+        yield f"{path or 'config'}: {error.message}"
 
 
 def plain_name(text: str) -> str:

@@ -102,10 +102,10 @@ def _of_file(path: Path, config: Config, entries: Sequence[str]) -> str:
     owner = folder_of(RESULTS / name)
     if config.own is None or (owner is None and name != MINE):
         return _of_set(name, [rule for rule in config.datasets], config, entries)
-    own, folder = config.own
+    kept, folder = config.own
     holds = f"results/{name} are those of {owner}, and the results" if owner else "the results"
     return (
-        f"{holds} of {folder} are in results/{own}: ask for {Path(RESULTS, own, *path.parts[2:])} or eval_{MINE}, or "
+        f"{holds} of {folder} are in results/{kept}: ask for {Path(RESULTS, kept, *path.parts[2:])} or eval_{MINE}, or "
         "choose a name with name=NAME beside folder=."
     )
 

@@ -166,8 +166,8 @@ def _classes(written: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[Colour,
     names = [str(row["name"]) for row in rows]
     label_map: dict[int, int] | None = None
     if "csv" in written:
-        label_map, own = _read_csv(TABLES / written["csv"], written["column"])
-        names = names or [written.get("names", {}).get(index, own[index]) for index in sorted(own)]
+        label_map, csv_names = _read_csv(TABLES / written["csv"], written["column"])
+        names = names or [written.get("names", {}).get(index, csv_names[index]) for index in sorted(csv_names)]
     elif any("raw" in row for row in rows):
         label_map = {raw: index for index, row in enumerate(rows) for raw in parse_values(row["raw"])}
     given = tuple((row["colour"][0], row["colour"][1], row["colour"][2]) for row in rows if "colour" in row)

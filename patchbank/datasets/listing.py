@@ -123,7 +123,7 @@ class Search:
         skipped = {_identity(folder): why for folder, why in (skip or {}).items() if folder.exists()}
         above = {_identity(folder) for folder in top.resolve().parents}
         seen: set[tuple[int, int]] = set()
-        found: list[Path] = []
+        pictures: list[Path] = []
         waiting, links = [top], list[Path]()
         while waiting or links:
             folder = (waiting or links).pop(0)
@@ -146,10 +146,10 @@ class Search:
                     raise
                 self.leave(folder, f"folders that cannot be read ({error.strerror})")
                 continue
-            found += content.pictures
+            pictures += content.pictures
             for inner in content.folders:
                 (links if inner.is_symlink() else waiting).append(inner)
-        return sorted(found, key=os.fspath)
+        return sorted(pictures, key=os.fspath)
 
     def leave(self, path: Path, reason: str) -> None:
         """Note that `path` is no input."""

@@ -41,9 +41,9 @@ class Shelf:
 
     def one(self, name: str) -> Path:
         """The file called `name`, whose suffix decides between several; else the path where it is expected."""
-        found = self.files.get(stem(name), [])
+        paths = self.files.get(stem(name), [])
         plain = without_suffix(name)
-        return found[0] if len(found) == 1 else self.folder / (name if name != plain else f"{plain}{self.suffix}")
+        return paths[0] if len(paths) == 1 else self.folder / (name if name != plain else f"{plain}{self.suffix}")
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ def read_list(path: Path, root: Path, images: Shelf, masks: Shelf | None) -> lis
         UserError: a line of three columns or more, or a list whose images are all marked with 0 or -1.
     """
     reader = _Reader(path, root, images, masks)
-    found = [listed for line in parse_list(path.read_bytes()) for listed in reader.read(line)]
-    if reader.marked and not found:
+    entries = [listed for line in parse_list(path.read_bytes()) for listed in reader.read(line)]
+    if reader.marked and not entries:
         raise UserError(f"{path} marks every image with 0 or -1, so it names none; write one name a line.")
-    return found
+    return entries
 
 
 def parse_list(data: bytes) -> list[str]:
@@ -174,5 +174,5 @@ def _in(path: Path, shelf: Shelf) -> Path | None:
         return shelf.one(path.name) if stem(path.name) in shelf.files else None
     if not path.parent.is_dir():
         return None
-    found = by_stem(shelf.search.content(path.parent).pictures).get(stem(path.name), [])
-    return next((one for one in found if one.name == path.name), found[0] if len(found) == 1 else None)
+    paths = by_stem(shelf.search.content(path.parent).pictures).get(stem(path.name), [])
+    return next((one for one in paths if one.name == path.name), paths[0] if len(paths) == 1 else None)

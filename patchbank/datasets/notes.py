@@ -23,15 +23,15 @@ DEEP_ADVICE = "Their values fill a small part of the 16-bit range; scale `percen
 
 def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
     """Sentences that end with a full stop, the most important first; none for a set without surprises."""
-    found = [*_nowhere(spec, summary)]
+    sentences = [*_nowhere(spec, summary)]
     for tell in (_unlabelled, _absent, _ignored, _unscored, _without_instances):
-        found += _of_splits(summary, tell)
+        sentences += _of_splits(summary, tell)
     for problem, pictures in summary.empty.items():
         subject = f"{_count(len(pictures.names), 'picture')} {_are(pictures.names)}"
         values = f"8-bit values {pictures.lowest} to {pictures.highest}"
         advice = f" {DEEP_ADVICE}" if "16 to 8 bits" in problem else ""
-        found.append(f"{subject} {problem} ({values}): {_some(pictures.names)}.{advice}")
-    return [*found, *_of_splits(summary, _published)]
+        sentences.append(f"{subject} {problem} ({values}): {_some(pictures.names)}.{advice}")
+    return [*sentences, *_of_splits(summary, _published)]
 
 
 def depth_notes(treatment: Treatment | None, count: int) -> list[str]:

@@ -29,10 +29,10 @@ def data_problem(data: bytes) -> str:
         parts = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in ADAM7]
     expected = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in parts if columns > 0 and rows > 0)
     try:
-        found = _inflated(data)
+        inflated = _inflated(data)
     except zlib.error as error:
         return f"its rows do not unpack: {error}"
-    return f"{expected - found:,} of {expected:,} bytes of its rows are missing" if found < expected else ""
+    return f"{expected - inflated:,} of {expected:,} bytes of its rows are missing" if inflated < expected else ""
 
 
 def _inflated(data: bytes) -> int:

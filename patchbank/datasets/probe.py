@@ -53,8 +53,8 @@ class Probe:
         values = [number for pair in self.values for number in pair]
         seen = [self.contrast.problem, self.contrast.lowest, self.contrast.highest]
         depth = None if self.depth is None else list(self.depth)
-        found = [self.width, self.height, self.digest, self.conversions, values, depth, *(seen if seen[0] else ())]
-        return json.dumps(found, separators=(",", ":"))
+        stored = [self.width, self.height, self.digest, self.conversions, values, depth, *(seen if seen[0] else ())]
+        return json.dumps(stored, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Probe:
@@ -79,9 +79,9 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False, treatment: Tre
         if quick:
             return Probe("", *read_size(path, kind != "image", treatment))
         data = read_bytes(path)
-        found = _decoded(kind, name, data, treatment)
+        decoded = _decoded(kind, name, data, treatment)
         problem = data_problem(data)
-        return Probe(f"is truncated or damaged ({problem})") if problem else found
+        return Probe(f"is truncated or damaged ({problem})") if problem else decoded
     except Unusable as reason:
         return Probe(str(reason))
 

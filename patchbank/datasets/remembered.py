@@ -57,10 +57,10 @@ class Remembered:
         """The probe of a file that is known."""
         return Probe.from_json(self._lines[_key(kind, name)].partition("\t")[2])
 
-    def keep(self, kind: Kind, name: str, state: str, found: Probe) -> None:
+    def keep(self, kind: Kind, name: str, state: str, probe: Probe) -> None:
         """Remember a usable file; `state` was taken before it was read."""
-        if self._path is not None and state and not found.problem and len(found.values) <= MANY:
-            self._lines[_key(kind, name)] = f"{state}\t{found.to_json()}"
+        if self._path is not None and state and not probe.problem and len(probe.values) <= MANY:
+            self._lines[_key(kind, name)] = f"{state}\t{probe.to_json()}"
             self._changed = True
 
     def save(self) -> None:
@@ -74,14 +74,14 @@ class Remembered:
     def _load(self, path: Path) -> None:
         try:
             first, _, body = path.read_text(encoding="ascii").partition("\n")
-            found, expected = json.loads(first), self._header(body)
+            header, expected = json.loads(first), self._header(body)
         except (OSError, ValueError) as error:
             self.note = f"{path} cannot be read ({error}); every file is decoded again"
             return
-        if found == expected:
+        if header == expected:
             self._lines = {key: rest for key, _, rest in (line.partition("\t") for line in body.split("\n")[:-1])}
             return
-        other = isinstance(found, dict) and {**found, "sha256": ""} != {**expected, "sha256": ""}
+        other = isinstance(header, dict) and {**header, "sha256": ""} != {**expected, "sha256": ""}
         reason = "was written by another version" if other else "is damaged"
         self.note = f"{path} {reason}; every file is decoded again"
 

@@ -114,8 +114,8 @@ def examine(
     raw: Counter[int] = Counter()
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
-        found = _probes(files, remembered, spec.treatment, quick, workers or available())
-        shown = track(found, f"scan {spec.name}", "image", len(splits))
+        probed = _probes(files, remembered, spec.treatment, quick, workers or available())
+        shown = track(probed, f"scan {spec.name}", "image", len(splits))
         for item, names, probes in zip(splits, files, shown, strict=True):
             raw.update(dict(probes["mask"].values) if "mask" in probes else {})
             wrong = list(_problems(names, probes, lut))
@@ -156,12 +156,12 @@ def _splits(listing: Listing) -> dict[Item, list[str]]:
 
 def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
     """The files of an item and whether they are remembered; of masks and instance maps those that are there."""
-    found = []
+    files = []
     for kind, path in zip(KINDS, item, strict=True):
         if path is not None and (kind == "image" or not is_absent(path)):
             name, state = relative(root, path), state_of(path)
-            found.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
-    return found
+            files.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
+    return files
 
 
 def _probes(
@@ -199,15 +199,15 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) 
         yield f"{printable(misnamed)}: name is not UTF-8; rename it"
     image = probes["image"]
     for file in files:
-        found, name = probes[file.kind], printable(file.name)
-        if found.problem:
-            yield f"{name}: {found.problem}"
+        probe, name = probes[file.kind], printable(file.name)
+        if probe.problem:
+            yield f"{name}: {probe.problem}"
             continue
-        if not image.problem and (found.width, found.height) != (image.width, image.height):
-            same = (found.height, found.width) == (image.width, image.height)
+        if not image.problem and (probe.width, probe.height) != (image.width, image.height):
+            same = (probe.height, probe.width) == (image.width, image.height)
             turned = "; the image is turned by its EXIF orientation, the mask is not" if same else ""
-            yield f"{name}: is {found.width}x{found.height}, but its image is {image.width}x{image.height}{turned}"
-        unknown = unknown_values(np.array([value for value, _ in found.values], np.int64), lut)
+            yield f"{name}: is {probe.width}x{probe.height}, but its image is {image.width}x{image.height}{turned}"
+        unknown = unknown_values(np.array([value for value, _ in probe.values], np.int64), lut)
         if unknown:
             yield f"{name}: {describe_unknown(unknown, lut)}"
 
@@ -238,7 +238,7 @@ def _manifest(
         classes=spec.classes,
         colours=spec.colours,
         lut=lut,
-        splits={split: tuple(sorted(found, key=lambda entry: entry.id)) for split, found in entries.items()},
+        splits={split: tuple(sorted(listed, key=lambda entry: entry.id)) for split, listed in entries.items()},
         train_split=spec.train_split,
         eval_split=spec.eval_split,
         things=spec.things,

@@ -92,11 +92,11 @@ class Summary:
     def lines(self) -> list[str]:
         """Numbers of images and conversions, one line each."""
         counts = ", ".join(f"{name} {split.images}" for name, split in self.splits.items())
-        found = [f"{counts} images, {'labelled' if self.classes else 'without labels'}"]
+        lines = [f"{counts} images, {'labelled' if self.classes else 'without labels'}"]
         if self.conversions:
             done = ", ".join(f"{name} ({count})" for name, count in sorted(self.conversions.items()))
-            found.append(f"converted: {done}")
-        return found
+            lines.append(f"converted: {done}")
+        return lines
 
     def table(self) -> str:
         """Two tables as text: the splits, and the classes where there are any."""

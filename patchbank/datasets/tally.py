@@ -81,21 +81,21 @@ class Tally:
             raw=dict(sorted(self._raw.items())),
             empty={
                 problem: Pictures(
-                    names=tuple(name for name, _ in found),
-                    lowest=min(contrast.lowest for _, contrast in found),
-                    highest=max(contrast.highest for _, contrast in found),
+                    names=tuple(name for name, _ in images),
+                    lowest=min(contrast.lowest for _, contrast in images),
+                    highest=max(contrast.highest for _, contrast in images),
                 )
-                for problem, found in sorted(self._empty.items())
+                for problem, images in sorted(self._empty.items())
             },
         )
 
     def _classes(self, mask: Probe) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Pixels of each class, then ignored ones."""
-        found = np.zeros(len(self._spec.classes) + 1, np.int64)
+        totals = np.zeros(len(self._spec.classes) + 1, np.int64)
         for value, pixels in mask.values:
             label = self._lut[value] if value >= 0 else IGNORE  # -1 of a signed mask
-            found[-1 if label == IGNORE else label] += pixels
-        return found
+            totals[-1 if label == IGNORE else label] += pixels
+        return totals
 
     def _split(self, name: str) -> SplitSummary:
         sizes, pixels, occurs = self._sizes[name], self._pixels[name], self._occurs[name]

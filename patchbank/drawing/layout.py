@@ -18,7 +18,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from patchbank.drawing.mark import marks
-from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, number_places, swatch
+from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, number_positions, swatch
 from patchbank.files import atomic_path
 
 DPI = 100
@@ -90,13 +90,13 @@ def draw_grid(grid: Grid, out: Path, source: str | None = None) -> None:
 
 def legend_entries(grid: Grid) -> list[tuple[int, str]]:
     """(id, text) of the classes that occur in the panel, by id, then of ignored and unmatched pixels."""
-    found: set[int] = set()
+    values: set[int] = set()
     for row in grid.rows:
         for cell in row:
             if cell.labels is not None and cell.named:
-                found.update(int(value) for value in np.unique(cell.labels))
-    entries = [(value, f"{value} {grid.classes[value]}") for value in sorted(found) if value >= 0]
-    return entries + [(code, text) for code, text in EXTRA.items() if code in found]
+                values.update(int(value) for value in np.unique(cell.labels))
+    entries = [(value, f"{value} {grid.classes[value]}") for value in sorted(values) if value >= 0]
+    return entries + [(code, text) for code, text in EXTRA.items() if code in values]
 
 
 class _Page:
@@ -138,7 +138,7 @@ class _Page:
 def _draw_cell(page: _Page, cell: Cell, left: int, top: int, middle: float) -> None:
     page.picture(left, top, cell.pixels)
     if cell.labels is not None:
-        for value, row, column in number_places(cell.labels):
+        for value, row, column in number_positions(cell.labels):
             page.number(left + column, top + row, str(value))
     if cell.caption:
         page.text(middle, top + cell.pixels.shape[0] + CAPTION * 0.42, cell.caption, 10)

@@ -54,9 +54,9 @@ def palette(count: int) -> Colours:
 
 def class_colours(colours: Sequence[Sequence[int]], count: int) -> Colours:
     """The dataset's own colours (count, 3) where it has one different colour for each class, else our palette."""
-    own = [tuple(colour) for colour in colours]
-    if len(own) == count and len(set(own)) == count:
-        return np.array(own, dtype=np.uint8).reshape(-1, 3)
+    given = [tuple(colour) for colour in colours]
+    if len(given) == count and len(set(given)) == count:
+        return np.array(given, dtype=np.uint8).reshape(-1, 3)
     return palette(count)
 
 
@@ -64,8 +64,8 @@ def nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """Labels (h, w) at another size (height, width), each pixel taking the label under its centre."""
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.int64)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.int64)
-    found: NDArray[Any] = labels[rows[:, None], columns[None, :]]
-    return found
+    enlarged: NDArray[Any] = labels[rows[:, None], columns[None, :]]
+    return enlarged
 
 
 def region_pixels(region: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
@@ -74,14 +74,14 @@ def region_pixels(region: NDArray[np.bool_], height: int, width: int) -> NDArray
     Where the picture has fewer pixels than the grid has patches and no pixel's centre lies in the region, its pixels
     are those in which the centres of its patches lie.
     """
-    found = nearest(region, height, width)
-    if not found.any():
+    inside = nearest(region, height, width)
+    if not inside.any():
         rows, columns = np.nonzero(region)
-        found[
+        inside[
             ((rows + 0.5) * height / region.shape[0]).astype(np.int64),
             ((columns + 0.5) * width / region.shape[1]).astype(np.int64),
         ] = True
-    return found
+    return inside
 
 
 def overlay(image: Picture, labels: Labels, colours: Colours) -> Picture:
@@ -101,9 +101,9 @@ def overlay(image: Picture, labels: Labels, colours: Colours) -> Picture:
     table = colours if len(colours) else np.zeros((1, 3), dtype=np.uint8)
     picture = ALPHA * table[np.maximum(labels, 0) % len(table)] + (1 - ALPHA) * grey
     for code, light, dark, rising in ((UNMATCHED, 165.0, 95.0, True), (IGNORED, 255.0, 205.0, False)):
-        place = labels == code
+        marked = labels == code
         stripes = np.where(_stripes(labels.shape, rising), dark, light)[..., None]
-        picture = np.where(place[..., None], 0.8 * stripes + 0.2 * grey if code == UNMATCHED else stripes, picture)
+        picture = np.where(marked[..., None], 0.8 * stripes + 0.2 * grey if code == UNMATCHED else stripes, picture)
     picture[edges(labels)] *= 0.35
     rounded: Picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
     return rounded
@@ -117,20 +117,20 @@ def swatch(code: int, colours: Colours, height: int, width: int) -> Picture:
 
 def edges(labels: Labels) -> NDArray[np.bool_]:
     """Pixels (H, W) whose right or lower neighbour has another label."""
-    found = np.zeros(labels.shape, dtype=np.bool_)
-    found[:, :-1] |= labels[:, :-1] != labels[:, 1:]
-    found[:-1] |= labels[:-1] != labels[1:]
-    return found
+    edge = np.zeros(labels.shape, dtype=np.bool_)
+    edge[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edge[:-1] |= labels[:-1] != labels[1:]
+    return edge
 
 
-def number_places(labels: Labels) -> list[tuple[int, int, int]]:
+def number_positions(labels: Labels) -> list[tuple[int, int, int]]:
     """Where to write each region's number: (id, row, column) of the innermost pixel of every large region.
 
     A picture that is thinner than a number gets none.
     """
-    places: list[tuple[int, int, int]] = []
+    positions: list[tuple[int, int, int]] = []
     if min(labels.shape) < NUMBER:
-        return places
+        return positions
     for value in np.unique(labels[labels >= 0]):
         regions, count = ndimage.label(labels == value)
         sizes = np.bincount(regions.ravel(), minlength=count + 1)
@@ -140,8 +140,8 @@ def number_places(labels: Labels) -> list[tuple[int, int, int]]:
             inside = np.pad(regions == region, 1)  # the picture's border counts as an edge
             depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
             row, column = np.unravel_index(int(depth.argmax()), labels.shape)
-            places.append((int(value), int(row), int(column)))
-    return places
+            positions.append((int(value), int(row), int(column)))
+    return positions
 
 
 def _stripes(shape: tuple[int, ...], rising: bool) -> NDArray[np.bool_]:

@@ -86,14 +86,14 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
     """
     samples: dict[str, _Sample] = {}
     drawn = [_resampled(method, samples, resamples, seed) for method in track(methods, "compare", "method")]
-    found = []
+    comparisons = []
     for first, second in _pairs(methods):
         for key, a in drawn[first].items():
             images = int(a.weights[0].sum())
             if key in drawn[second] and images >= FEWEST:
                 b = drawn[second][key]
                 difference = compare(a, b, seed)
-                found.append(
+                comparisons.append(
                     Comparison(
                         a=methods[first].context.method,
                         b=methods[second].context.method,
@@ -109,7 +109,7 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
                 )
     few = min((len(sample.labelled) for sample in samples.values()), default=FEWEST)
     left_out = [asdict(LeftOut("paired differences", "", _too_few(few)))] if few < FEWEST else []
-    return {"comparisons": [asdict(one) for one in found], "left_out": left_out, "resamples": resamples}
+    return {"comparisons": [asdict(one) for one in comparisons], "left_out": left_out, "resamples": resamples}
 
 
 def _too_few(images: int) -> str:
@@ -128,7 +128,7 @@ class _Sample:
 
 def _resampled(method: Compared, samples: dict[str, _Sample], resamples: int, seed: int) -> dict[Key, Resampled]:
     """Every score of one method on every resample; `samples` by label kind are drawn once for all methods."""
-    found: dict[Key, Resampled] = {}
+    resampled: dict[Key, Resampled] = {}
     files = (method.counts, method.tables, method.context, method.instances)
     for run, counts, wanted in scored_runs(*files):
         labelled = np.unique(counts.image)
@@ -142,8 +142,8 @@ def _resampled(method: Compared, samples: dict[str, _Sample], resamples: int, se
         for protocol in wanted:
             for variant, terms in image_terms(protocol.name, counts).items() if protocol.terms else ():
                 key = (protocol.name, variant, None if protocol.clusters == "image" else run.asked)
-                found.setdefault(key, Resampled(sample.weights)).add((run.training, run.kmeans), terms)
-    return found
+                resampled.setdefault(key, Resampled(sample.weights)).add((run.training, run.kmeans), terms)
+    return resampled
 
 
 def _pairs(methods: Sequence[Compared]) -> Iterator[tuple[int, int]]:

@@ -196,10 +196,10 @@ class CountsFile(Mapping[str, Counts]):
 
     def __init__(self, path: str | Path) -> None:
         self._arrays = read_npz(path)
-        found = int(self._arrays.get("format", np.int64(-1)))
-        if found != FORMAT:
+        version = int(self._arrays.get("format", np.int64(-1)))
+        if version != FORMAT:
             raise UserError(
-                f"{path} has counts format {found}, this version reads {FORMAT}; `snakemake -f` makes it again."
+                f"{path} has counts format {version}, this version reads {FORMAT}; `snakemake -f` makes it again."
             )
         self._names = [str(name) for name in self._arrays["variants"]]
         self.images = tuple(name.decode() for name in self._arrays["images"].tolist())

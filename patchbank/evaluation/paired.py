@@ -106,10 +106,10 @@ def draw_runs(runs: list[Run], rng: np.random.Generator, resamples: int) -> Floa
     drawn = rng.multinomial(len(trainings), np.full(len(trainings), 1 / len(trainings)), size=resamples)
     weights = np.empty((resamples, len(runs)))
     for number, training in enumerate(trainings):
-        own = [index for index, run in enumerate(runs) if run[0] == training]
+        of_training = [index for index, run in enumerate(runs) if run[0] == training]
         # a training that was drawn twice draws its k-means seeds twice: the sum of two multinomials is one
-        times = rng.multinomial(drawn[:, number] * len(own), np.full(len(own), 1 / len(own)))
-        weights[:, own] = times / (len(trainings) * len(own))
+        times = rng.multinomial(drawn[:, number] * len(of_training), np.full(len(of_training), 1 / len(of_training)))
+        weights[:, of_training] = times / (len(trainings) * len(of_training))
     return weights
 
 
@@ -125,10 +125,10 @@ def compare(a: Resampled, b: Resampled, seed: int = 0) -> Difference:
     """
     if a.weights is not b.weights and not np.array_equal(a.weights, b.weights):
         raise ValueError("the methods were scored on other resamples; draw the images once.")
-    count, own, others = len(a.weights), sorted(a.scores, key=_order), sorted(b.scores, key=_order)
-    drawn = draw_runs(own, generator("bootstrap-runs", seed), count)
-    drawn_b = drawn if own == others else draw_runs(others, generator("bootstrap-runs-other", seed), count)
-    values = _weighted(a, own, drawn) - _weighted(b, others, drawn_b)
+    count, ours, others = len(a.weights), sorted(a.scores, key=_order), sorted(b.scores, key=_order)
+    drawn = draw_runs(ours, generator("bootstrap-runs", seed), count)
+    drawn_b = drawn if ours == others else draw_runs(others, generator("bootstrap-runs-other", seed), count)
+    values = _weighted(a, ours, drawn) - _weighted(b, others, drawn_b)
     low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     full = float(np.mean(list(a.scores.values())) - np.mean(list(b.scores.values())))
     return Difference(full, float(low), float(high))

@@ -78,8 +78,8 @@ def refined_ids(grid: NDArray[Any], image: Image.Image, size: tuple[int, int], r
             f"an image would be refined at {size[1]}x{size[0]} pixels, and {MOST} of them are the most; compare at a "
             "smaller size (`preprocessing`, `score_at`), or leave the option out of `postprocess`."
         )
-    ids, place = np.unique(grid, return_inverse=True)
-    hot = torch.from_numpy(np.eye(len(ids), dtype=np.float32)[place.reshape(grid.shape)]).movedim(-1, 0)
+    ids, inverse = np.unique(grid, return_inverse=True)
+    hot = torch.from_numpy(np.eye(len(ids), dtype=np.float32)[inverse.reshape(grid.shape)]).movedim(-1, 0)
     masks = functional.interpolate(hot[None], size, mode="bilinear", align_corners=False)[0]
     pixels = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
     winners: NDArray[np.int64] = ids[rule(masks.numpy(), pixels)].astype(np.int64)
@@ -94,12 +94,12 @@ def pamr_winners(masks: NDArray[np.float32], pixels: NDArray[np.uint8]) -> NDArr
 
 def _affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
     """Weights (8 x dilations, H, W) of every pixel's neighbours, sum 1; one neighbour at a time saves memory."""
-    around, own = list(_neighbours(image, dilations)), len(dilations)  # the centre counts once for each distance
-    count = len(around) + own
-    mean = image * (own / count)
+    around, centre = list(_neighbours(image, dilations)), len(dilations)  # the centre counts once for each distance
+    count = len(around) + centre
+    mean = image * (centre / count)
     for moved in around:
         mean += moved / count
-    squares = own * (image - mean) ** 2
+    squares = centre * (image - mean) ** 2
     for moved in around:
         squares += (moved - mean) ** 2
     scale = CONTRAST * (squares / (count - 1)).sqrt() + 1e-8

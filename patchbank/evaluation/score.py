@@ -144,14 +144,14 @@ def score_method(
     """
     groups: dict[tuple[str, int | None], _Group] = {}
     matching: dict[str, Any] | None = None
-    for run, found, wanted in scored_runs(counts, tables, context, instances):
+    for run, counted, wanted in scored_runs(counts, tables, context, instances):
         for protocol in wanted:
             group = groups.setdefault((protocol.name, run.asked), _Group())
             group.runs.append(run)
-            for variant, score in protocol.evaluate(found).items():
+            for variant, score in protocol.evaluate(counted).items():
                 group.scores.setdefault(variant, []).append(score)
         if matching is None and run.label_kind == "class" and _takes("classes", run, context):
-            matching = _matching(run, found)
+            matching = _matching(run, counted)
     order = {name: position for position, name in enumerate(context.protocols)}
     keys = sorted(groups, key=lambda key: (order[key[0]], key[1] or 0))
     rows = [_row(key[0], variant, groups[key], context) for key in keys for variant in groups[key].scores]
@@ -169,15 +169,15 @@ def scored_runs(
     Arguments and errors as in `score_method`.
     """
     wanted = [protocols.get(name) for name in context.protocols]
-    for run, found in chain(_runs(counts, tables, context), _runs(instances or {}, None, context)):
-        if not len(found.count):
+    for run, counted in chain(_runs(counts, tables, context), _runs(instances or {}, None, context)):
+        if not len(counted.count):
             continue
         takers = [p for p in wanted if p.labels == run.label_kind and _takes(p.clusters, run, context)]
         for protocol in takers:
             expected = protocol.preprocessing or context.preprocessing
             if run.preprocessing != expected:
                 raise ValueError(f"{protocol.name}: counts at {run.preprocessing}, expected {expected}.")
-        yield run, found, takers
+        yield run, counted, takers
 
 
 def _runs(
@@ -188,20 +188,26 @@ def _runs(
         file = CountsFile(counts[training])
         if context.kind == "classes":
             for k, seed, name in _ordered(list(file)):
-                found = _checked(file[name], counts[training], context)
-                facts = (file.label_kind, file.preprocessing, found.upsample, found.note, mean_used_segments(found))
-                yield _Run(training, *facts, k, seed, found.segments, name=name), found
+                counted = _checked(file[name], counts[training], context)
+                facts = (
+                    file.label_kind,
+                    file.preprocessing,
+                    counted.upsample,
+                    counted.note,
+                    mean_used_segments(counted),
+                )
+                yield _Run(training, *facts, k, seed, counted.segments, name=name), counted
             continue
-        own = _checked(file["segments"], counts[training], context)
-        facts = (file.label_kind, file.preprocessing, own.upsample, own.note, mean_used_segments(own))
-        yield _Run(training, *facts), own
-        if tables is not None and file.label_kind == "class" and len(own.count):
+        segments = _checked(file["segments"], counts[training], context)
+        facts = (file.label_kind, file.preprocessing, segments.upsample, segments.note, mean_used_segments(segments))
+        yield _Run(training, *facts), segments
+        if tables is not None and file.label_kind == "class" and len(segments.count):
             arrays = read_npz(tables[training])
             names = [str(name) for name in arrays["tables"]]
             for k, seed, name in _ordered(names):
                 k_used = int(arrays["k_used"][names.index(name)])
                 points = int(arrays["points"][names.index(name)]) if "points" in arrays else None
-                yield _Run(training, *facts, k, seed, k_used, points, name), apply_table(own, arrays[name], k_used)
+                yield _Run(training, *facts, k, seed, k_used, points, name), apply_table(segments, arrays[name], k_used)
 
 
 def _ordered(names: list[str]) -> list[tuple[int, int, str]]:

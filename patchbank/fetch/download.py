@@ -141,10 +141,10 @@ def _extent(answer: Any, have: int) -> tuple[int, int | None]:
     length = answer.headers.get("Content-Length")
     if answer.status != 206:
         return 0, int(length) if length is not None and length.isdigit() else None
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", (answer.headers.get("Content-Range") or "").strip())
-    if found is None or int(found[1]) != have:
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", (answer.headers.get("Content-Range") or "").strip())
+    if match is None or int(match[1]) != have:
         raise _Interrupted("the server sends another range than the one that was asked for")
-    return have, None if found[3] == "*" else int(found[3])
+    return have, None if match[3] == "*" else int(match[3])
 
 
 def _receive(answer: Any, partial: Path, start: int, total: int | None, url: str) -> None:
@@ -184,10 +184,10 @@ def _known(mark: Path, url: str, expected: Expected) -> str | None:
     """The version that the partial file belongs to ("" = unknown, but the checksum will tell), None: start anew."""
     try:
         content = json.loads(mark.read_text(encoding="utf-8"))
-        found, version = str(content["url"]), str(content["version"])
+        stored_url, version = str(content["url"]), str(content["version"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if found != url or not (version or expected.digest):
+    if stored_url != url or not (version or expected.digest):
         return None
     return version
 
@@ -199,8 +199,8 @@ def _version(answer: Any) -> str:
 
 
 def _total(content_range: str | None) -> int | None:
-    found = re.fullmatch(r"bytes \*/(\d+)", (content_range or "").strip())
-    return int(found[1]) if found else None
+    match = re.fullmatch(r"bytes \*/(\d+)", (content_range or "").strip())
+    return int(match[1]) if match else None
 
 
 def _verify(url: str, partial: Path, expected: Expected) -> None:
@@ -212,11 +212,11 @@ def _verify(url: str, partial: Path, expected: Expected) -> None:
     if expected.algorithm is None:
         return
     with partial.open("rb") as file:
-        found = hashlib.file_digest(file, expected.algorithm).hexdigest()
-    if found != expected.digest:
+        digest = hashlib.file_digest(file, expected.algorithm).hexdigest()
+    if digest != expected.digest:
         _remove(partial)
         raise UserError(
-            f"{url}: {expected.algorithm} is {found}, published is {expected.digest}; what arrived is removed. Run "
+            f"{url}: {expected.algorithm} is {digest}, published is {expected.digest}; what arrived is removed. Run "
             "again; if it stays so, the file on the server has changed."
         )
 

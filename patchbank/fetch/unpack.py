@@ -124,7 +124,7 @@ def _check_name(archive: Path, name: str) -> None:
 
 def _write(archive: Path, members: list[_Member], place: Mapping[str, str], target: Path) -> None:
     wanted: dict[str, _Member] = {}
-    found: set[str] = set()
+    used: set[str] = set()
     for member in members:
         for part, to in place.items():
             inside = _inside(member.name, part)
@@ -134,8 +134,8 @@ def _write(archive: Path, members: list[_Member], place: Mapping[str, str], targ
             if path in wanted:
                 raise BadArchive(f"{archive} is refused: it holds {member.name} twice.")
             wanted[path] = member
-            found.add(part)
-    missing = [part for part in place if part not in found]
+            used.add(part)
+    missing = [part for part in place if part not in used]
     if missing:
         raise BadArchive(f"{archive} holds no {' and no '.join(missing)}.")
     size, free = sum(member.size for member in wanted.values()), shutil.disk_usage(target).free

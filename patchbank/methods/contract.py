@@ -74,13 +74,13 @@ class Row:
     Attributes:
         folder: of the method.
         traits: of the row.
-        own: values that `resolve` is given.
+        entry: values that `resolve` is given.
         at: number of segments that its name asks for, else 0.
     """
 
     folder: str
     traits: Traits
-    own: Mapping[str, Any]
+    entry: Mapping[str, Any]
     at: int = 0
 
 
@@ -144,14 +144,14 @@ def traits(folder: str) -> Traits:
 
 def rows() -> dict[str, Row]:
     """Every row that a folder offers by itself, by its name, without a number of segments."""
-    found: dict[str, Row] = {}
+    rows: dict[str, Row] = {}
     for folder in method_folders():
         module = _settings(folder)
         if isinstance(module, Several):
-            found |= {name: Row(folder, of, {"row": name}) for name, of in module.ROWS.items()}
+            rows |= {name: Row(folder, of, {"row": name}) for name, of in module.ROWS.items()}
         else:
-            found[folder.replace("_", "-")] = Row(folder, module.TRAITS, {})
-    return found
+            rows[folder.replace("_", "-")] = Row(folder, module.TRAITS, {})
+    return rows
 
 
 def row_named(name: str) -> Row:
@@ -165,7 +165,7 @@ def row_named(name: str) -> Row:
     if name in known and not known[name].traits.at_counts:
         return known[name]
     if base in known and known[base].traits.at_counts and re.fullmatch("[1-9][0-9]*", number):
-        return replace(known[base], own={**known[base].own, "segments": int(number)}, at=int(number))
+        return replace(known[base], entry={**known[base].entry, "segments": int(number)}, at=int(number))
     listed = [
         f"{name}-<q>" if row.traits.at_counts else name
         for name, row in known.items()
@@ -206,9 +206,9 @@ def resolve(name: str, row: Row, shared: Mapping[str, Any], seeds: Sequence[int]
         UserError: values that the method does not accept.
     """
     module = _settings(row.folder)
-    settings = module.resolve(row.own, shared)
-    found = module.traits(settings) if isinstance(module, Dependent) else row.traits
-    return Method(name, row.folder, settings, tuple(seeds), found, at=row.at)
+    settings = module.resolve(row.entry, shared)
+    traits = module.traits(settings) if isinstance(module, Dependent) else row.traits
+    return Method(name, row.folder, settings, tuple(seeds), traits, at=row.at)
 
 
 def _module(folder: str, name: str) -> ModuleType:

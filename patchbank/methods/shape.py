@@ -117,11 +117,11 @@ class Configured(Protocol):
 
     TRAITS: Traits
 
-    def resolve(self, own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    def resolve(self, entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
         """Complete, checked settings from the method's entry; `UserError` for values that it does not accept.
 
         Args:
-            own: the entry's values; of a floor or ceiling none but `row` (`Several`) and `segments` (`at_counts`).
+            entry: the entry's values; of a floor or ceiling none but `row` (`Several`) and `segments` (`at_counts`).
             shared: what every k-means of the set has in common (`k`, `kmeans_seeds`, `centre`, `projection`, `kmeans`),
                 and under `recipes` the settings of the recipes that `Traits.needs` names.
         """
@@ -228,9 +228,9 @@ class Published(Protocol):
         ...
 
 
-def refuse_unknown(name: str, own: Mapping[str, Any], known: Sequence[str] = (), remark: str = "") -> None:
+def refuse_unknown(name: str, entry: Mapping[str, Any], known: Sequence[str] = (), remark: str = "") -> None:
     """Raise `UserError` for keys of a method's entry that it does not have."""
-    unknown = sorted(set(own) - set(known))
+    unknown = sorted(set(entry) - set(known))
     if unknown:
         listed = f"known are {', '.join(known)}" if known else "it has no settings of its own"
         raise UserError(f"{name}: unknown {', '.join(unknown)}; {listed}{f' ({remark})' if remark else ''}.")

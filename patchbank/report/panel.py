@@ -90,8 +90,8 @@ def panel_columns(
             continue
         matching = read_json(score)["matching"] or {}
         if matching and matching["training_seed"] != seed:
-            found = matching["training_seed"]
-            raise UserError(f"{score} matches clusters of training seed {found}, the panel shows seed {seed}.")
+            matched_seed = matching["training_seed"]
+            raise UserError(f"{score} matches clusters of training seed {matched_seed}, the panel shows seed {seed}.")
         assignment = tuple(matching.get("assignment") or ())
         if table is not None:
             arrays = read_npz(table)

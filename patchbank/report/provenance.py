@@ -35,7 +35,7 @@ def machine(threads: int) -> dict[str, Any]:
         "torch": _version("torch"),
         "timm": _version("timm"),
         "numpy": _version("numpy"),
-        "faiss": next((found for found in map(_version, FAISS) if found), None),
+        "faiss": next((version for version in map(_version, FAISS) if version), None),
         "pydensecrf2": _version("pydensecrf2"),
     }
 

@@ -110,14 +110,14 @@ def compare_runs(first: Path, second: Path) -> dict[str, Any]:
     }
 
 
-def comparison_text(found: Mapping[str, Any]) -> str:
+def comparison_text(comparison: Mapping[str, Any]) -> str:
     """The dict of `compare_runs` for reading on a terminal; ends with a newline."""
-    parts = [f"{found['dataset']}: B compared with A; scores are percent, differences are B - A"]
+    parts = [f"{comparison['dataset']}: B compared with A; scores are percent, differences are B - A"]
     for side in SIDES:
-        facts = found[side]
+        facts = comparison[side]
         parts[0] += f"\n{side.upper()}: {facts['folder']} ({facts['backbone']}, configuration {facts['config']}"
         parts[0] += f", commit {facts['commit'][:12]})" if facts["commit"] else ")"
-    if found["scores"]:
+    if comparison["scores"]:
         lines = [
             [
                 method_text(row["method"], row["oracle"]),
@@ -126,11 +126,11 @@ def comparison_text(found: Mapping[str, Any]) -> str:
                 _signed(row["difference"]),
                 NOTHING if row["low"] is None else f"{row['low']:+.1f} to {row['high']:+.1f}",
             ]
-            for row in found["scores"]
+            for row in comparison["scores"]
         ]
         parts.append(aligned(["method", "protocol", "A", "B", "B - A", "95 % interval"], lines))
     for title, key, name in (("Classes", "classes", "class"), ("Images", "images", "image")):
-        for method, entries in found[key].items():
+        for method, entries in comparison[key].items():
             lines = [
                 [entry[name], *(percent(entry[side]) for side in SIDES), _signed(entry["difference"])]
                 for entry in entries[:SHOWN]
@@ -139,10 +139,10 @@ def comparison_text(found: Mapping[str, Any]) -> str:
             what = f"IoU under {HEADLINE}" if key == "classes" else "mIoU of the image in matched colours"
             parts.append(f"{title} of {method}, {what}: {shown}\n" + aligned([name, "A", "B", "B - A"], lines))
     for side in SIDES:
-        if found[f"only_{side}"]:
-            names = "; ".join(f"{row['method']} ({_scored(row)})" for row in found[f"only_{side}"])
+        if comparison[f"only_{side}"]:
+            names = "; ".join(f"{row['method']} ({_scored(row)})" for row in comparison[f"only_{side}"])
             parts.append(f"Only in {side.upper()}: {names}")
-    return "\n\n".join([*parts, *found["notes"]]) + "\n"
+    return "\n\n".join([*parts, *comparison["notes"]]) + "\n"
 
 
 def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -254,27 +254,27 @@ def _images(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> list[d
     scores: list[ImageScores] = []
     for run in (a, b):
         try:
-            found = stored_scores(run.folder, method)
+            scored = stored_scores(run.folder, method)
         except UserError as error:
             notes.append(f"No images of {method}: {error}")
             return []
-        if found is None:
+        if scored is None:
             return []
-        scores.append(found)
+        scores.append(scored)
     names = {
         entry.id: entry.image
         for entries in Manifest.load(b.folder / "manifest.json").splits.values()
         for entry in entries
     }
     both = [image for image in scores[1].images if image in set(scores[0].images)]
-    if len(both) < max(len(found.images) for found in scores):
+    if len(both) < max(len(scored.images) for scored in scores):
         notes.append(
             f"{method}: {len(both)} images are in both runs ({len(scores[0].images)} in A, {len(scores[1].images)} in "
             "B); the scores above are of all images of each run."
         )
     changes = []
     for image in both:
-        before, after = (found.of(image).get("matched") for found in scores)
+        before, after = (scored.of(image).get("matched") for scored in scores)
         changes.append({"image": names.get(image, image), "id": image, **_change(before, after)})
     return _largest(changes)
 

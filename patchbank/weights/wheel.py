@@ -73,9 +73,9 @@ def _download(requirement: str, folder: Path) -> Path:
 
 
 def _verify(path: Path, expected: str) -> None:
-    found = sha256_file(path)
-    if found != expected:
-        raise UserError(f"{path.name} has SHA-256 {found}, expected {expected}; it was not used")
+    digest = sha256_file(path)
+    if digest != expected:
+        raise UserError(f"{path.name} has SHA-256 {digest}, expected {expected}; it was not used")
 
 
 def read_onnx(path: str | Path) -> Arrays:
@@ -121,7 +121,7 @@ def convert_dinov2(arrays: Mapping[str, NDArray[np.float32]]) -> Arrays:
         "norm.weight": source["layernorm.weight"],
         "norm.bias": source["layernorm.bias"],
     }
-    depth = 1 + max(int(found[1]) for name in source if (found := re.match(r"encoder\.layer\.(\d+)\.", name)))
+    depth = 1 + max(int(match[1]) for name in source if (match := re.match(r"encoder\.layer\.(\d+)\.", name)))
     renamed = {
         "attention.output.dense": "attn.proj",
         "norm1": "norm1",

@@ -49,7 +49,7 @@ def test_pairs_protocols_and_differences_are_those_of_the_rows(tmp_path: Path) -
         a, b = (rows[entry[side], entry["protocol"], entry["variant"], entry["k"]] for side in ("a", "b"))
         assert entry["difference"] == pytest.approx(a["mean"] - b["mean"])
         assert entry["low"] < entry["difference"] < entry["high"]
-        assert entry["runs"] == [a["n"], b["n"]]
+        assert entry["runs"] == (a["n"], b["n"])
         assert entry["n_images"] == 6
         if entry["b"] == "kmeans" and entry["a"] == "oracle":
             assert entry["low"] > 0
@@ -93,7 +93,7 @@ def test_methods_without_a_seed_in_common_are_compared(tmp_path: Path) -> None:
     ]
     (entry,) = compare_methods(methods, 50)["comparisons"]
     assert entry["low"] <= entry["difference"] <= entry["high"]
-    assert entry["runs"] == [1, 1]
+    assert entry["runs"] == (1, 1)
 
 
 def test_without_labels_there_is_nothing_to_compare(tmp_path: Path) -> None:

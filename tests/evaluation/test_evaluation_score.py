@@ -13,7 +13,7 @@ from score_factory import CONTEXT, C, Q, random_counts, write_segments
 from patchbank.errors import UserError
 from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import apply_table, mean_used_segments, save_counts
-from patchbank.evaluation.score import context_of, score_method
+from patchbank.evaluation.score import Scoring, context_of, score_method
 from patchbank.methods.contract import Method
 from patchbank.methods.shape import Traits
 
@@ -178,5 +178,4 @@ def test_a_method_without_clusters_has_no_split_that_they_are_fitted_on(
     traits: dict[str, Any], fit: str | None
 ) -> None:
     method = Method("m", "m", {}, (0,), Traits(trained=False, **traits))
-    found = context_of(method, (), dataset="d", preprocessing="full", fit="val", protocols=(), k=0)
-    assert found.fit == fit
+    assert context_of(method, (), Scoring("d", (), "full", "val")).fit == fit

@@ -60,7 +60,7 @@ def row_of(name: str, **own: Any) -> Method:
     """The row with its defaults, short where it counts epochs or steps."""
     traits = contract.rows()[name].traits
     row = contract.row_named(f"{name}-3" if traits.at_counts else name)
-    made = contract.resolve(name, contract.Row(row.folder, row.traits, {**row.own, **own}, row.at), SHARED, [0])
+    made = contract.resolve(name, contract.Row(row.folder, row.traits, {**row.entry, **own}, row.at), SHARED, [0])
     long = {key: value for key, value in SHORT.items() if made.settings.get(key, 0) > value}
     return row_of(name, **long) if long else made
 

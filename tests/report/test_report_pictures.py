@@ -20,7 +20,7 @@ from patchbank.drawing.overlay import (
     class_colours,
     edges,
     nearest,
-    number_places,
+    number_positions,
     overlay,
     palette,
 )
@@ -204,11 +204,11 @@ def test_edges_and_numbers() -> None:
     labels[:, 30:] = 4
     labels[0, 0] = 7  # too small for a number
     assert set(np.flatnonzero(edges(labels)[10])) == {29}
-    places = {value: (row, column) for value, row, column in number_places(labels)}
+    places = {value: (row, column) for value, row, column in number_positions(labels)}
     assert set(places) == {0, 4}
     assert labels[places[4]] == 4
     assert 32 <= places[4][1] <= 37  # the middle of the region
-    assert not number_places(np.full((5, 5), UNMATCHED))
+    assert not number_positions(np.full((5, 5), UNMATCHED))
 
 
 def test_own_colours_are_used_where_they_tell_classes_apart() -> None:

@@ -19,7 +19,7 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.datasets.manifest import Manifest
 from patchbank.datasets.scan import scan
 from patchbank.datasets.spec import make_spec
-from patchbank.drawing.overlay import IGNORED, NUMBER, nearest, number_places, palette, region_pixels
+from patchbank.drawing.overlay import IGNORED, NUMBER, nearest, number_positions, palette, region_pixels
 from patchbank.drawing.pictures import THIN, WIDTH, fit
 from patchbank.files import sha256_file, write_json
 from patchbank.inference.naming import own_segments
@@ -84,9 +84,9 @@ def test_shown_pictures_are_neither_hairlines_nor_out_of_proportion(width: int, 
 
 
 def test_numbers_stand_on_no_picture_that_is_thinner_than_they_are() -> None:
-    assert number_places(np.zeros((NUMBER - 1, 400), np.int64)) == []
-    assert number_places(np.zeros((400, NUMBER - 1), np.int64)) == []
-    assert [value for value, _, _ in number_places(np.zeros((NUMBER, 400), np.int64))] == [0]
+    assert number_positions(np.zeros((NUMBER - 1, 400), np.int64)) == []
+    assert number_positions(np.zeros((400, NUMBER - 1), np.int64)) == []
+    assert [value for value, _, _ in number_positions(np.zeros((NUMBER, 400), np.int64))] == [0]
 
 
 @pytest.fixture(scope="module")

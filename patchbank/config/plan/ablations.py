@@ -69,8 +69,8 @@ class Ablations(Subject):
         """Code of a row: what runs it, its method, and the protocols of the set."""
         method = self._method(w)
         stages = ["predict", *(["train"] if method.traits.trained else [])]
-        own = [f"patchbank.methods.{method.folder}.{stage}" for stage in stages]
-        return self.code.of("ablation_row", "patchbank.ablation.run", *own, *self.evaluation.protocols(w.dataset))
+        modules = [f"patchbank.methods.{method.folder}.{stage}" for stage in stages]
+        return self.code.of("ablation_row", "patchbank.ablation.run", *modules, *self.evaluation.protocols(w.dataset))
 
     def may_be_left_out(self, w: of.OfAblationRow) -> bool:
         """Whether the table is written where this row cannot be made: every one but that which others stand beside."""

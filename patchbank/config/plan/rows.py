@@ -36,13 +36,13 @@ class Rows:
 
     def instance_protocols(self, dataset: str) -> list[protocols.Protocol]:
         """Protocols of a set that compare instances instead of classes."""
-        found = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
-        return [protocol for protocol in found if protocol.labels == "instance"]
+        asked = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
+        return [protocol for protocol in asked if protocol.labels == "instance"]
 
     def class_protocols(self, dataset: str) -> list[str]:
         """Names of the protocols of a set that compare classes."""
-        found = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
-        return [protocol.name for protocol in found if protocol.labels == "class"]
+        asked = [protocols.get(name) for name in self.config.of(dataset)["protocols"]]
+        return [protocol.name for protocol in asked if protocol.labels == "class"]
 
     def fixed(self, dataset: str) -> list[str]:
         """Names of the rows that are known before anything is predicted."""

@@ -71,11 +71,11 @@ class Shapes:
 
     def predict(self) -> list[Shape]:
         """Predictions: segments of both splits, because clusters are fitted on the one, classes of the scored split."""
-        found = {}
+        shapes = {}
         for dataset, families in self._families.items():
-            splits, own = self.config.splits(dataset), [family for family in families if family.predicted]
-            found[dataset] = [(f.pattern, f.seeds, tuple(predicted_splits(splits, f.kind))) for f in own]
-        return _shapes("predict", found)
+            splits, predicted = self.config.splits(dataset), [family for family in families if family.predicted]
+            shapes[dataset] = [(f.pattern, f.seeds, tuple(predicted_splits(splits, f.kind))) for f in predicted]
+        return _shapes("predict", shapes)
 
     def segment_clusters(self) -> list[Shape]:
         """Clusters of the rows that have segments of their own."""

@@ -106,8 +106,8 @@ def _place(spec: DatasetSpec, tree: str, patterns: Sequence[str], kind: str, spl
     paths = {pattern: [spec.root / pattern.format(split=name) for name in names] for pattern in patterns}
     complete = [pattern for pattern, tried in paths.items() if all(_holds_something(path) for path in tried)]
     if len(complete) > 1:
-        places = " and ".join(str(paths[pattern][0]) for pattern in complete)
-        raise missing_tree(spec, tree, f"the {kind} are in more than one place: {places}; rename one.")
+        folders = " and ".join(str(paths[pattern][0]) for pattern in complete)
+        raise missing_tree(spec, tree, f"the {kind} are in more than one place: {folders}; rename one.")
     if not complete:
         nearest = max(paths.values(), key=lambda tried: sum(_holds_something(path) for path in tried))
         missing = next(path for path in nearest if not _holds_something(path))
@@ -141,15 +141,15 @@ def _listed(spec: DatasetSpec, tree: str, split: str, images: Shelf, masks: Shel
         if not listed:
             raise missing_tree(spec, tree, f"{path} names no image.")
         return listed
-    found = [path for paths in images.files.values() for path in paths]
+    pictures = [path for paths in images.files.values() for path in paths]
     if spec.images == "annotated":
         path = _label_places(spec, tree, ANNOTATIONS, "annotated images")[split]
         if path.is_file() or split == spec.eval_split:
             status = path.stat()
-            found = [images.one(name) for name in _annotated(path, status.st_size, status.st_mtime_ns)]
-            if not found:
+            pictures = [images.one(name) for name in _annotated(path, status.st_size, status.st_mtime_ns)]
+            if not pictures:
                 raise missing_tree(spec, tree, f"{path} names no image.")
-    return [Listed(path, masks.one(without_suffix(path.name)) if masks else None) for path in found]
+    return [Listed(path, masks.one(without_suffix(path.name)) if masks else None) for path in pictures]
 
 
 @lru_cache(maxsize=8)
@@ -175,7 +175,7 @@ def _annotated(path: Path, size: int, mtime: int) -> tuple[str, ...]:
 
 def _objects(text: mmap.mmap, key: bytes) -> Iterator[tuple[int, int]]:
     """Start and end of each innermost JSON object around `key`."""
-    place = text.find(key)
-    while place >= 0:
-        yield text.rfind(b"{", 0, place), text.find(b"}", place) + 1
-        place = text.find(key, place + len(key))
+    position = text.find(key)
+    while position >= 0:
+        yield text.rfind(b"{", 0, position), text.find(b"}", position) + 1
+        position = text.find(key, position + len(key))

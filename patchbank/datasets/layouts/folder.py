@@ -126,8 +126,8 @@ def _folder(spec: DatasetSpec, search: Search, folder: Path, words: Sequence[str
         return next(iter(first or called), None)
     full = [path for path in called if Search().below(path)]
     if len(full) > 1 and (spec.classes or words is not MASKS):
-        places = " and ".join(map(str, full))
-        raise missing_tree(spec, EXPECTED_TREE, f"one thing is in more than one place: {places}; keep or rename one.")
+        listed = " and ".join(map(str, full))
+        raise missing_tree(spec, EXPECTED_TREE, f"one thing is in more than one place: {listed}; keep or rename one.")
     return (full or called)[0]
 
 
@@ -141,17 +141,17 @@ def _split(search: Search, folder: Path, split: str) -> Path | None:
 
 def _labels(search: Search, top: Path, read: Sequence[Path] = ()) -> dict[Path, str]:
     """Folders of labels below `top`, which are no pictures to look at, with a reason for those that are not `read`."""
-    found: dict[Path, str] = {}
+    labels: dict[Path, str] = {}
     waiting = [top]
     while waiting:
         folder = waiting.pop()
         for path in () if folder != top and search.holds_results(folder) else search.content(folder).folders:
             if path.name.lower() in (*MASKS, *INSTANCES):
                 inside = any(one.is_relative_to(path) for one in read)
-                found[path] = "" if inside else "folders of labels among the pictures"
+                labels[path] = "" if inside else "folders of labels among the pictures"
             elif not path.is_symlink():
                 waiting.append(path)
-    return found
+    return labels
 
 
 def _items(spec: DatasetSpec, search: Search, part: _Part) -> list[Item]:
@@ -184,11 +184,11 @@ def _masks(spec: DatasetSpec, search: Search, part: _Part) -> Named:
 
 
 def _named(paths: Sequence[Path], top: Path) -> Named:
-    found: Named = {}
+    named: Named = {}
     for path in paths:
         name = without_suffix(relative(top, path))
-        found.setdefault(unicodedata.normalize("NFC", name), []).append(path)
-    return found
+        named.setdefault(unicodedata.normalize("NFC", name), []).append(path)
+    return named
 
 
 def _check_pairs(spec: DatasetSpec, part: _Part, images: Named, masks: Named) -> None:
@@ -219,15 +219,15 @@ def _without_ending(images: Named, masks: Named) -> Named:
 def _elsewhere(name: str, images: Named) -> Path | None:
     """The picture that has this name in another sub-folder; None where there is none, or several."""
     last = PurePosixPath(name).name
-    found = [paths[0] for other, paths in images.items() if PurePosixPath(other).name == last]
-    return found[0] if len(found) == 1 else None
+    others = [paths[0] for other, paths in images.items() if PurePosixPath(other).name == last]
+    return others[0] if len(others) == 1 else None
 
 
-def _partner(folder: Path, part: _Part, image: Path, name: str, found: Named | None) -> Path | None:
+def _partner(folder: Path, part: _Part, image: Path, name: str, named: Named | None) -> Path | None:
     """The file of the image's name; where there is none, the path that was expected."""
-    if found is None:
+    if named is None:
         return None
-    paths = found.get(name)
+    paths = named.get(name)
     return paths[0] if paths else folder / f"{without_suffix(relative(part.images, image))}.png"
 
 

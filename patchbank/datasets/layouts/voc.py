@@ -64,8 +64,8 @@ def find(spec: DatasetSpec) -> Listing:
     trees = [_tree(spec, base, *variant) for base in BASES for variant in VARIANTS]
     complete = [tree for tree in trees if tree.first_missing() is None]
     if len(complete) > 1:
-        places = " and ".join(str(tree.images) for tree in complete)
-        raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {places}; rename one.")
+        folders = " and ".join(str(tree.images) for tree in complete)
+        raise missing_tree(spec, EXPECTED_TREE, f"more than one complete tree: {folders}; rename one.")
     if not complete:
         nearest = max(trees, key=lambda tree: sum(path.exists() for path in tree.required()))
         raise missing_tree(spec, EXPECTED_TREE, f"{nearest.first_missing()} does not exist.{nearest.other_lists()}")

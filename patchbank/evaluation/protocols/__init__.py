@@ -64,6 +64,6 @@ def get(name: str) -> Protocol:
     if name not in names():
         raise UserError(f"protocol is {name!r}; choose one of {', '.join(names())}.")
     module = importlib.import_module(f"{__name__}.{name}")
-    own, terms = getattr(module, "PREPROCESSING", None), getattr(module, "terms", None)
+    preprocessing, terms = getattr(module, "PREPROCESSING", None), getattr(module, "terms", None)
     class_mean = getattr(module, "CLASS_MEAN", True)
-    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, own, class_mean, terms)
+    return Protocol(name, module.CLUSTERS, module.LABELS, module.evaluate, preprocessing, class_mean, terms)

@@ -89,9 +89,9 @@ def _resident(
         tokens[start : start + len(rows)] = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"]).to(device)
         if masks:
             foreground[start : start + len(rows)] = torch.from_numpy(masks(rows)).to(device, torch.bool)
-    places = torch.from_numpy(np.searchsorted(needed, np.stack([batch.rows for batch in batches]))).to(device)
-    for batch, place in zip(batches, places, strict=True):
-        yield batch, tokens.index_select(0, place).flatten(0, 1), foreground.index_select(0, place)
+    positions = torch.from_numpy(np.searchsorted(needed, np.stack([batch.rows for batch in batches]))).to(device)
+    for batch, position in zip(batches, positions, strict=True):
+        yield batch, tokens.index_select(0, position).flatten(0, 1), foreground.index_select(0, position)
 
 
 def _streamed(

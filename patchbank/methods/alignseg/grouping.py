@@ -93,10 +93,10 @@ def _merge(scores: Tensor, unit: Tensor, above: float) -> Tensor:
         directions = normalise(sums)
         pairs = used[:, :, None] & used[:, None] & ordered
         alike = (directions @ directions.transpose(1, 2)).masked_fill(~pairs, -2.0)
-        cosine, place = alike.flatten(1).max(1)
+        cosine, index = alike.flatten(1).max(1)
         joined = (cosine > above)[:, None]
-        kept = functional.one_hot(place // count, count).bool() & joined
-        gone = functional.one_hot(place % count, count).bool() & joined
+        kept = functional.one_hot(index // count, count).bool() & joined
+        gone = functional.one_hot(index % count, count).bool() & joined
         both = (kept | gone)[..., None]
         higher = scores.masked_fill(~both, LOWEST).amax(1, keepdim=True)
         scores = torch.where(kept[..., None], higher, scores).masked_fill(gone[..., None], LOWEST)

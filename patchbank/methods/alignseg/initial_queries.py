@@ -54,8 +54,8 @@ def _sample(bank: Bank, seed: int) -> NDArray[Any]:
     chosen = np.sort(generator("initial queries", seed).permutation(images)[:IMAGES])
     count = min(bank.tokens_per_view, -(-SAMPLE // len(chosen)))
     taken = np.empty((len(chosen), count, bank.dim), bank.dtype)
-    for place, image in enumerate(track(chosen.tolist(), "initial queries", unit="image")):
+    for index, image in enumerate(track(chosen.tolist(), "initial queries", unit="image")):
         tokens = bank.read([image * bank.draws], ("tokens",))["tokens"][0, 0]
         random = generator("initial queries", seed, bank.images[image])
-        taken[place] = tokens[np.sort(random.choice(len(tokens), count, replace=False))]
+        taken[index] = tokens[np.sort(random.choice(len(tokens), count, replace=False))]
     return taken.reshape(-1, bank.dim)

@@ -64,12 +64,12 @@ def predict_segments(bank: Bank, head: Head, record: PredictionRecord, out: str 
     """
     if bank.dim != head.model.dim:
         raise UserError(f"The head reads tokens of width {head.model.dim}, the bank's have {bank.dim}.")
-    place = torch_device(device)
-    head.model.to(place)
-    shift, scale = head.centring.shift_and_scale(place)
+    target = torch_device(device)
+    head.model.to(target)
+    shift, scale = head.centring.shift_and_scale(target)
     images, grid = len(bank.images), bank.grid
     size = max(1, _BLOCK_VALUES // (bank.tokens_per_view * bank.dim))
-    tokens = torch.empty((min(size, images), bank.tokens_per_view, bank.dim), device=place)
+    tokens = torch.empty((min(size, images), bank.tokens_per_view, bank.dim), device=target)
     metric = None if head.metric is None else head.metric.numpy()
     writer = PredictionWriter(out, record, bank.images, {"segments": head.settings.queries}, grid, metric)
     with writer, torch.no_grad():

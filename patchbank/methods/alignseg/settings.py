@@ -116,16 +116,16 @@ class AlignSegSettings:
         return float(self.lr) * float(self.lr_gamma) ** (epoch // self.lr_step_epochs)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings from the method's entry in the configuration."""
-    if "crops" in own:
+    if "crops" in entry:
         raise UserError("AlignSeg settings: crops follows from recipes.multicrop; change it there.")
-    if own.get("tokens_from") == "whole":
+    if entry.get("tokens_from") == "whole":
         multicrop = shared["recipes"]["multicrop"]
         if multicrop["augment"]:
             raise UserError("AlignSeg settings: tokens_from is 'whole', whose crops have no pixels to augment.")
-        own = {**own, "crops": {key: multicrop[key] for key in _CROPS}}
-    return asdict(AlignSegSettings.from_mapping(own))
+        entry = {**entry, "crops": {key: multicrop[key] for key in _CROPS}}
+    return asdict(AlignSegSettings.from_mapping(entry))
 
 
 def check_width(settings: Mapping[str, Any], width: int) -> None:

@@ -97,11 +97,11 @@ def train_head(
     """
     if bank.views < 2:
         raise UserError(f"AlignSeg needs a bank with a global and local crops; this one has {bank.views} view.")
-    place = torch_device(job.device)
+    device = torch_device(job.device)
     count = cpu_threads.limit(job.threads)
     centring = Centring.of(statistics, settings.centre, bank.dim)
-    origin = _origin(bank, settings, job.seed, centring, count, place)
-    run = _Run(bank, settings, job.seed, centring, TrainingState(job.state_root, origin), place)
+    origin = _origin(bank, settings, job.seed, centring, count, device)
+    run = _Run(bank, settings, job.seed, centring, TrainingState(job.state_root, origin), device)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"}
     record["notes"] = [] if settings.metric == "none" else [METRIC_NOTE]

@@ -32,8 +32,8 @@ def predict(job: PredictJob) -> None:
                 labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, job.seed, image))
             elif options.floor == "image-kmeans":
                 points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
-                own = derive("image-kmeans", options.q, job.seed, image)
-                labels = image_segments(points, options.q, own, options.kmeans).reshape(bank.grid)
+                fit_seed = derive("image-kmeans", options.q, job.seed, image)
+                labels = image_segments(points, options.q, fit_seed, options.kmeans).reshape(bank.grid)
             else:
                 labels = np.zeros(bank.grid, dtype=np.int64)
             writer.write_labels("segments", row, labels[None])

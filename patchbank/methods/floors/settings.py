@@ -43,12 +43,12 @@ class FloorSettings:
         return cls(cast(FloorKind, settings["floor"]), int(settings["q"]), cast(Centre, settings["centre"]), kmeans)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a floor from its row (of `ROWS`) and its number of segments."""
-    refuse_unknown(str(own["row"]), own, ["row", "segments"])
+    refuse_unknown(str(entry["row"]), entry, ["row", "segments"])
     return {
-        "floor": own["row"],
-        "q": int(own.get("segments", 1)),
+        "floor": entry["row"],
+        "q": int(entry.get("segments", 1)),
         "centre": shared["centre"],
         "kmeans": dict(shared["kmeans"]),
     }

@@ -31,10 +31,10 @@ def predict(job: PredictJob) -> None:
     seen = 0
     with PredictionWriter(job.out, record, bank.images, variants, bank.grid) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
-            found = image_patches(known, entries[bank.images[row]], bank.grid)
-            labels = np.zeros(bank.grid, np.int64) if found is None else found
+            patches = image_patches(known, entries[bank.images[row]], bank.grid)
+            labels = np.zeros(bank.grid, np.int64) if patches is None else patches
             labelled = labels[labels != NONE]
-            seen += 0 if found is None else len(labelled)
+            seen += 0 if patches is None else len(labelled)
             frequent = int(np.bincount(labelled).argmax()) if len(labelled) else 0
             for name in variants:
                 writer.write_labels(name, row, np.where(labels == NONE, frequent, labels)[None])

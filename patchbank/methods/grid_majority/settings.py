@@ -10,7 +10,7 @@ from patchbank.methods.shape import Traits, refuse_unknown
 TRAITS = Traits(kind="classes", trained=False, ceiling=True, one_seed=True, oracle="val")
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """The same ids stand under every number of clusters, so that every protocol has the ceiling."""
-    refuse_unknown("grid-majority", own)
+    refuse_unknown("grid-majority", entry)
     return {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])[:1]}

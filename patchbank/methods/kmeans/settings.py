@@ -46,22 +46,22 @@ class TokenKMeansSettings:
 OWN = ("sample", "pca", "whiten", "niter", "nredo")
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the stages from the configuration; `UserError` for a key that does not exist.
 
     An entry may have a projection (`pca`, `whiten`) and fits (`niter`, `nredo`) of its own, so that a method which
     whitens, or starts k-means more often, has its floor beside the rows that do not.
     """
-    refuse_unknown("kmeans", own, OWN, "the rest stands under clustering")
+    refuse_unknown("kmeans", entry, OWN, "the rest stands under clustering")
     projection = {
         "centre": shared["centre"],
         **shared["projection"],
-        **{k: own[k] for k in ("pca", "whiten") if k in own},
+        **{k: entry[k] for k in ("pca", "whiten") if k in entry},
     }
     return {
         "k": list(shared["k"]),
         "kmeans_seeds": list(shared["kmeans_seeds"]),
-        "sample": int(own.get("sample", 50_000)),
+        "sample": int(entry.get("sample", 50_000)),
         "projection": asdict(ProjectionSettings(**projection)),
-        "kmeans": {**shared["kmeans"], **{k: own[k] for k in ("niter", "nredo") if k in own}},
+        "kmeans": {**shared["kmeans"], **{k: entry[k] for k in ("niter", "nredo") if k in entry}},
     }

@@ -28,8 +28,8 @@ class ProbeSettings:
     iterations: int = 100
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """The fit, and the numbers of clusters under which the classes are stored, so that every protocol has them."""
-    refuse_unknown("linear-probe", own, [field.name for field in fields(ProbeSettings)])
+    refuse_unknown("linear-probe", entry, [field.name for field in fields(ProbeSettings)])
     same = {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])[:1]}
-    return {**asdict(ProbeSettings(**own)), **same}
+    return {**asdict(ProbeSettings(**entry)), **same}

@@ -76,14 +76,14 @@ def labelled_tokens(
     tokens, labels = [], []
     for row in track(rows.tolist(), "labelled tokens", "image"):
         image = bank.images[row]
-        found = image_patches(manifest, entries[image], bank.grid)
-        places = np.empty(0, np.int64) if found is None else np.flatnonzero(found.ravel() != NONE)
-        if found is None or not len(places):
+        patches = image_patches(manifest, entries[image], bank.grid)
+        columns = np.empty(0, np.int64) if patches is None else np.flatnonzero(patches.ravel() != NONE)
+        if patches is None or not len(columns):
             continue
-        chosen = np.sort(generator("probe-tokens", seed, image).permutation(places)[:share])
+        chosen = np.sort(generator("probe-tokens", seed, image).permutation(columns)[:share])
         tokens.append(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)[chosen].astype(np.float32))
-        labels.append(found.ravel()[chosen])
-    kinds = {int(label) for found in labels for label in found}
+        labels.append(patches.ravel()[chosen])
+    kinds = {int(label) for patches in labels for label in patches}
     if len(kinds) < 2:
         whose = f"of split {manifest.train_split!r} of {manifest.dataset}"
         if kinds:

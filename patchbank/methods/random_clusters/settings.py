@@ -10,7 +10,7 @@ from patchbank.methods.shape import Traits, refuse_unknown
 TRAITS = Traits(kind="classes", trained=False, floor=True, one_seed=True)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """`k` and `kmeans_seeds`, as for every k-means of the set."""
-    refuse_unknown("random-clusters", own)
+    refuse_unknown("random-clusters", entry)
     return {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])}

@@ -90,7 +90,7 @@ def make_centroids(bank: Bank, settings: TransFGUSettings, seed: int) -> Centroi
                 f"{'pooled_select' if pooled else 'recipes.windows.select'} to foreground+background, or stuff to 0."
             )
         parts.append(_cluster(features.background, settings.stuff, "stuff", settings, seed))
-    vectors, members = (np.concatenate(found) for found in zip(*parts, strict=True))
+    vectors, members = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Centroids(vectors, members, without)
 
 
@@ -100,16 +100,16 @@ def read_windows(bank: Bank) -> WindowFeatures:
     codes = np.concatenate([bank.read(_rows(bank, s), ("window",))["window"] for s in starts])
     totals = {code: int((codes == code).sum()) for code in (FOREGROUND, BACKGROUND)}
     # one array each of the final size: on large sets the features are most of the memory
-    found = {code: np.empty((total, bank.dim), dtype=np.float32) for code, total in totals.items()}
-    done = dict.fromkeys(found, 0)
+    tokens = {code: np.empty((total, bank.dim), dtype=np.float32) for code, total in totals.items()}
+    done = dict.fromkeys(tokens, 0)
     for start in track(starts, "read windows", unit="block"):
         rows = _rows(bank, start)
         cls = bank.read(rows, ("cls",))["cls"]
-        for code, array in found.items():
+        for code, array in tokens.items():
             part = cls[codes[rows] == code]
             array[done[code] : done[code] + len(part)] = part
             done[code] += len(part)
-    return WindowFeatures(found[FOREGROUND], found[BACKGROUND], _counts(codes))
+    return WindowFeatures(tokens[FOREGROUND], tokens[BACKGROUND], _counts(codes))
 
 
 def pool_windows(bank: Bank, settings: TransFGUSettings) -> WindowFeatures:

@@ -54,7 +54,7 @@ def draw(job: PictureJob) -> None:
     opened = {name: open_bank(path) for name, path in job.banks.items()}
     source = opened["whole" if job.settings["pseudo_label"] == "token_similarity" else "lastblock"]
     images = [source.images.index(entry.id) for entry in entries]
-    found, maps = map_scores(source, job.checkpoint, torch.device("cpu"), images)
+    options, maps = map_scores(source, job.checkpoint, torch.device("cpu"), images)
     centroids = load_checkpoint(job.checkpoint)[0]["centroids"].numpy()
     colours, rows = palette(COLOURS), []
     for index, entry, scores in zip(images, entries, maps, strict=True):
@@ -63,12 +63,12 @@ def draw(job: PictureJob) -> None:
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0), dtype=np.uint8)
         cells = [Cell(pixels, shorten(Path(entry.image).name, 28))]
         if "windows" in opened:
-            first = int(found.background)  # channel 0 of the maps is background then, and centroid t is channel t + 1
-            cells.append(_windows(opened["windows"], index, pixels, centroids, found.things, colours[first:]))
-        cells += _maps(scores[0].numpy(), pixels, colours, first=int(found.background))
+            first = int(options.background)  # channel 0 of the maps is background then, and centroid t is channel t + 1
+            cells.append(_windows(opened["windows"], index, pixels, centroids, options.things, colours[first:]))
+        cells += _maps(scores[0].numpy(), pixels, colours, first=int(options.background))
         rows.append(cells)
     titles = ["image", *(["windows"] if "windows" in opened else []), "pseudo label"]
-    titles += ["strongest map", *(f"{place} strongest map" for place in ("2nd", "3rd")[: MAPS - 1])]
+    titles += ["strongest map", *(f"{rank} strongest map" for rank in ("2nd", "3rd")[: MAPS - 1])]
     titles = titles[: max(map(len, rows))]
     draw_grid(Grid(titles, rows, WIDTH, [], colours), job.out)
 
@@ -86,18 +86,18 @@ def _windows(
     codes, boxes, cls = (stored[name][0] for name in ("window", "boxes", "cls"))
     height, width = pixels.shape[:2]
     scale = np.array([width / bank.input_size[1], height / bank.input_size[0]] * 2)
-    places = np.round(boxes * scale).astype(np.int64)
-    places[:, :2] = np.minimum(places[:, :2], (width - 1, height - 1))
-    places[:, 2:] = np.maximum(places[:, 2:], places[:, :2] + 1)  # in a thin picture a window is a pixel at least
+    corners = np.round(boxes * scale).astype(np.int64)
+    corners[:, :2] = np.minimum(corners[:, :2], (width - 1, height - 1))
+    corners[:, 2:] = np.maximum(corners[:, 2:], corners[:, :2] + 1)  # in a thin picture a window is a pixel at least
     chosen = np.flatnonzero(codes == FOREGROUND)
     heat = np.zeros((height, width))
-    for x0, y0, x1, y1 in places[chosen].tolist():
+    for x0, y0, x1, y1 in corners[chosen].tolist():
         heat[y0:y1, x0:x1] += 1
     shown = Image.fromarray(_lit(pixels, heat))
     pen = ImageDraw.Draw(shown)
     for index in chosen[(np.arange(OUTLINES) * len(chosen)) // OUTLINES] if len(chosen) else ():
         nearest_one = int(assign(cls[index : index + 1], centroids[:things], spherical=False)[0])
-        x0, y0, x1, y1 = places[index].tolist()
+        x0, y0, x1, y1 = corners[index].tolist()
         pen.rectangle((x0, y0, x1 - 1, y1 - 1), outline=tuple(colours[nearest_one % len(colours)].tolist()), width=2)
     caption = f"{len(chosen)} of {len(codes)} selected"
     behind = int((codes == BACKGROUND).sum())

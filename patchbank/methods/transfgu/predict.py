@@ -58,15 +58,15 @@ def predict(job: PredictJob) -> None:
     """
     checkpoint = job.trained()
     cpu_threads.limit(job.threads)
-    _, found = load_checkpoint(checkpoint)
+    _, trained = load_checkpoint(checkpoint)
     (bank,) = (open_bank(path) for path in job.banks.values())
-    check_backbone(found, bank.record.get("backbone", {}), checkpoint)
-    place = torch_device(job.device)
-    if found.get("settings", {}).get("stage") == "pseudo_labels":
-        options, blocks = map_scores(bank, checkpoint, place)
+    check_backbone(trained, bank.record.get("backbone", {}), checkpoint)
+    device = torch_device(job.device)
+    if trained.get("settings", {}).get("stage") == "pseudo_labels":
+        options, blocks = map_scores(bank, checkpoint, device)
     else:
         head = load_head(checkpoint)
-        options, blocks = head.settings, segmenter_scores(bank, head, place)
+        options, blocks = head.settings, segmenter_scores(bank, head, device)
     upsample: Literal["bilinear", "nearest"] = "bilinear" if options.classes <= MAX_SCORES else "nearest"
     record = PredictionRecord(
         job.dataset, job.split, job.row, "classes", job.seed, upsample, bank.input_size, asdict(options)
@@ -101,14 +101,14 @@ def map_scores(
         device: where gradients are computed.
         images: indices of the images; all of them by default.
     """
-    tensors, found = load_checkpoint(checkpoint)
-    settings, vectors = TransFGUSettings.from_mapping(found["settings"]), tensors["centroids"].numpy()
+    tensors, record = load_checkpoint(checkpoint)
+    settings, vectors = TransFGUSettings.from_mapping(record["settings"]), tensors["centroids"].numpy()
     signed = settings.pseudo_label == "token_similarity"
     if signed:
         projection = stored_projection(tensors)
         assert projection is not None
         classes = TokenClasses.of(
-            projection, Centroids(vectors, np.array(found["members"])), settings, int(found["seed"])
+            projection, Centroids(vectors, np.array(record["members"])), settings, int(record["seed"])
         )
         rows = similarity_rows(bank, classes, images)
     else:

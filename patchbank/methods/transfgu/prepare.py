@@ -86,8 +86,8 @@ def classes_tensors(centroids: Centroids, projection: Projection | None) -> dict
 
 def stored_projection(tensors: Mapping[str, Tensor]) -> Projection | None:
     """The projection among the tensors that `classes_tensors` made."""
-    found = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
-    return Projection.from_arrays(found) if found else None
+    arrays = {n.removeprefix("projection/"): t.numpy() for n, t in tensors.items() if n.startswith("projection/")}
+    return Projection.from_arrays(arrays) if arrays else None
 
 
 def find_centroids(

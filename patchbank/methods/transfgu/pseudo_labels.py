@@ -95,12 +95,12 @@ def write_pseudo_labels(
         code = file.create_dataset("code", (count, maps, patches), np.float16)
         base = file.create_dataset("base", (count, patches), np.float32)
         bounds = np.empty((2, count), dtype=np.float32)
-        for i, (own, values) in enumerate(track(rows, "pseudo labels", unit="image", total=count)):
+        for i, (row, values) in enumerate(track(rows, "pseudo labels", unit="image", total=count)):
             kept = values if signed else np.maximum(values, 0)
             low, high = (kept.min(), kept.max()) if signed else (np.float32(0), kept.max())
             scaled = (kept - low) / (high - low) if high > low else np.zeros_like(kept)
             code[i] = (scaled if signed else np.where(values < 0, -1, scaled)).astype(np.float16)
-            base[i], bounds[:, i] = own, (low, high)
+            base[i], bounds[:, i] = row, (low, high)
             if i % 256 == 255:
                 release()
         file.create_dataset("low", data=bounds[0])
@@ -120,21 +120,21 @@ class PseudoLabels:
 
     def __init__(self, path: str | Path, identity: Mapping[str, Any]) -> None:
         with h5py.File(path, "r") as file:
-            found = json.loads(file.attrs["identity"])
-            differing = [f"{k} {found.get(k)!r} instead of {v!r}" for k, v in identity.items() if found.get(k) != v]
+            stored = json.loads(file.attrs["identity"])
+            differing = [f"{k} {stored.get(k)!r} instead of {v!r}" for k, v in identity.items() if stored.get(k) != v]
             if differing:
                 raise UserError(
                     f"The pseudo labels in {path} were made from something else than this training asks for: "
                     f"{'; '.join(differing)}. Train into another folder."
                 )
             self.grid = (int(file.attrs["grid"][0]), int(file.attrs["grid"][1]))
-            places = {
+            layout = {
                 name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("code", "base")
             }
             self._low, self._high = file["low"][:], file["high"][:]
         # mapped at their offsets, as the bank is: h5py's own reading of scattered rows is several times slower
         self._file = np.memmap(path, np.uint8, "r")
-        self._code, self._base = (np.ndarray(s, d, self._file.data, offset) for offset, s, d in places.values())
+        self._code, self._base = (np.ndarray(s, d, self._file.data, offset) for offset, s, d in layout.values())
 
     def read(self, images: NDArray[np.int64]) -> Tensor:
         """Maps (b, K, h, w) float32 of images by their index."""

@@ -30,12 +30,12 @@ def interval_of(intervals: Sequence[int], epoch: int) -> int:
 
 def restarts(epochs: int, start: int, intervals: Sequence[int], restart_at_end: bool = False) -> list[int]:
     """Epochs at whose start the student becomes the teacher, ascending."""
-    found = []
+    chosen = []
     for epoch in range(start, epochs):
         interval = interval_of(intervals, epoch)
         if epoch % interval == 0 and (restart_at_end or epochs - epoch >= interval):
-            found.append(epoch)
-    return found
+            chosen.append(epoch)
+    return chosen
 
 
 def age_of(epoch: int, restarted: Sequence[int]) -> int | None:

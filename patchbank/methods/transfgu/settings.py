@@ -132,16 +132,16 @@ class TransFGUSettings:
         return self.maps + int(self.background)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings from the method's entry in the configuration.
 
     Without `things` they are what the set's number of classes leaves after stuff and background; with it, the sum has
     to be that number, because the protocol compares as many clusters as classes.
     """
     k = int(shared["k"][0])
-    stuff = own.get("stuff", 0)
-    rest = k - (stuff if isinstance(stuff, int) else 0) - int(bool(own.get("background")))
-    settings = TransFGUSettings.from_mapping({"things": rest, **own})
+    stuff = entry.get("stuff", 0)
+    rest = k - (stuff if isinstance(stuff, int) else 0) - int(bool(entry.get("background")))
+    settings = TransFGUSettings.from_mapping({"things": rest, **entry})
     if settings.classes != k:
         raise UserError(
             f"TransFGU settings: things {settings.things} + stuff {settings.stuff} + background "
@@ -162,11 +162,11 @@ def recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings: maps have no training curves, and some read the block instead of tokens."""
     similar = settings["pseudo_label"] == "token_similarity"
-    found = replace(TRAITS, recipes=recipes(settings))
+    changed = replace(TRAITS, recipes=recipes(settings))
     if settings["stage"] == "segmenter":
         pooled = settings["window_feature"] == "pooled"
-        return replace(found, pictures=("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures)
-    return replace(found, curves=False, pictures=(), reads=("whole",) if similar else ("lastblock",))
+        return replace(changed, pictures=("whole",) if similar else ("lastblock",) if pooled else TRAITS.pictures)
+    return replace(changed, curves=False, pictures=(), reads=("whole",) if similar else ("lastblock",))
 
 
 def draws_read(settings: Mapping[str, Any], stored: int) -> int:

@@ -56,8 +56,8 @@ class Smoothing:
         values = tokens.astype(np.float32)
         if not self.segments:
             return values, np.arange(len(values))
-        own = derive("image-kmeans", self.segments, self.seed, image)  # as of the floor of that name
-        labels = image_segments(_unit(values - self.centre), self.segments, own, self.kmeans)
+        fit_seed = derive("image-kmeans", self.segments, self.seed, image)  # as of the floor of that name
+        labels = image_segments(_unit(values - self.centre), self.segments, fit_seed, self.kmeans)
         used, rows, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         sums = (rows == np.arange(len(used))[:, None]).astype(np.float32) @ values
         return sums / sizes[:, None].astype(np.float32), rows

@@ -91,7 +91,7 @@ def train_segmenter(
             weights that are not finite (the last state is kept).
     """
     views = _check_banks(banks)
-    place = torch_device(job.device)
+    device = torch_device(job.device)
     count, seed, files = cpu_threads.limit(job.threads), job.seed, job.files
     origin = {
         "settings": asdict(settings),
@@ -103,7 +103,7 @@ def train_segmenter(
         "code": code_fingerprint("patchbank.methods.transfgu.train"),
         "package": patchbank.__version__,
         "threads": count,
-        "device": place.type,
+        "device": device.type,
         "torch": torch.__version__,
     }
     state = TrainingState(job.state_root, origin)
@@ -114,8 +114,8 @@ def train_segmenter(
         save_checkpoint(files.checkpoint, classes_tensors(centroids, projection), maps)
         state.remove()
         return
-    prepared = prepare(banks, statistics, settings, seed, state.folder, place)
-    run = _Run(views, prepared, settings, seed, Centring.of(statistics, settings.centre), state, place)
+    prepared = prepare(banks, statistics, settings, seed, state.folder, device)
+    run = _Run(views, prepared, settings, seed, Centring.of(statistics, settings.centre), state, device)
     rows = run.finish(on_step)
     record = {key: value for key, value in origin.items() if key != "settings"} | {
         **_of_centroids(prepared.centroids, views),

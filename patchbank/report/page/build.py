@@ -133,16 +133,16 @@ def write_page(source: PageSource, folder: Path) -> None:
         UserError: an input is missing, or does not fit the others.
     """
     report, manifest = Report.load(source.report), Manifest.load(source.manifest)
-    found = {c.title: image_scores(c, path) for c, path in zip(source.columns, source.counts, strict=True)}
-    scores = {title: values for title, values in found.items() if values is not None}
-    with atomic_folder(folder / "gallery") as place:
-        gallery = draw_gallery(manifest, source.columns, scores, source.pictures, place)
-    with atomic_folder(folder / "clusters") as place:
-        sheets = draw_sheets(manifest, source.columns, source.bank, source.statistics, place)
+    scored = {c.title: image_scores(c, path) for c, path in zip(source.columns, source.counts, strict=True)}
+    scores = {title: values for title, values in scored.items() if values is not None}
+    with atomic_folder(folder / "gallery") as new_folder:
+        gallery = draw_gallery(manifest, source.columns, scores, source.pictures, new_folder)
+    with atomic_folder(folder / "clusters") as new_folder:
+        sheets = draw_sheets(manifest, source.columns, source.bank, source.statistics, new_folder)
     charts = _charts(report, scores)
-    with atomic_folder(folder / "charts") as place:
+    with atomic_folder(folder / "charts") as new_folder:
         for name, (_, svg) in charts.items():
-            (place / f"{name}.svg").write_text(svg, encoding="utf-8")
+            (new_folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     values: dict[str, Any] = {
         **_words(report),
         "notes_open": NOTES,
@@ -152,7 +152,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "first_shown": _first_shown(gallery, source.columns),
         "labelled": manifest.labelled,
         "legend": _legend(gallery, manifest),
-        "score_names": [name for name in SCORES if any(name in found.scores for found in scores.values())],
+        "score_names": [name for name in SCORES if any(name in scored.scores for scored in scores.values())],
         "unnamed": CLUSTERS,
         "confusions": _inlined(charts, "confusion."),
         "confusion_caption": CONFUSION,
@@ -203,8 +203,8 @@ def _charts(report: Report, scores: Mapping[str, ImageScores]) -> dict[str, tupl
     # the pictures' methods first, then what else there is
     rows.sort(key=lambda row: row.method not in scores)
     charts = {"classes": ("classes", classes_chart(report.classes, rows))} if rows else {}
-    for method, found in scores.items():
-        charts[f"confusion.{method}"] = (method, confusion_chart(found.confusion, report.classes))
+    for method, scored in scores.items():
+        charts[f"confusion.{method}"] = (method, confusion_chart(scored.confusion, report.classes))
     for title, svg in k_charts(report.rows).items():
         charts[f"k.{re.sub('[^a-z0-9]+', '-', title.lower())}"] = (title, svg)
     return charts
@@ -251,7 +251,7 @@ def _legend(gallery: Gallery, manifest: Manifest) -> list[dict[str, str]]:
 
 
 def _times(folder: Path) -> tables.Table | None:
-    found = stage_times(folder)
+    times = stage_times(folder)
     lines = [
         [
             time.rule,
@@ -259,7 +259,7 @@ def _times(folder: Path) -> tables.Table | None:
             f"{time.seconds:.1f}",
             "–" if time.megabytes is None else f"{time.megabytes:.0f}",
         ]
-        for time in found
+        for time in times
     ]
     header = ["stage", "jobs", "seconds", "peak memory (MB)"]
     return tables.make_table("Times of the stages", header, lines) if lines else None

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.manifest import Entry, Manifest
-from patchbank.drawing.overlay import Labels, class_colours, nearest, number_places, overlay, palette
+from patchbank.drawing.overlay import Labels, class_colours, nearest, number_positions, overlay, palette
 from patchbank.drawing.pictures import choose, fit
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
@@ -86,12 +86,12 @@ def choose_images(
     """
     if not scores:
         return {"sample": choose(entries, count)}, None
-    method, found = next(iter(scores.items()))
-    score = next(iter(found.scores))
+    method, scored = next(iter(scores.items()))
+    score = next(iter(scored.scores))
     known = {entry.id: entry for entry in entries}
-    values = found.scores[score]
-    rows = [row for row in range(len(found.images)) if not np.isnan(values[row]) and found.images[row] in known]
-    ranked = [known[found.images[row]] for row in sorted(rows, key=lambda row: (-values[row], found.images[row]))]
+    values = scored.scores[score]
+    rows = [row for row in range(len(scored.images)) if not np.isnan(values[row]) and scored.images[row] in known]
+    ranked = [known[scored.images[row]] for row in sorted(rows, key=lambda row: (-values[row], scored.images[row]))]
     few = min(count // 3, len(ranked))
     groups = {"sample": choose(entries, count - 2 * few), "best": ranked[:few], "worst": ranked[::-1][:few]}
     return {name: group for name, group in groups.items() if group}, (method, score)
@@ -144,7 +144,7 @@ def draw_gallery(
                 id=entry.id,
                 name=entry.image,
                 pictures={shown: write_jpeg(folder / f"{entry.id}.{shown}.jpg", p) for shown, p in drawn.items()},
-                scores={title: found.of(entry.id) for title, found in scores.items()},
+                scores={title: scored.of(entry.id) for title, scored in scores.items()},
                 width=size[1],
                 height=size[0],
             )
@@ -161,7 +161,7 @@ def picture(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8
     """Labels over the image, with each large region's number, because colour alone tells few classes apart."""
     drawn = Image.fromarray(overlay(pixels, labels, colours))
     pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(20)
-    for value, row, column in number_places(labels):
+    for value, row, column in number_positions(labels):
         pen.text((column, row), str(value), "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
     return np.asarray(drawn, dtype=np.uint8)
 

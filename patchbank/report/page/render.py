@@ -52,12 +52,12 @@ def link(path: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["words"], found.filters["link"] = words, link
-    return found
+    environment.filters["words"], environment.filters["link"] = words, link
+    return environment

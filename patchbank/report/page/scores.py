@@ -67,17 +67,17 @@ def image_scores(column: PanelColumn, counts: Path) -> ImageScores | None:
     file = CountsFile(counts)
     if not len(column.assignment) or file.label_kind != "class":
         return None
-    own = file[column.variant]
-    clusters = own if column.table is None else apply_table(own, column.table, len(column.assignment))
+    counted = file[column.variant]
+    clusters = counted if column.table is None else apply_table(counted, column.table, len(column.assignment))
     assignment = np.asarray(column.assignment, dtype=np.int64)
-    iou = image_ious(own)
+    iou = image_ious(counted)
     present = ~np.isnan(iou)
     sums = class_sums(clusters, assignment, empty=np.nan)
     matched = np.where(present, ratio(sums.right, sums.union), 0.0)
     scores = {"matched": 100 * ratio(matched.sum(1), present.sum(1))}
     if column.table is not None:
         scores["per_image"] = 100 * ratio(np.nan_to_num(iou).sum(1), present.sum(1))
-    return ImageScores(own.images, scores, matched_confusion(clusters, assignment))
+    return ImageScores(counted.images, scores, matched_confusion(clusters, assignment))
 
 
 def stored_scores(folder: Path, method: str) -> ImageScores | None:
@@ -93,18 +93,18 @@ def stored_scores(folder: Path, method: str) -> ImageScores | None:
     matching = read_json(folder / method / "scores.json")["matching"]
     if not matching or not matching["assignment"]:
         return None
-    place = folder / method / f"seed{matching['training_seed']}"
+    run = folder / method / f"seed{matching['training_seed']}"
     tables = tables_beside(folder, method, matching["training_seed"])
     table = read_npz(tables)[matching["variant"]] if tables.is_file() else None
     variant = "segments" if table is not None else matching["variant"]
-    return image_scores(PanelColumn(method, place, variant, table, matching["assignment"]), place / "counts.npz")
+    return image_scores(PanelColumn(method, run, variant, table, matching["assignment"]), run / "counts.npz")
 
 
 def tables_beside(folder: Path, method: str, seed: int) -> Path:
     """Segment clusters of a row's training in `results/<dataset>`; post-processing reads those of its source."""
-    own = folder / method / f"seed{seed}" / "clusters.npz"
+    tables = folder / method / f"seed{seed}" / "clusters.npz"
     source = folder / method.split("+")[0] / f"seed{seed}" / "clusters.npz"
-    return own if own.is_file() else source
+    return tables if tables.is_file() else source
 
 
 def matched_confusion(clusters: Counts, assignment: NDArray[np.int64]) -> NDArray[np.int64]:

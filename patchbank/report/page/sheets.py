@@ -106,18 +106,18 @@ def draw_sheets(
     clusters = [PanelColumn(c.title, c.prediction, c.variant, c.table) for c in columns]
     with ExitStack() as stack:
         readers = [stack.enter_context(PredictionReader(column.prediction)) for column in clusters]
-        found = _search(entries, clusters, readers, bank, Statistics.load(statistics).mean)
-        chosen = [typical(regions) for regions in found]
+        of_columns = _search(entries, clusters, readers, bank, Statistics.load(statistics).mean)
+        chosen = [typical(regions) for regions in of_columns]
         crops = _crops(manifest, entries, clusters, readers, chosen)
     sheets: dict[str, list[Sheet]] = {}
     for index, column in enumerate(columns):
-        made, alike, total = [], nearest_clusters(found[index]), found[index].patches.total()
+        made, alike, total = [], nearest_clusters(of_columns[index]), of_columns[index].patches.total()
         for cluster, rows in chosen[index].items():
             pieces = [crops[index, cluster, row] for row in rows]
             file = write_jpeg(folder / f"{column.title}.{cluster:03d}.jpg", _sheet(pieces))
             klass = int(column.assignment[cluster]) if len(column.assignment) else None
-            share = 100 * found[index].patches[cluster] / total
-            images = found[index].clusters.count(cluster)
+            share = 100 * of_columns[index].patches[cluster] / total
+            images = of_columns[index].clusters.count(cluster)
             made.append(Sheet(cluster, klass, images, file, share, alike.get(cluster)))
         last = len(manifest.classes)
         made.sort(key=lambda s: (last if s.klass is None or s.klass < 0 else s.klass, s.cluster))
@@ -141,14 +141,14 @@ def _search(
     mean: NDArray[np.float64],
 ) -> list[Regions]:
     tokens_of = open_bank(bank)
-    places = {image: row for row, image in enumerate(tokens_of.images)}
-    found = [Regions() for _ in columns]
+    row_of = {image: row for row, image in enumerate(tokens_of.images)}
+    of_columns = [Regions() for _ in columns]
     for index, entry in enumerate(track(entries, "typical regions", "image")):
-        if entry.id not in places:
+        if entry.id not in row_of:
             raise UserError(f"{tokens_of.folder} has no image {entry.id}; extract again with this manifest.")
-        tokens = tokens_of.read([places[entry.id]], ("tokens",))["tokens"].reshape(-1, tokens_of.dim)
+        tokens = tokens_of.read([row_of[entry.id]], ("tokens",))["tokens"].reshape(-1, tokens_of.dim)
         tokens = tokens.astype(np.float32) - mean.astype(np.float32)
-        for regions, column, reader in zip(found, columns, readers, strict=True):
+        for regions, column, reader in zip(of_columns, columns, readers, strict=True):
             labels = nearest(labels_of(column, reader, entry.id), *tokens_of.grid)
             for cluster, count in zip(*(part.tolist() for part in np.unique(labels, return_counts=True)), strict=True):
                 regions.patches[cluster] += count
@@ -160,7 +160,7 @@ def _search(
                     regions.clusters.append(cluster)
                     regions.images.append(index)
                     regions.embeddings.append(embedding / max(float(np.linalg.norm(embedding)), EPSILON))
-    return found
+    return of_columns
 
 
 def typical(regions: Regions) -> dict[int, list[int]]:

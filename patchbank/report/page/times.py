@@ -33,14 +33,14 @@ class StageTime:
 
 def stage_times(folder: Path) -> list[StageTime]:
     """Times of all rules, the longest first (ties by name)."""
-    found: dict[str, list[tuple[float, float | None]]] = {}
+    by_rule: dict[str, list[tuple[float, float | None]]] = {}
     for path in sorted(folder.glob("*.tsv")):
         rule = path.stem.split("-")[0]
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
         if rule not in LATER:
             # a benchmark may be repeated; the last line is the job whose output stands
-            found.setdefault(rule, []).extend((float(row["s"]), _number(row["max_rss"])) for row in rows[-1:])
+            by_rule.setdefault(rule, []).extend((float(row["s"]), _number(row["max_rss"])) for row in rows[-1:])
     times = [
         StageTime(
             rule=rule,
@@ -48,7 +48,7 @@ def stage_times(folder: Path) -> list[StageTime]:
             seconds=sum(seconds for seconds, _ in jobs),
             megabytes=max((peak for _, peak in jobs if peak is not None), default=None),
         )
-        for rule, jobs in found.items()
+        for rule, jobs in by_rule.items()
     ]
     return sorted(times, key=lambda time: (-time.seconds, time.rule))
 
