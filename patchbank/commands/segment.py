@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", metavar="PATH", nargs="+", type=expand, help="picture, or folder of pictures (with its sub-folders)"
     )
-    parser.add_argument(
-        "--checkpoint", required=True, type=expand, help="e.g. results/SET/METHOD/seed0/checkpoint.safetensors"
-    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--row", type=expand, help="a row of results, e.g. results/mine/kmeans")
+    source.add_argument("--checkpoint", type=expand, help="e.g. results/SET/METHOD/seed0/checkpoint.safetensors")
     parser.add_argument("--out", required=True, type=expand, help="folder to write to")
     add_encoder_arguments(parser)
     parser.add_argument(
@@ -60,12 +60,14 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--threads is {options.threads}, it must be at least 1.")
     threads.limit(options.threads)
     # torch reads the threads when it is imported
+    from patchbank.inference.inputs import row_checkpoint
     from patchbank.inference.segment import ModelFiles, SegmentSettings, segment
 
+    checkpoint = options.checkpoint or row_checkpoint(options.row)
     fields = ("size", "window", "upsample", "soft", "precision", "device")
     written, problems, naming = segment(
         options.paths,
-        ModelFiles(options.checkpoint, options.weights, options.backbone, options.clusters, options.own_ids),
+        ModelFiles(checkpoint, options.weights, options.backbone, options.clusters, options.own_ids),
         options.out,
         SegmentSettings(**{name: getattr(options, name) for name in fields}),
         report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),

@@ -12,7 +12,10 @@ from patchbank.datasets.depth import Treatment
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
 from patchbank.datasets.manifest import Manifest
-from patchbank.errors import raise_problems
+from patchbank.errors import UserError, raise_problems
+from patchbank.files import read_json
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,29 @@ def find_inputs(
         "Name existing pictures or folders; pictures of one name need runs of their own, or a common folder above.",
     )
     return [next(iter(files.values())) for _, files in sorted(found.items())]
+
+
+def row_checkpoint(row: str | Path) -> Path:
+    """The checkpoint of a row of results.
+
+    Args:
+        row: ``results/<set>/<row>`` or one training of it; of several trainings the one whose clusters were matched to
+            classes is taken, else the first.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = Path(row)
+    seeds = sorted(folder.glob(f"seed*/{CHECKPOINT}"), key=lambda path: (len(path.parent.name), path.parent.name))
+    scores = folder / "scores.json"
+    matching = (read_json(scores).get("matching") or {}) if scores.is_file() else {}
+    matched = [path for path in seeds if path.parent.name == f"seed{matching.get('training_seed')}"]
+    found = [path for path in [folder / CHECKPOINT, *matched, *seeds] if path.is_file()]
+    if not found:
+        source = folder.name.split("+")[0]
+        advice = f"name its source, row {source}" if "+" in folder.name else "name a row that is trained"
+        raise UserError(f"--row {row} has no {CHECKPOINT}; {advice}, e.g. results/mine/kmeans.")
+    return found[0]
 
 
 def set_treatment(checkpoint: str | Path) -> Treatment | None:

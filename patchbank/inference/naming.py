@@ -24,7 +24,7 @@ from patchbank.errors import UserError
 from patchbank.files import read_json
 from patchbank.recognise import read_arrays
 from patchbank.segments.cluster import embed_segments
-from patchbank.variants import k_and_seed
+from patchbank.variants import k_and_seed, variant_name
 
 MOST = 255
 """Ids that a palette PNG can hold beside the one for pixels without an id."""
@@ -42,6 +42,8 @@ class Naming:
         source: a few words on where the ids come from.
         clusters: None for ids inside one picture.
         variant: number and seed of the clusters, ``k8-s0``; "" for ids inside one picture.
+        assignment: (segments,) int64, the id of each segment of a method whose segments mean the same in every picture,
+            `UNMATCHED` for none; None where an id is the segment's number.
     """
 
     kind: Literal["segments", "clusters", "classes"]
@@ -50,6 +52,7 @@ class Naming:
     source: str
     clusters: SegmentClusters | None = None
     variant: str = ""
+    assignment: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) > MOST:
@@ -85,6 +88,28 @@ class SegmentClusters:
 def own_segments(segments: int) -> Naming:
     """Ids inside each picture."""
     return Naming("segments", tuple(f"segment {i}" for i in range(segments)), palette(segments), "each picture")
+
+
+def head_ids(checkpoint: str | Path, record: Mapping[str, Any], segments: int) -> Naming:
+    """Ids of a method whose segments mean the same in every picture: classes where they were matched, else clusters.
+
+    Args:
+        checkpoint: ``results/<set>/<row>/seed<n>/checkpoint.safetensors``, or one that stands elsewhere.
+        record: of the checkpoint; the first of `variants` names the clusters.
+        segments: their number.
+    """
+    path = Path(checkpoint)
+    variants = record.get("variants") or [[variant_name(segments, 0), segments]]
+    variant = str(variants[0][0])
+    matching, manifest = _matching(path), path.resolve().parents[2] / "manifest.json"
+    assignment = np.array(matching.get("assignment") or (), dtype=np.int64)
+    if not manifest.is_file() or matching.get("variant") != variant or len(assignment) != segments:
+        names = tuple(f"cluster {i}" for i in range(segments))
+        return Naming("clusters", names, palette(segments), f"{path}, {variant}", None, variant)
+    found = Manifest.load(manifest)
+    colours = class_colours(found.colours, len(found.classes))
+    source = f"{found.dataset} ({path}, {variant})"
+    return Naming("classes", found.classes, colours, source, None, variant, assignment)
 
 
 def dataset_ids(path: str | Path, dim: int) -> Naming:

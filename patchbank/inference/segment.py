@@ -35,9 +35,10 @@ from patchbank.files import sha256_file
 from patchbank.inference.encoder import WEIGHTS, load_encoder, load_model
 from patchbank.inference.folder import check_folder, make_folder
 from patchbank.inference.inputs import Input, find_inputs, set_treatment
-from patchbank.inference.naming import Naming, dataset_ids, own_segments
+from patchbank.inference.naming import Naming, dataset_ids, head_ids, own_segments
 from patchbank.inference.pictures import DIGITS, GridSegments, PictureWriter, Upsample
 from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
+from patchbank.methods import contract
 from patchbank.methods.shape import TokenModel
 from patchbank.progress import track
 from patchbank.threads import available
@@ -118,7 +119,7 @@ class Segmenter:
         return [self._name(one, part, grid) for one, part in zip(scores, tokens, strict=True)]
 
     def _name(self, scores: NDArray[np.float32], tokens: Tensor, grid: Grid) -> GridSegments:
-        ids = np.arange(len(scores))
+        ids = np.arange(len(scores)) if self.naming.assignment is None else self.naming.assignment
         if self.naming.clusters is not None:
             ids = self.naming.clusters.ids(scores.argmax(0), tokens.cpu().numpy(), len(scores))
         return GridSegments(scores.reshape(-1, *grid), ids)
@@ -150,7 +151,11 @@ class ModelFiles:
     def naming(self, model: TokenModel) -> Naming:
         """What the ids of the model's segments mean."""
         clusters = self.used_clusters()
-        return own_segments(model.segments) if clusters is None else dataset_ids(clusters, model.dim)
+        if clusters is not None:
+            return dataset_ids(clusters, model.dim)
+        if not self.own_ids and contract.traits(str(model.record["method"])).kind == "classes":
+            return head_ids(self.checkpoint, model.record, model.segments)
+        return own_segments(model.segments)
 
     def contents(self, backbone: str) -> dict[str, str | None]:
         """Beginning of the SHA-256 of each file; `backbone` names the encoder."""

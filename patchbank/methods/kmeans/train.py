@@ -50,6 +50,7 @@ def train(job: TrainJob) -> None:
         "settings": dict(job.settings),
         "seed": seed,
         "bank": bank.record["manifest"],
+        "backbone": bank.record["backbone"],
         "threads": cpu_threads.limit(job.threads),
     }
     save_checkpoint(job.files.checkpoint, tensors, record)
