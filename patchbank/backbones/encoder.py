@@ -56,7 +56,7 @@ class Encoder(Protocol):
 
     Attributes:
         spec: its entry in the configuration.
-        model: the frozen module up to the block that is read; nothing outside this room looks into it.
+        model: the frozen module up to the deepest block that is read; nothing outside this room looks into it.
         block: 0-based index of the block that is read.
         device, dtype: of the forward pass.
         patch: side of a patch in pixels.
@@ -90,7 +90,7 @@ class Encoder(Protocol):
         ...
 
     def at_blocks(self, inputs: Tensor) -> dict[int, Encoded]:
-        """The same of every block that the encoder was made to read, in one pass; the deepest is `block`."""
+        """The same of `block` and of every further block that the encoder was made to read, in one pass."""
         ...
 
     def read_block(self, inputs: Tensor) -> tuple[Encoded, ReadBlock]:

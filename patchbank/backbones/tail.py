@@ -84,7 +84,7 @@ def _scale(block: Any, index: int) -> nn.Module:
 def tail_of(vit: Encoder) -> ClassTail:
     """The tail of an encoder's read block."""
     model: Any = vit.model
-    return ClassTail(model.blocks[-1], model.norm if vit.spec.norm else None)
+    return ClassTail(model.blocks[vit.block], model.norm if vit.spec.norm else None)
 
 
 def save_tail(folder: str | Path, vit: Encoder, content: str) -> None:

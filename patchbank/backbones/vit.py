@@ -32,7 +32,7 @@ class FrozenViT:
         weights: `weights.safetensors` of the weights stage; None leaves the random initialisation (tests).
         device: torch device, default CUDA where there is one.
         precision: dtype of weights and activations; outputs are always float32.
-        blocks: further blocks that `at_blocks` reads on the way to the specification's, which must be the deepest.
+        blocks: further blocks that `at_blocks` reads beside the specification's.
     """
 
     def __init__(
@@ -48,11 +48,9 @@ class FrozenViT:
         if weights is not None:
             model.load_state_dict(load_weights(weights), strict=True)
         depth = len(model.blocks)
-        self.blocks = sorted({_block(spec, block, depth) for block in (*blocks, spec.block)})
-        self.block = self.blocks[-1]
-        if self.block != _block(spec, spec.block, depth):
-            raise UserError(f"Backbone {spec.name!r}: block {spec.block} is not the deepest of {self.blocks}.")
-        model.blocks = model.blocks[: self.block + 1]
+        self.block = _block(spec, spec.block, depth)
+        self.blocks = sorted({self.block, *(_block(spec, block, depth) for block in blocks)})
+        model.blocks = model.blocks[: self.blocks[-1] + 1]
         self.spec = spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype: torch.dtype = getattr(torch, precision)
@@ -61,7 +59,7 @@ class FrozenViT:
         self.dim: int = int(model.embed_dim)
         self.prefix: int = int(model.num_prefix_tokens)
         self.class_token: bool = model.cls_token is not None
-        self.heads: int = int(model.blocks[-1].attn.num_heads)
+        self.heads: int = int(model.blocks[self.block].attn.num_heads)
         read = self.blocks if self.class_token else []
         self._rows = {block: KeptAttention(model.blocks[block].attn, self.prefix) for block in read}
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1) * 255
@@ -79,7 +77,7 @@ class FrozenViT:
     @torch.inference_mode()
     def __call__(self, inputs: Tensor) -> Encoded:
         """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch."""
-        return self._read(inputs, self.blocks[-1:])[self.block]
+        return self._read(inputs, [self.block])[self.block]
 
     @torch.inference_mode()
     def at_blocks(self, inputs: Tensor) -> dict[int, Encoded]:
@@ -89,7 +87,7 @@ class FrozenViT:
     @torch.inference_mode()
     def read_block(self, inputs: Tensor) -> tuple[Encoded, ReadBlock]:
         """Encode, and keep what the class token's gradients need of the read block."""
-        block: Any = self.model.blocks[-1]
+        block: Any = self.model.blocks[self.block]
         kept: dict[str, Tensor] = {}
 
         def keep_residual(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -97,7 +95,7 @@ class FrozenViT:
 
         residual, values = block.register_forward_pre_hook(keep_residual), KeptValues(block.attn, self.prefix)
         try:
-            encoded = self._read(inputs, self.blocks[-1:])[self.block]
+            encoded = self._read(inputs, [self.block])[self.block]
         finally:
             residual.remove()
             values.close()
@@ -112,7 +110,7 @@ class FrozenViT:
             x = model.patch_embed(inputs.to(self.device, self.dtype))
         x, ropes = self._family.start(model, x)
         found = {}
-        for index, block in enumerate(model.blocks):
+        for index, block in enumerate(model.blocks[: blocks[-1] + 1]):
             x = self._family.step(block, x, ropes[index])
             if index in blocks:
                 found[index] = self._encoded(index, x)

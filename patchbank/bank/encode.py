@@ -57,18 +57,38 @@ def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tok
     """
     if isinstance(recipe, EncodingRecipe):
         return recipe.encode(vit, pixels, batch_tokens)
+    passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(vit, recipe, pixels, batch_tokens)]
+    return _rows(passes, pixels)
+
+
+def rows_at_blocks(
+    vit: Encoder, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int
+) -> dict[int, dict[str, torch.Tensor]]:
+    """What `encode_rows` returns at every block that the encoder reads, in one pass of each view.
+
+    The recipe must be one whose views are stored as tokens, not one that encodes by itself.
+    """
+    pixels, boxes, flip = pictures
+    geometry = {"boxes": boxes.flatten(0, 1), "flip": flip.flatten(0, 1)}
+    passes: dict[int, list[Encoded]] = {}
+    for chunk in _chunks(vit, recipe, pixels, batch_tokens):
+        for block, encoded in vit.at_blocks(vit.normalise(chunk)).items():
+            passes.setdefault(block, []).append(encoded)
+    return {block: {**geometry, **_rows(found, pixels)} for block, found in passes.items()}
+
+
+def _chunks(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> Iterator[torch.Tensor]:
+    """Views (V, H, W, 3) of each forward pass."""
     h, w = vit.grid(*recipe.size)
-    views_per_pass = max(1, batch_tokens // (h * w))
-    images, draws, views = pixels.shape[:3]
-    flat = pixels.reshape(-1, *pixels.shape[3:])
-    passes: list[Encoded] = [vit(vit.normalise(chunk)) for chunk in _chunks(flat, views_per_pass)]
-    fields = joined(passes)
-    return {name: value.reshape(images * draws, views, *value.shape[1:]) for name, value in fields.items()}
-
-
-def _chunks(flat: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    flat, size = pixels.reshape(-1, *pixels.shape[3:]), max(1, batch_tokens // (h * w))
     for start in range(0, len(flat), size):
         yield flat[start : start + size]
+
+
+def _rows(passes: Sequence[Encoded], pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Fields (images * draws, V, ...) of passes over all views of some images."""
+    images, draws, views = pixels.shape[:3]
+    return {name: value.reshape(images * draws, views, *value.shape[1:]) for name, value in joined(passes).items()}
 
 
 def joined(passes: Sequence[Encoded]) -> dict[str, torch.Tensor]:

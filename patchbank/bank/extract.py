@@ -8,7 +8,7 @@ extraction repeats at most one shard per job.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ import numpy as np
 from patchbank.backbones.encoder import Precision
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
-from patchbank.bank.fill import ShardRows, fill
+from patchbank.bank.fill import BlockBank, ShardRows, fill_blocks
 from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
-from patchbank.bank.record import make_record
+from patchbank.bank.record import at_block, make_record
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import check_space, read_json, write_json
-from patchbank.views.base import SideFiles, make_recipe
+from patchbank.views.base import EncodingRecipe, SideFiles, make_recipe
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
@@ -82,34 +82,31 @@ class ExtractJob:
 
 
 def extract(job: ExtractJob) -> None:
-    """Fill one part of a bank's shards.
+    """Fill one part of a bank's shards, and in the same pass those of the banks of `BackboneSpec.blocks`.
+
+    A recipe that encodes by itself is read at the backbone's own block alone.
 
     Raises:
         UserError: when the disk is too small, an image cannot be read, or a value cannot be stored.
     """
     images, settings = Manifest.load(job.manifest), job.settings
     paths = {entry.id: images.root / entry.image for entry in images.entries(job.split)}
-    vit = FrozenViT(job.spec, job.weights, precision=settings.precision)
+    vit = FrozenViT(job.spec, job.weights, precision=settings.precision, blocks=job.spec.blocks)
     recipe = make_recipe(settings.recipe, settings.recipe_settings, vit.patch)
     sha256, storage = read_json(job.provenance)["sha256"], (settings.precision, settings.dtype)
     record = make_record(images, job.split, vit, sha256, recipe, *storage, settings.images_per_shard)
     folder, content = bank_folder(job.bank_root, record), content_hash(record)
-    parts = cut(list(paths), record["shards"])
-    wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
-    todo = {i: parts[i] for i in wanted if parts[i] and not present(folder, shard_name(i), record, parts[i])}
-    if todo:
+    blocks = [vit.block] if isinstance(recipe, EncodingRecipe) else vit.blocks
+    banks = [bank for block in blocks if (bank := _to_fill(job, at_block(record, block), list(paths))).parts]
+    if banks:
         rows = ShardRows(
             paths, vit, recipe, row_shapes(vit, recipe, np.dtype(settings.dtype)), content, images.depth or PLAIN
         )
-        samples = sum(len(ids) for ids in todo.values()) * recipe.draws
+        samples = sum(len(ids) for bank in banks for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
         check_space(folder, samples * row_bytes(rows.shapes), way_out)
-        LOG.info("%s: %d of %d shards to compute, %d samples", folder, len(todo), len(wanted), samples)
-        for i in todo:  # what a kill left behind
-            for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
-                left.unlink()
         try:
-            fill(folder, todo, rows, settings.batch_tokens, job.threads)
+            fill_blocks(banks, rows, settings.batch_tokens, job.threads)
         except OSError as error:
             raise UserError(
                 f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
@@ -117,3 +114,16 @@ def extract(job: ExtractJob) -> None:
     if isinstance(recipe, SideFiles):
         recipe.beside(folder, vit, content)
     write_json(job.out, {"folder": pointed(folder, job.out), "record": record})
+
+
+def _to_fill(job: ExtractJob, record: Mapping[str, Any], ids: Sequence[str]) -> BlockBank:
+    """The bank of a record, with those of the job's shards that are not there yet."""
+    folder, parts = bank_folder(job.bank_root, record), cut(ids, record["shards"])
+    wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
+    todo = {i: parts[i] for i in wanted if parts[i] and not present(folder, shard_name(i), record, parts[i])}
+    if todo:
+        LOG.info("%s: %d of %d shards to compute", folder, len(todo), len(wanted))
+    for i in todo:  # what a kill left behind
+        for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
+            left.unlink()
+    return BlockBank(record["backbone"]["block"], folder, todo, content_hash(record))

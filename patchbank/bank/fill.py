@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from patchbank.backbones.encoder import Encoder
-from patchbank.bank.encode import Pictures, encode_rows, image_views
+from patchbank.bank.encode import Pictures, encode_rows, image_views, rows_at_blocks
 from patchbank.bank.format import shard_name
 from patchbank.bank.stored import Outlet, Rows, uploaded
 from patchbank.bank.writer import ShardWriter
@@ -79,6 +79,23 @@ class ImageViews(Dataset[Pictures | str]):
         return image_views(self._recipe, image, image_id)
 
 
+@dataclass(frozen=True)
+class BlockBank:
+    """A bank of one block of the encoder.
+
+    Attributes:
+        block: 0-based.
+        folder: the bank's.
+        parts: shard index -> sorted ids, of the shards to compute.
+        content: hash of what shapes a row.
+    """
+
+    block: int
+    folder: Path
+    parts: Mapping[int, Sequence[str]]
+    content: str
+
+
 def fill(
     folder: Path,
     parts: Mapping[int, Sequence[str]],
@@ -87,12 +104,29 @@ def fill(
     threads: int | None = None,
     workers: int | None = None,
 ) -> None:
-    """Compute shards and write them.
+    """Compute shards of one bank and write them; see `fill_blocks`.
 
     Args:
         folder: the bank's folder.
         parts: shard index -> sorted ids.
         rows: what their rows are made from.
+        batch_tokens, threads, workers: see `fill_blocks`.
+    """
+    fill_blocks([BlockBank(rows.vit.block, folder, parts, rows.content)], rows, batch_tokens, threads, workers)
+
+
+def fill_blocks(
+    banks: Sequence[BlockBank],
+    rows: ShardRows,
+    batch_tokens: int,
+    threads: int | None = None,
+    workers: int | None = None,
+) -> None:
+    """Compute shards of the banks of some blocks in one pass over the images, and write them.
+
+    Args:
+        banks: one a block; more than one only of a recipe whose views are stored as tokens.
+        rows: what their rows are made from, in all banks but for `content`.
         batch_tokens: patch tokens per forward pass.
         threads: CPU threads of this job.
         workers: decoding processes; by default as many as there are threads beside a GPU, one beside an encoder that
@@ -105,21 +139,34 @@ def fill(
     h, w = rows.vit.grid(*recipe.size)
     least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
     size = max(least, batch_tokens // (recipe.draws * recipe.views * h * w))
-    batches = [(shard, list(ids[i : i + size])) for shard, ids in parts.items() for i in range(0, len(ids), size)]
+    parts = {shard: ids for bank in banks for shard, ids in bank.parts.items()}
+    batches = [(s, list(ids[i : i + size])) for s, ids in sorted(parts.items()) for i in range(0, len(ids), size)]
     if workers is None:
         workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
     loader = image_batches([ids for _, ids in batches], rows, workers)
-    loaded = track(zip(batches, loader, strict=True), f"extract {folder.name}", "batch", len(batches))
+    loaded = track(zip(batches, loader, strict=True), f"extract {banks[0].folder.name}", "batch", len(batches))
     shard_of_batch = -1
-    with _ShardQueue(folder, parts, rows, size * recipe.draws) as queue:
+    with ExitStack() as stack:
+        queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, size * recipe.draws))) for bank in banks]
         for (shard, ids), pictures in uploaded(loaded, device):
             if isinstance(pictures, str):
                 raise UserError(pictures)
             if shard != shard_of_batch:
                 release()
                 shard_of_batch = shard
-            fields = encode_rows(rows.vit, recipe, pictures, batch_tokens)
-            queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields)
+            fields = _fields(banks, rows, pictures, batch_tokens)
+            for bank, queue in queues:
+                if shard in bank.parts:
+                    queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields[bank.block])
+
+
+def _fields(
+    banks: Sequence[BlockBank], rows: ShardRows, pictures: Pictures, batch_tokens: int
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Fields of the rows of some images, by block."""
+    if len(banks) > 1:
+        return rows_at_blocks(rows.vit, rows.recipe, pictures, batch_tokens)
+    return {banks[0].block: encode_rows(rows.vit, rows.recipe, pictures, batch_tokens)}
 
 
 class _ShardQueue:
@@ -129,12 +176,13 @@ class _ShardQueue:
     checksums and write.
 
     Args:
-        folder, parts, rows: as of `fill`.
+        bank: where they go.
+        rows: as of `fill_blocks`.
         most: rows of a batch.
     """
 
-    def __init__(self, folder: Path, parts: Mapping[int, Sequence[str]], rows: ShardRows, most: int) -> None:
-        self._folder, self._parts, self._rows = folder, parts, rows
+    def __init__(self, bank: BlockBank, rows: ShardRows, most: int) -> None:
+        self._bank, self._rows = bank, rows
         self._depth = WAITING.get(rows.vit.device.type, WAITING["cpu"])
         self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1)
         self._waiting: deque[Future[None]] = deque()
@@ -164,9 +212,9 @@ class _ShardQueue:
 
     def _write(self, shard: int, rows: Rows) -> None:
         if self._writer is None:
-            samples = len(self._parts[shard]) * self._rows.recipe.draws
-            path = self._folder / shard_name(shard)
-            writer = ShardWriter(path, self._rows.content, samples, self._rows.shapes, self._writers, WRITERS)
+            samples = len(self._bank.parts[shard]) * self._rows.recipe.draws
+            path = self._bank.folder / shard_name(shard)
+            writer = ShardWriter(path, self._bank.content, samples, self._rows.shapes, self._writers, WRITERS)
             self._writer = self._open.enter_context(writer)
         self._writer.append(rows.wait())
         if self._writer.full:

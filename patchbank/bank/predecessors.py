@@ -24,15 +24,42 @@ BY_IMPORTS: Mapping[str, tuple[str, ...]] = {
 }
 """`code` of records that held a package version: a hash over all imports, as Python 3.11, 3.12, 3.13 make it."""
 BY_VALUES: Mapping[str, tuple[str, ...]] = {
-    "augmented": ("999c8273f9bad3cd",),
-    "center320": ("2a7cb076f7e50483",),
-    "five": ("746c0c15eda7629c",),
-    "flipped": ("93ee6becbb73995d",),
-    "lastblock": ("7863e6d0f2179531",),
-    "mirrored": ("0e05cec572b54f12",),
-    "multicrop": ("5b425b5b92405b31",),
-    "whole": ("68a0968079dbc678",),
-    "windows": ("ad5865de46e31ea2",),
+    "augmented": (
+        "999c8273f9bad3cd",
+        "e0612dd6352b38ea",
+    ),
+    "center320": (
+        "2a7cb076f7e50483",
+        "0ca3a205a28a5eb7",
+    ),
+    "five": (
+        "746c0c15eda7629c",
+        "d451e98f2e1d1526",
+    ),
+    "flipped": (
+        "93ee6becbb73995d",
+        "e1a536bec4181ae8",
+    ),
+    "lastblock": (
+        "7863e6d0f2179531",
+        "e5263cc1e596e4ef",
+    ),
+    "mirrored": (
+        "0e05cec572b54f12",
+        "3a4d8037022bf863",
+    ),
+    "multicrop": (
+        "5b425b5b92405b31",
+        "93a0840c96ee7d90",
+    ),
+    "whole": (
+        "68a0968079dbc678",
+        "eead534c6575754f",
+    ),
+    "windows": (
+        "ad5865de46e31ea2",
+        "87bb866705ba809e",
+    ),
 }
 """`code` of later records, a hash over what shapes values (`patchbank.bank.identity`)."""
 _HELD = ("format", "dataset", "split", "backbone", "recipe", "precision", "dtype")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from patchbank.backbones.encoder import Encoder
@@ -76,3 +77,8 @@ def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:
             "choose a backbone with a class token."
         )
     return {**record, "fields": [name for name in FIELDS if name not in OF_CLASS]}
+
+
+def at_block(record: Mapping[str, Any], block: int) -> dict[str, Any]:
+    """The record of the same bank of another block of the encoder."""
+    return {**record, "backbone": {**record["backbone"], "block": block}}

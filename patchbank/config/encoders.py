@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from patchbank.errors import UserError
@@ -15,11 +15,20 @@ _NUMBERS = ("mean", "std")
 def with_normalisation(values: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with the `mean` and `std` of every backbone that leaves them to timm, where timm has them."""
     filled = {}
-    for name, entry in values["backbones"].items():
+    for name, entry in _each_block(values["backbones"]):
         known = stated(entry["model"], entry["sources"]) if None in (entry["mean"], entry["std"]) else None
         of_timm = {key: list(getattr(known, key)) for key in _NUMBERS if known and entry[key] is None}
         filled[name] = {**entry, **of_timm}
     return {**values, "backbones": filled}
+
+
+def _each_block(backbones: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Entries, and after one with `blocks` those of each block, ``<name>-b<block>``."""
+    for name, entry in backbones.items():
+        yield name, entry
+        for block in entry.get("blocks", ()):
+            if f"{name}-b{block}" not in backbones:
+                yield f"{name}-b{block}", {**entry, "block": block}
 
 
 def backbone_spec(name: str, entry: Mapping[str, Any]) -> BackboneSpec:
@@ -34,11 +43,11 @@ def backbone_spec(name: str, entry: Mapping[str, Any]) -> BackboneSpec:
             "give both, or the hub's tag of the weights among its sources."
         )
     facts = model_facts(entry["model"])
-    if facts is not None and not -facts.depth <= entry["block"] < facts.depth:
-        raise UserError(
-            f"backbones.{name}: block {entry['block']} does not exist, {entry['model']} has 0..{facts.depth - 1}."
-        )
-    numbers = {key: tuple(entry[key]) for key in _NUMBERS}
+    for block in (entry["block"], *entry.get("blocks", ())):
+        if facts is not None and not -facts.depth <= block < facts.depth:
+            last = facts.depth - 1
+            raise UserError(f"backbones.{name}: block {block} does not exist, {entry['model']} has 0..{last}.")
+    numbers = {key: tuple(entry[key]) for key in (*_NUMBERS, "blocks") if key in entry}
     return BackboneSpec(name=name, **{**entry, **numbers})
 
 

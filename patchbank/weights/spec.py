@@ -26,6 +26,7 @@ class BackboneSpec:
             DINO code: bicubic, not antialiased, scale factor (n + 0.1) / n0).
         mean, std: input normalisation of RGB values in [0, 1].
         note: a sentence that every report repeats.
+        blocks: further blocks whose banks extraction writes in the same pass, each a bank of its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class BackboneSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""
+    blocks: tuple[int, ...] = ()
 
     @property
     def facts(self) -> ModelFacts | None:

@@ -192,9 +192,11 @@ def test_dinos_positions_are_asked_of_models_that_have_them(name: str, monkeypat
         encoder(small(name), monkeypatch, pos_embed="dino")
 
 
-def test_the_specified_block_is_the_deepest(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"block 0 is not the deepest of \[0, 1\]"):
-        encoder(small("vit_small_patch16_224"), monkeypatch, blocks=(1,), block=0)
+def test_further_blocks_may_be_deeper_or_counted_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    vit = encoder(small("vit_small_patch16_224", depth=4), monkeypatch, blocks=(-2, 0), block=1)
+    assert (vit.block, vit.blocks, len(vit.model.blocks)) == (1, [0, 1, 2], 3)  # type: ignore[arg-type]
+    inputs = torch.randn(1, 3, 32, 32)
+    assert torch.equal(vit(inputs).tokens, vit.at_blocks(inputs)[1].tokens)
     with pytest.raises(UserError, match="block 5 does not exist"):
         encoder(small("vit_small_patch16_224"), monkeypatch, blocks=(5,), block=0)
 

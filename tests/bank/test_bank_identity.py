@@ -63,15 +63,15 @@ HARMLESS = {
 }
 """Modules that extraction reaches and that cannot move a value, with the reason."""
 CODES = {
-    "augmented": "e0612dd6352b38ea",
-    "center320": "0ca3a205a28a5eb7",
-    "five": "d451e98f2e1d1526",
-    "flipped": "e1a536bec4181ae8",
-    "lastblock": "e5263cc1e596e4ef",
-    "mirrored": "3a4d8037022bf863",
-    "multicrop": "93a0840c96ee7d90",
-    "whole": "eead534c6575754f",
-    "windows": "87bb866705ba809e",
+    "augmented": "6666618ba919ac6b",
+    "center320": "7b57a63add1d054b",
+    "five": "5297c4f07316b1d4",
+    "flipped": "37bd67b57f0de7a3",
+    "lastblock": "ccd1badfb3d75548",
+    "mirrored": "89f7f9a2e0ce2131",
+    "multicrop": "1058b2b6bc28c8a8",
+    "whole": "765b5950c2c2de22",
+    "windows": "e8681c21d70be7b9",
 }
 """Hashes of today's code."""
 
@@ -127,8 +127,8 @@ HARMLESS_CHANGES = {
     "type alias": ("bank/encode.py", "tuple[torch.Tensor, torch.Tensor, torch.Tensor]", "tuple[torch.Tensor, ...]"),
     "logging": ("bank/encode.py", "    h, w = vit.grid", '    LOG.info("encoding")\n    h, w = vit.grid'),
     "logger": ("bank/encode.py", "\ndef row_shapes", "\nLOG = logging.getLogger(__name__)\n\n\ndef row_shapes"),
-    "progress": ("bank/encode.py", "for chunk in _chunks(flat, views_per_pass)",
-                 "for chunk in track(_chunks(flat, views_per_pass), 'encode')"),
+    "progress": ("bank/encode.py", "in _chunks(vit, recipe, pixels, batch_tokens)",
+                 "in track(_chunks(vit, recipe, pixels, batch_tokens), 'encode')"),
     "import for types": ("bank/cast.py", "import torch\n", "import logging\nfrom typing import Any\n\nimport torch\n"),
     "errors": ("errors.py", "SHOWN = 20", "SHOWN = 30"),
     "files": ("files.py", "CHUNK = 1 << 20", "CHUNK = 1 << 21"),

@@ -157,7 +157,7 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def test_no_argument_that_is_a_path_is_taken_unexpanded() -> None:
-    texts = {"dataset", "name", "method", "classes", "label_map", "backbone", "device", "changes"}
+    texts = {"dataset", "name", "method", "model", "classes", "label_map", "backbone", "device", "changes"}
     texts |= {"image_prefix", "leave_out", "variant"}
     arguments = [action for action in _arguments(cli._parser()) if action.nargs != 0 and not action.choices]
     assert [action.dest for action in arguments if action.type is Path] == []
