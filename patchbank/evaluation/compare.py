@@ -92,7 +92,7 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
             images = int(a.weights[0].sum())
             if key in drawn[second] and images >= FEWEST:
                 b = drawn[second][key]
-                difference = compare(a, b, seed)
+                difference = compare(a, b)
                 comparisons.append(
                     Comparison(
                         a=methods[first].context.method,

@@ -14,7 +14,6 @@ from patchbank.evaluation.paired import (
     Resampled,
     compare,
     draw_images,
-    draw_runs,
     image_terms,
 )
 from patchbank.evaluation.terms import ImageMeans
@@ -71,16 +70,6 @@ def test_only_labelled_images_are_drawn_as_many_as_there_are() -> None:
     assert (weights != draw_images(np.array([0, 2, 3]), 5, seed=1, resamples=400)).any()
 
 
-def test_runs_are_drawn_by_training_and_then_by_kmeans_seed() -> None:
-    runs = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
-    weights = draw_runs(runs, np.random.default_rng(0), 4000)
-    assert weights.sum(1) == pytest.approx(1)
-    of_training = np.stack([weights[:, :2].sum(1), weights[:, 2:].sum(1)], axis=1)
-    assert {tuple(row) for row in of_training.round(9).tolist()} == {(0.0, 1.0), (0.5, 0.5), (1.0, 0.0)}
-    assert weights.mean(0) == pytest.approx([1 / 4, 1 / 4, 1 / 6, 1 / 6, 1 / 6], abs=0.02)
-    assert draw_runs([(3, None)], np.random.default_rng(0), 2).tolist() == [[1.0], [1.0]]
-
-
 def means(scores: dict[tuple[int, int | None], np.ndarray], seed: int = 0) -> Resampled:
     n = len(next(iter(scores.values())))
     found = Resampled(draw_images(np.arange(n), n, seed, 4000))
@@ -116,10 +105,19 @@ def test_equal_seeds_are_drawn_together_and_others_apart() -> None:
 
 
 def test_the_spread_over_trainings_widens_the_interval() -> None:
+    """Three differences 0, 0.1, 0.2: Student's interval of three values, 4.303 times 0.1 / sqrt(3)."""
     still = {(t, None): np.full(30, 0.5) for t in range(3)}
     shaky = {(t, None): np.full(30, 0.5 + 0.1 * t) for t in range(3)}
     found = compare(means(shaky), means(still))
-    assert (found.low, found.high) == pytest.approx((0.0, 0.2), abs=1e-9)  # 1/27 of the resamples draw one training
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-6)
+
+
+def test_of_one_training_its_kmeans_seeds_count() -> None:
+    one = {(5, s): np.full(30, 0.5 + 0.1 * s) for s in range(3)}
+    found = compare(means(one), means({run: np.full(30, 0.5) for run in one}))
+    half = 4.302653 * 0.1 / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-6)
 
 
 def test_resamples_must_be_the_same() -> None:
