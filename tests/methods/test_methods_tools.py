@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchbank.errors import UserError
-from patchbank.methods.alignseg import settings as alignseg
+from patchbank.methods import contract
 from patchbank.methods.jobs import TrainingFiles
 from patchbank.methods.tools.batches import cut, read_ahead, steps_per_epoch
-from patchbank.methods.tools.fields import check_heads, choice, flag, number, positive, problems, refuse, whole_number
+from patchbank.methods.tools.fields import (
+    Settings,
+    check_heads,
+    choice,
+    flag,
+    number,
+    positive,
+    refuse,
+    ruled,
+    whole_number,
+)
 from patchbank.methods.tools.heads import check_backbone, load_own
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.optimiser import decay_groups, optimiser_tensors
 from patchbank.methods.tools.state import TrainingState
-from patchbank.methods.transfgu import settings as transfgu
 
 
 @pytest.mark.parametrize(
@@ -47,18 +58,49 @@ def test_a_rule_says_what_a_value_must_be(rule: Any, value: object, said: str | 
     assert rule("x", value) == said
 
 
-@pytest.mark.parametrize("module", [alignseg, transfgu], ids=["alignseg", "transfgu"])
-def test_every_setting_has_a_rule(module: Any) -> None:
-    settings = module.AlignSegSettings if module is alignseg else module.TransFGUSettings
-    assert [field.name for field in fields(settings)] == list(module._RULES)
+@dataclass(frozen=True)
+class SomeSettings(Settings):
+    TITLE = "Some"
+    a: bool = ruled(flag, True)
+    b: int = ruled(whole_number(1), 2)
+    c: str = ruled(choice("x"), "x")
+
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        return ["a needs b above 1"] if not wrong and self.a and self.b < 2 else []
+
+
+def settings_classes() -> list[type[Settings]]:
+    """Those of all methods, found."""
+    modules = [import_module(f"patchbank.methods.{name}.settings") for name in contract.method_folders()]
+    values = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return [value for value in values if issubclass(value, Settings) and value is not Settings]
+
+
+def test_every_setting_has_a_rule() -> None:
+    found = settings_classes()
+    assert {"AlignSegSettings", "TransFGUSettings", "StegoSettings"} <= {kind.__name__ for kind in found}
+    for kind in found:
+        assert all("rule" in one.metadata for one in fields(kind)), kind
 
 
 def test_all_problems_are_one_sentence_in_the_order_of_the_fields() -> None:
-    wrong = problems({"b": 0, "a": 1, "c": "x"}, {"a": flag, "b": whole_number(1), "c": choice("x")})
     with pytest.raises(UserError) as caught:
-        refuse("Some", wrong)
-    assert str(caught.value) == "Some settings: b is 0, it must be at least 1; a is 1, it must be true or false."
+        SomeSettings(c="y", b=0, a=1)  # type: ignore[arg-type]
+    said = "a is 1, it must be true or false; b is 0, it must be at least 1; c is 'y', choose x"
+    assert str(caught.value) == f"Some settings: {said}."
+    with pytest.raises(UserError, match=r"^Some settings: a needs b above 1\.$"):
+        SomeSettings(b=1)
     refuse("Some", [])
+
+
+def test_resolved_settings_hold_the_shared_ones_that_are_asked_for() -> None:
+    shared = {"k": (3,), "kmeans": {"niter": 1}, "centre": "mean"}
+    resolved = SomeSettings.resolved({"b": 5}, shared, "k", "kmeans")
+    assert resolved == {"a": True, "b": 5, "c": "x", "k": [3], "kmeans": {"niter": 1}}
+    assert SomeSettings.part_of(resolved) == SomeSettings.from_mapping({"b": 5}) == SomeSettings(b=5)
+    for refusing in (SomeSettings.from_mapping, lambda values: SomeSettings.resolved(values, shared)):
+        with pytest.raises(UserError, match="unknown d"):
+            refusing({"d": 1})
 
 
 def test_heads_divide_the_width() -> None:

@@ -9,23 +9,13 @@ Segmentation: Achieving End-to-End Segmentation"); its pressure is 0.11 on VOC, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.shape import Traits, refuse_unknown
-from patchbank.methods.tools.fields import (
-    Rule,
-    check_heads,
-    choice,
-    flag,
-    not_negative,
-    number,
-    positive,
-    problems,
-    refuse,
-    whole_number,
-)
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
 
 TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), needs=("multicrop",), curves=True)
 TITLE = "AlignSeg"
@@ -34,8 +24,13 @@ _CROPS = ("size", "local_crops", "global_scale", "local_scale")
 """What `crops` takes over from recipe `multicrop`."""
 
 
+def _crops_problem(name: str, value: Any) -> str | None:
+    whole = value is None or (isinstance(value, Mapping) and set(value) == set(_CROPS))
+    return None if whole else f"{name} is {value!r}, it must give {', '.join(_CROPS)}"
+
+
 @dataclass(frozen=True)
-class AlignSegSettings:
+class AlignSegSettings(Settings):
     """What shapes a trained head, apart from its bank, its statistics and its seed.
 
     Args:
@@ -69,45 +64,36 @@ class AlignSegSettings:
             box; None otherwise.
     """
 
-    queries: int = 5
-    heads: int = 3
-    layers: int = 1
-    hidden: int = 768
-    decoder: str = "stacked"
-    pairing: str = "same_image"
-    centre: str = "mean"
-    pressure: float = 0.11
-    foreground: bool = True
-    lr: float = 5e-4
-    weight_decay: float = 0.04
-    epochs: int = 10
-    batch_size: int = 32
-    lr_step_epochs: int = 3
-    lr_gamma: float = 0.5
-    checkpoint_every: int = 2
-    initial_queries: str = "normal"
-    draws: int = 0
-    refine: int = 0
-    metric: str = "none"
-    metric_dims: int = 32
-    metric_shrink: float = 0.01
-    merge_above: float = 1.0
-    tokens_from: str = "crops"
-    crops: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values, all of them in one sentence."""
-        refuse(TITLE, problems(vars(self), _RULES))
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> AlignSegSettings:
-        """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
-        refuse_unknown(f"{TITLE} settings", values, [field.name for field in fields(cls)])
-        return cls(**values)
+    TITLE = TITLE
+    queries: int = ruled(rules.whole_number(2), 5)
+    heads: int = ruled(rules.whole_number(1), 3)
+    layers: int = ruled(rules.whole_number(1), 1)
+    hidden: int = ruled(rules.whole_number(1), 768)
+    decoder: str = ruled(rules.choice("stacked", "reference"), "stacked")
+    pairing: str = ruled(rules.choice("same_image", "reference"), "same_image")
+    centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
+    pressure: float = ruled(rules.number(), 0.11)
+    foreground: bool = ruled(rules.flag, True)
+    lr: float = ruled(rules.positive, 5e-4)
+    weight_decay: float = ruled(rules.not_negative, 0.04)
+    epochs: int = ruled(rules.whole_number(1), 10)
+    batch_size: int = ruled(rules.whole_number(1), 32)
+    lr_step_epochs: int = ruled(rules.whole_number(1), 3)
+    lr_gamma: float = ruled(rules.number("must lie in (0, 1]", lambda value: 0 < value <= 1), 0.5)
+    checkpoint_every: int = ruled(rules.whole_number(1), 2)
+    initial_queries: str = ruled(rules.choice("normal", "kmeans"), "normal")
+    draws: int = ruled(rules.whole_number(0), 0)
+    refine: int = ruled(rules.whole_number(0), 0)
+    metric: str = ruled(rules.choice("none", "discriminant"), "none")
+    metric_dims: int = ruled(rules.whole_number(1), 32)
+    metric_shrink: float = ruled(rules.positive, 0.01)
+    merge_above: float = ruled(rules.number("is a cosine and must lie in (-1, 1]", lambda value: -1 < value <= 1), 1.0)
+    tokens_from: str = ruled(rules.choice("crops", "whole"), "crops")
+    crops: Mapping[str, Any] | None = ruled(_crops_problem, None)
 
     def check_width(self, dim: int) -> None:
         """Raise `UserError` when tokens of width `dim` cannot be split into `heads`."""
-        check_heads(TITLE, self.heads, dim)
+        rules.check_heads(TITLE, self.heads, dim)
         if self.metric != "none" and self.metric_dims > dim:
             raise UserError(f"AlignSeg settings: metric_dims is {self.metric_dims}, the tokens' width is only {dim}.")
 
@@ -151,37 +137,3 @@ def traits(settings: Mapping[str, Any]) -> Traits:
 def draws_read(settings: Mapping[str, Any], stored: int) -> int:
     """How many of the stored draws are read: one an epoch, at most `draws` of them, and then again from the first."""
     return min(stored, int(settings["draws"]) or stored, int(settings["epochs"]))
-
-
-def _crops_problem(name: str, value: Any) -> str | None:
-    whole = value is None or (isinstance(value, Mapping) and set(value) == set(_CROPS))
-    return None if whole else f"{name} is {value!r}, it must give {', '.join(_CROPS)}"
-
-
-_RULES: Mapping[str, Rule] = {
-    "queries": whole_number(2),
-    "heads": whole_number(1),
-    "layers": whole_number(1),
-    "hidden": whole_number(1),
-    "decoder": choice("stacked", "reference"),
-    "pairing": choice("same_image", "reference"),
-    "centre": choice("none", "mean", "standardise"),
-    "pressure": number(),
-    "foreground": flag,
-    "lr": positive,
-    "weight_decay": not_negative,
-    "epochs": whole_number(1),
-    "batch_size": whole_number(1),
-    "lr_step_epochs": whole_number(1),
-    "lr_gamma": number("must lie in (0, 1]", lambda value: 0 < value <= 1),
-    "checkpoint_every": whole_number(1),
-    "initial_queries": choice("normal", "kmeans"),
-    "draws": whole_number(0),
-    "refine": whole_number(0),
-    "metric": choice("none", "discriminant"),
-    "metric_dims": whole_number(1),
-    "metric_shrink": positive,
-    "merge_above": number("is a cosine and must lie in (-1, 1]", lambda value: -1 < value <= 1),
-    "tokens_from": choice("crops", "whole"),
-    "crops": _crops_problem,
-}

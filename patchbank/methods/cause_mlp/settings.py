@@ -6,22 +6,13 @@ projection that two CPU cores can bear. What is published stands in `workflow/se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from patchbank.methods.shape import Traits, refuse_unknown
-from patchbank.methods.tools.fields import (
-    Rule,
-    choice,
-    flag,
-    not_negative,
-    number,
-    positive,
-    problems,
-    refuse,
-    whole_number,
-)
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, recipes
 
 TITLE = "CAUSE-MLP"
@@ -29,7 +20,7 @@ TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
 
 
 @dataclass(frozen=True)
-class CauseSettings:
+class CauseSettings(Settings):
     """What shapes a trained head, apart from its banks, its statistics and its seed.
 
     Args:
@@ -54,73 +45,42 @@ class CauseSettings:
         checkpoint_every: steps between two resumable states.
     """
 
-    views: str = "windows"
-    centre: str = "mean"
-    width: int = 90
-    projection: int = 256
-    codes: int = 256
-    memory: int = 32
-    block: int = 2
-    dropout: float = 0.1
-    probe: str = "kmeans"
-    supervised_leak: str = "none"
-    tokens: int = 50_000
-    mirror: bool = False
-    mediator_epochs: int = 1
-    epochs: int = 4
-    probe_epochs: int = 1
-    lr: float = 4e-3
-    weight_decay: float = 1e-4
-    clip: float = 0.1
-    batch_size: int = 16
-    checkpoint_every: int = 100
+    TITLE = TITLE
+    views: str = ruled(rules.choice(*VIEWS), "windows")
+    centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
+    width: int = ruled(rules.whole_number(1), 90)
+    projection: int = ruled(rules.whole_number(1), 256)
+    codes: int = ruled(rules.whole_number(2), 256)
+    memory: int = ruled(rules.whole_number(1), 32)
+    block: int = ruled(rules.whole_number(1), 2)
+    dropout: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.1)
+    probe: str = ruled(rules.choice("kmeans", "reference"), "kmeans")
+    supervised_leak: str = ruled(rules.choice("none", "reference"), "none")
+    tokens: int = ruled(rules.whole_number(1), 50_000)
+    mirror: bool = ruled(rules.flag, False)
+    mediator_epochs: int = ruled(rules.whole_number(1), 1)
+    epochs: int = ruled(rules.whole_number(1), 4)
+    probe_epochs: int = ruled(rules.whole_number(1), 1)
+    lr: float = ruled(rules.positive, 4e-3)
+    weight_decay: float = ruled(rules.not_negative, 1e-4)
+    clip: float = ruled(rules.positive, 0.1)
+    batch_size: int = ruled(rules.whole_number(2), 16)
+    checkpoint_every: int = ruled(rules.whole_number(1), 100)
 
-    def __post_init__(self) -> None:
-        """Refuse impossible values, all of them in one sentence."""
-        wrong = problems(vars(self), _RULES)
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        """Where labels leak in, they have to be there."""
         if self.supervised_leak == "reference" and self.views not in ("windows", "whole"):
-            wrong.append(f"views is {self.views!r} with supervised_leak, whose labels are those of windows or whole")
-        refuse(TITLE, wrong)
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> CauseSettings:
-        """The part of resolved settings that belongs to the head."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+            return [f"views is {self.views!r} with supervised_leak, whose labels are those of windows or whole"]
+        return []
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters with their fits."""
-    refuse_unknown(TITLE, own, [field.name for field in fields(CauseSettings)])
-    same = {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"]), "kmeans": dict(shared["kmeans"])}
-    return {**asdict(CauseSettings(**own)), **same}
+    return CauseSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings: with the leak, labels are used and rows say so."""
     reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
-    found = replace(TRAITS, recipes=recipes(settings["views"]), reads=reads)
-    return replace(found, oracle="train") if settings["supervised_leak"] == "reference" else found
-
-
-_RULES: Mapping[str, Rule] = {
-    "views": choice(*VIEWS),
-    "centre": choice("none", "mean", "standardise"),
-    "width": whole_number(1),
-    "projection": whole_number(1),
-    "codes": whole_number(2),
-    "memory": whole_number(1),
-    "block": whole_number(1),
-    "dropout": number("must lie in [0, 1)", lambda value: 0 <= value < 1),
-    "probe": choice("kmeans", "reference"),
-    "supervised_leak": choice("none", "reference"),
-    "tokens": whole_number(1),
-    "mirror": flag,
-    "mediator_epochs": whole_number(1),
-    "epochs": whole_number(1),
-    "probe_epochs": whole_number(1),
-    "lr": positive,
-    "weight_decay": not_negative,
-    "clip": positive,
-    "batch_size": whole_number(2),
-    "checkpoint_every": whole_number(1),
-}
+    changed = replace(TRAITS, recipes=recipes(settings["views"]), reads=reads)
+    return replace(changed, oracle="train") if settings["supervised_leak"] == "reference" else changed

@@ -22,22 +22,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from patchbank import threads as cpu_threads
-from patchbank.bank.centring import Centring
-from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics
 from patchbank.datasets import Manifest
-from patchbank.devices import torch_device
 from patchbank.methods.cause_mlp.labelled import patch_labels
 from patchbank.methods.cause_mlp.phases import COLUMNS, ThreePhases
-from patchbank.methods.cause_mlp.settings import TITLE, CauseSettings
+from patchbank.methods.cause_mlp.settings import CauseSettings
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.tools.class_heads import Classes, cluster_codes, repeat_classes, save_class_head
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.phases import OnStep, Phases, origin, same_images
-from patchbank.methods.tools.training_views import TrainingViews
-from patchbank.methods.tools.view_names import recipes, training_recipe
+from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.phases import OnStep
 
 
 def train(job: TrainJob, on_step: OnStep | None = None) -> None:
@@ -50,19 +44,13 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     Raises:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
-    settings = CauseSettings.from_mapping(job.settings)
+    settings = CauseSettings.part_of(job.settings)
     leak = settings.supervised_leak == "reference"
     manifest = Manifest.load(job.labels()) if leak else None
-    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
-    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
-    same_images(TITLE, banks)
-    centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
-    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.cause_mlp.train")
-    known |= {"threads": count, "device": device.type}
-    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
-    labels = None if manifest is None else (patch_labels(manifest, banks["whole"]), len(manifest.classes))
-    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
-    run = ThreePhases(views, settings, job.seed, device, labels)
+    opened = open_training(job, settings, "patchbank.methods.cause_mlp.train", on_step)
+    views, phases = opened.views, opened.phases
+    labels = None if manifest is None else (patch_labels(manifest, opened.banks["whole"]), len(manifest.classes))
+    run = ThreePhases(views, settings, job.seed, opened.device, labels)
     codebook = run.mediator(phases)
     head = run.front(phases, codebook)
     if leak or settings.probe == "reference":
@@ -72,9 +60,7 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
         classes: Classes = repeat_classes(unit(vectors), job.settings)
     else:
         fit: Mapping[str, Any] = {**job.settings, "sample": settings.tokens}
-        classes = cluster_codes(banks["whole"], head, centring, fit, job.seed)
-    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
-    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(run.rows)}
+        classes = cluster_codes(opened.banks["whole"], head, opened.centring, fit, job.seed)
     write_logs(COLUMNS, run.rows, job.files)
-    save_class_head(job, head, classes, centring, record)
+    save_class_head(job, head, classes, opened.centring, opened.record(run.rows))
     phases.end()

@@ -31,7 +31,7 @@ def predict(job: PredictJob) -> None:
 def _predict_proposals(job: PredictJob) -> None:
     """One image at a time, because each has a number of proposals of its own."""
     cpu_threads.limit(job.threads)
-    settings, bank = PrimapsSettings.from_mapping(job.settings), open_bank(job.banks["whole"])
+    settings, bank = PrimapsSettings.part_of(job.settings), open_bank(job.banks["whole"])
     centring = Centring.of(Statistics.load(job.statistics), settings.centre, bank.dim)
     rule = Rule(settings.threshold, int(settings.most), settings.reference)
     names = (job.dataset, job.split, job.row)

@@ -7,30 +7,21 @@ The defaults are our own: whole images, centred tokens, everything on the patch 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from patchbank.methods.shape import Traits, refuse_unknown
-from patchbank.methods.tools.fields import (
-    Rule,
-    choice,
-    flag,
-    not_negative,
-    number,
-    positive,
-    problems,
-    refuse,
-    whole_number,
-)
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, recipes
 
 TITLE = "PriMaPs"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
-_SHARE = number("must lie between 0 and 1", lambda value: 0 < value < 1)
+_SHARE = rules.number("must lie between 0 and 1", lambda value: 0 < value < 1)
 
 
 @dataclass(frozen=True)
-class PrimapsSettings:
+class PrimapsSettings(Settings):
     """What shapes a row, apart from its banks, its statistics and its seed.
 
     Args:
@@ -53,39 +44,29 @@ class PrimapsSettings:
         checkpoint_every: steps between two resumable states.
     """
 
-    stage: str = "em"
-    views: str = "whole"
-    centre: str = "mean"
-    threshold: float = 0.4
-    most: int = 31
-    reference: bool = False
-    size: int = 0
-    start_epochs: int = 2
-    epochs: int = 50
-    pca_batches: int = 93
-    gamma: float = 2.0
-    teacher_every: int = 10
-    teacher_decay: float = 0.98
-    mirror: bool = False
-    lr: float = 5e-3
-    batch_size: int = 32
-    checkpoint_every: int = 200
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values, all of them in one sentence."""
-        refuse(TITLE, problems(vars(self), _RULES))
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> PrimapsSettings:
-        """The part of resolved settings that belongs to the method."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+    TITLE = TITLE
+    stage: str = ruled(rules.choice("em", "baseline", "proposals"), "em")
+    views: str = ruled(rules.choice(*(name for name in VIEWS if name != "random")), "whole")
+    centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
+    threshold: float = ruled(_SHARE, 0.4)
+    most: int = ruled(rules.number("must lie in 1 to 254", lambda value: 1 <= value <= 254), 31)
+    reference: bool = ruled(rules.flag, False)
+    size: int = ruled(rules.whole_number(0), 0)
+    start_epochs: int = ruled(rules.whole_number(0), 2)
+    epochs: int = ruled(rules.whole_number(1), 50)
+    pca_batches: int = ruled(rules.whole_number(1), 93)
+    gamma: float = ruled(rules.not_negative, 2.0)
+    teacher_every: int = ruled(rules.whole_number(1), 10)
+    teacher_decay: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.98)
+    mirror: bool = ruled(rules.flag, False)
+    lr: float = ruled(rules.positive, 5e-3)
+    batch_size: int = ruled(rules.whole_number(1), 32)
+    checkpoint_every: int = ruled(rules.whole_number(1), 200)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters."""
-    refuse_unknown(TITLE, own, [field.name for field in fields(PrimapsSettings)])
-    same = {"k": list(shared["k"]), "kmeans_seeds": list(shared["kmeans_seeds"])}
-    return {**asdict(PrimapsSettings(**own)), **same}
+    return PrimapsSettings.resolved(entry, shared, "k", "kmeans_seeds")
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
@@ -94,24 +75,3 @@ def traits(settings: Mapping[str, Any]) -> Traits:
         return Traits(kind="segments", trained=False)
     reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
     return Traits(kind="classes", trained=True, recipes=recipes(settings["views"]), curves=True, reads=reads)
-
-
-_RULES: Mapping[str, Rule] = {
-    "stage": choice("em", "baseline", "proposals"),
-    "views": choice(*(name for name in VIEWS if name != "random")),
-    "centre": choice("none", "mean", "standardise"),
-    "threshold": _SHARE,
-    "most": number("must lie in 1 to 254", lambda value: 1 <= value <= 254),
-    "reference": flag,
-    "size": whole_number(0),
-    "start_epochs": whole_number(0),
-    "epochs": whole_number(1),
-    "pca_batches": whole_number(1),
-    "gamma": not_negative,
-    "teacher_every": whole_number(1),
-    "teacher_decay": number("must lie in [0, 1)", lambda value: 0 <= value < 1),
-    "mirror": flag,
-    "lr": positive,
-    "batch_size": whole_number(1),
-    "checkpoint_every": whole_number(1),
-}

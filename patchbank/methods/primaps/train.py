@@ -28,11 +28,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from patchbank import threads as cpu_threads
-from patchbank.bank.centring import Centring
-from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics
-from patchbank.devices import torch_device
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.proposals import Rule, log_probabilities, proposal_labels, soft_masks
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
@@ -42,9 +37,9 @@ from patchbank.methods.tools.class_heads import repeat_classes, save_class_head
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.phases import OnStep, Phase, Phases, origin, same_images
+from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.phases import OnStep, Phase, Phases
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
-from patchbank.methods.tools.view_names import recipes, training_recipe
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -61,24 +56,17 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     Raises:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
-    settings = PrimapsSettings.from_mapping(job.settings)
-    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
-    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
-    same_images(TITLE, banks)
-    centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
-    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.primaps.train")
-    known |= {"threads": count, "device": device.type}
-    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
-    run = _Run(views, settings, job, device)
-    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
+    settings = PrimapsSettings.part_of(job.settings)
+    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step)
+    views, phases = opened.views, opened.phases
+    run = _Run(views, settings, job, opened.device)
     probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
     vectors = unit(probe.clusters.detach())
     if settings.stage == "em":
         vectors, rows = run.em(phases, probe)
-    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
-    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(rows)}
+    record = opened.record(rows)
     write_logs(COLUMNS, rows, job.files)
-    save_class_head(job, nn.Identity(), repeat_classes(vectors.cpu(), job.settings), centring, record)
+    save_class_head(job, nn.Identity(), repeat_classes(vectors.cpu(), job.settings), opened.centring, record)
     phases.end()
 
 

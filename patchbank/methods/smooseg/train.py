@@ -23,11 +23,6 @@ import itertools
 import torch
 from torch import Tensor
 
-from patchbank import threads as cpu_threads
-from patchbank.bank.centring import Centring
-from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics
-from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.smooseg.settings import TITLE, SmooSegSettings
@@ -35,9 +30,9 @@ from patchbank.methods.smooseg.step import SmooSeg, build_optimiser, draw, losse
 from patchbank.methods.tools.class_heads import cluster_codes, repeat_classes, save_class_head
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.phases import OnStep, Phase, Phases, origin, same_images
+from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.phases import OnStep, Phase, Phases
 from patchbank.methods.tools.training_views import TrainingViews, sample_order
-from patchbank.methods.tools.view_names import recipes, training_recipe
 from patchbank.seeds import generator
 
 COLUMNS = ("step", "epoch", "loss_total", "loss_intra", "loss_inter", "loss_data", "used_classes")
@@ -53,28 +48,21 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     Raises:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
-    settings = SmooSegSettings.from_mapping(job.settings)
-    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
-    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
-    same_images(TITLE, banks)
-    centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
-    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.smooseg.train")
-    known |= {"threads": count, "device": device.type}
-    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
+    settings = SmooSegSettings.part_of(job.settings)
+    opened = open_training(job, settings, "patchbank.methods.smooseg.train", on_step)
+    views, phases = opened.views, opened.phases
     if views.count < 2:
         raise UserError(f"{TITLE} compares images with others; there is one view only. Add images.")
-    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
-    model, rows = _train(phases, views, settings, job, device)
+    model, rows = _train(phases, views, settings, job, opened.device)
     head = model.head.cpu()
     if settings.classes == "prototypes":
         classes = repeat_classes(unit(model.prototypes.teacher.cpu()), job.settings)
     else:
         fit = {**job.settings, "sample": settings.tokens}
-        classes = cluster_codes(banks["whole"], head, centring, fit, job.seed)
-    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
-    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(rows)}
+        classes = cluster_codes(opened.banks["whole"], head, opened.centring, fit, job.seed)
+    record = opened.record(rows)
     write_logs(COLUMNS, rows, job.files)
-    save_class_head(job, head, classes, centring, record)
+    save_class_head(job, head, classes, opened.centring, record)
     phases.end()
 
 

@@ -7,30 +7,21 @@ dropout of the tokens that are compared. What is published stands in `workflow/s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from patchbank.methods.shape import Traits, refuse_unknown
-from patchbank.methods.tools.fields import (
-    Rule,
-    choice,
-    flag,
-    not_negative,
-    number,
-    positive,
-    problems,
-    refuse,
-    whole_number,
-)
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, recipes
 
 TITLE = "STEGO"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
-_SHARE = number("is a share and must lie between 0 and 1", lambda value: 0 < value < 1)
+_SHARE = rules.number("is a share and must lie between 0 and 1", lambda value: 0 < value < 1)
 
 
 @dataclass(frozen=True)
-class StegoSettings:
+class StegoSettings(Settings):
     """What shapes a trained head, apart from its banks, its statistics and its seed.
 
     Args:
@@ -61,89 +52,43 @@ class StegoSettings:
         checkpoint_every: steps between two resumable states.
     """
 
-    views: str = "windows"
-    centre: str = "mean"
-    width: int = 70
-    points: int = 11
-    negatives: int = 5
-    dropout: float = 0.1
-    signal_dropout: float = 0.0
-    sample: str = "codes"
-    centring: bool = True
-    clamp: str = "zero"
-    weight_intra: float = 0.67
-    weight_inter: float = 0.25
-    weight_negative: float = 0.63
-    shifts: str = "auto"
-    shift_intra: float = 0.18
-    shift_inter: float = 0.12
-    shift_negative: float = 0.46
-    search_steps: int = 400
-    near_zero: float = 0.75
-    near_one: float = 0.1
-    probe: str = "kmeans"
-    tokens: int = 50_000
-    mirror: bool = False
-    lr: float = 5e-4
-    probe_lr: float = 5e-3
-    steps: int = 2_000
-    batch_size: int = 16
-    checkpoint_every: int = 200
-
-    def __post_init__(self) -> None:
-        """Refuse impossible values, all of them in one sentence."""
-        refuse(TITLE, problems(vars(self), _RULES))
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> StegoSettings:
-        """The part of resolved settings that belongs to the head."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+    TITLE = TITLE
+    views: str = ruled(rules.choice(*VIEWS), "windows")
+    centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
+    width: int = ruled(rules.whole_number(1), 70)
+    points: int = ruled(rules.whole_number(2), 11)
+    negatives: int = ruled(rules.whole_number(1), 5)
+    dropout: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.1)
+    signal_dropout: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.0)
+    sample: str = ruled(rules.choice("codes", "tokens"), "codes")
+    centring: bool = ruled(rules.flag, True)
+    clamp: str = ruled(rules.choice("zero", "stabilised", "none"), "zero")
+    weight_intra: float = ruled(rules.not_negative, 0.67)
+    weight_inter: float = ruled(rules.not_negative, 0.25)
+    weight_negative: float = ruled(rules.not_negative, 0.63)
+    shifts: str = ruled(rules.choice("auto", "given"), "auto")
+    shift_intra: float = ruled(rules.number(), 0.18)
+    shift_inter: float = ruled(rules.number(), 0.12)
+    shift_negative: float = ruled(rules.number(), 0.46)
+    search_steps: int = ruled(rules.whole_number(2), 400)
+    near_zero: float = ruled(_SHARE, 0.75)
+    near_one: float = ruled(_SHARE, 0.1)
+    probe: str = ruled(rules.choice("kmeans", "reference"), "kmeans")
+    tokens: int = ruled(rules.whole_number(1), 50_000)
+    mirror: bool = ruled(rules.flag, False)
+    lr: float = ruled(rules.positive, 5e-4)
+    probe_lr: float = ruled(rules.positive, 5e-3)
+    steps: int = ruled(rules.whole_number(1), 2_000)
+    batch_size: int = ruled(rules.whole_number(2), 16)
+    checkpoint_every: int = ruled(rules.whole_number(1), 200)
 
 
-def resolve(own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters with their fits."""
-    refuse_unknown(TITLE, own, [field.name for field in fields(StegoSettings)])
-    same = {name: shared[name] for name in ("k", "kmeans_seeds", "kmeans")}
-    return {**asdict(StegoSettings(**own)), **{name: _plain(value) for name, value in same.items()}}
+    return StegoSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings."""
     reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
     return replace(TRAITS, recipes=recipes(settings["views"]), reads=reads)
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else list(value)
-
-
-_RULES: Mapping[str, Rule] = {
-    "views": choice(*VIEWS),
-    "centre": choice("none", "mean", "standardise"),
-    "width": whole_number(1),
-    "points": whole_number(2),
-    "negatives": whole_number(1),
-    "dropout": number("must lie in [0, 1)", lambda value: 0 <= value < 1),
-    "signal_dropout": number("must lie in [0, 1)", lambda value: 0 <= value < 1),
-    "sample": choice("codes", "tokens"),
-    "centring": flag,
-    "clamp": choice("zero", "stabilised", "none"),
-    "weight_intra": not_negative,
-    "weight_inter": not_negative,
-    "weight_negative": not_negative,
-    "shifts": choice("auto", "given"),
-    "shift_intra": number(),
-    "shift_inter": number(),
-    "shift_negative": number(),
-    "search_steps": whole_number(2),
-    "near_zero": _SHARE,
-    "near_one": _SHARE,
-    "probe": choice("kmeans", "reference"),
-    "tokens": whole_number(1),
-    "mirror": flag,
-    "lr": positive,
-    "probe_lr": positive,
-    "steps": whole_number(1),
-    "batch_size": whole_number(2),
-    "checkpoint_every": whole_number(1),
-}

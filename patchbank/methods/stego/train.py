@@ -26,11 +26,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from patchbank import threads as cpu_threads
-from patchbank.bank.centring import Centring
-from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics
-from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.stego.losses import Parts
@@ -41,9 +36,9 @@ from patchbank.methods.stego.step import Stego, draw, losses
 from patchbank.methods.tools.class_heads import cluster_codes, repeat_classes, save_class_head
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.phases import OnStep, Phase, Phases, origin, same_images
+from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.phases import OnStep, Phase, Phases
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
-from patchbank.methods.tools.view_names import recipes, training_recipe
 from patchbank.seeds import generator
 
 LOG = logging.getLogger(__name__)
@@ -60,19 +55,12 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     Raises:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
-    settings = StegoSettings.from_mapping(job.settings)
-    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
-    statistics = Statistics.load(job.statistics)
-    count, device = cpu_threads.limit(job.threads), torch_device(job.device)
-    same_images(TITLE, banks)
-    centring = Centring.of(statistics, settings.centre, banks["whole"].dim)
-    known = origin(banks, job.settings, job.seed, centring, "patchbank.methods.stego.train")
-    known |= {"threads": count, "device": device.type}
-    views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
+    settings = StegoSettings.part_of(job.settings)
+    opened = open_training(job, settings, "patchbank.methods.stego.train", on_step)
+    views, phases = opened.views, opened.phases
     if views.count < 2:
         raise UserError(f"{TITLE} compares images with others; there is one view only. Add images.")
-    phases = Phases(TITLE, job.state_root, known, settings.checkpoint_every, on_step)
-    run = _Run(views, settings, int(job.settings["k"][0]), job.seed, device)
+    run = _Run(views, settings, int(job.settings["k"][0]), job.seed, opened.device)
     shifts = [settings.shift_intra, settings.shift_inter, settings.shift_negative]
     if settings.shifts == "auto":
         shifts = run.search(phases, shifts)
@@ -82,12 +70,11 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
         classes = repeat_classes(unit(model.probe.clusters.detach().cpu()), job.settings)
     else:
         fit = {**job.settings, "sample": settings.tokens}
-        classes = cluster_codes(banks["whole"], head, centring, fit, job.seed)
-    record = {key: value for key, value in known.items() if key not in ("settings", "seed")}
-    record |= {"dim": views.dim, "images": len(views.bank.images), "steps": len(rows), "shifts": shifts}
+        classes = cluster_codes(opened.banks["whole"], head, opened.centring, fit, job.seed)
+    record = opened.record(rows) | {"shifts": shifts}
     record["notes"] = _notes(settings, shifts)
     write_logs(COLUMNS, rows, job.files)
-    save_class_head(job, head, classes, centring, record)
+    save_class_head(job, head, classes, opened.centring, record)
     phases.end()
 
 

@@ -1,26 +1,83 @@
 """What the fields of a method's settings may be: one rule a field, one sentence with all that is wrong.
 
 Example:
-    >>> rules = {"layers": whole_number(1), "centre": choice("none", "mean"), "lr": positive}
-    >>> problems({"layers": 0, "centre": "mean", "lr": 1e-3}, rules)
-    ['layers is 0, it must be at least 1']
+    >>> @dataclass(frozen=True)
+    ... class HeadSettings(Settings):
+    ...     TITLE = "Head"
+    ...     layers: int = ruled(whole_number(1), 2)
+    ...     lr: float = ruled(positive, 1e-3)
+    >>> HeadSettings(layers=0)
+    Traceback (most recent call last):
+    patchbank.errors.UserError: Head settings: layers is 0, it must be at least 1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self
 
 from patchbank.errors import UserError
+from patchbank.methods.shape import refuse_unknown
 
 Rule = Callable[[str, Any], str | None]
 """From a field's name and value to what is wrong with it, or None."""
 
 
-def problems(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> list[str]:
-    """What is wrong with the values of a settings class, in their order; every field needs a rule."""
-    return [problem for name, value in values.items() if (problem := rules[name](name, value))]
+def ruled(rule: Rule, default: Any = MISSING) -> Any:
+    """A field of `Settings`: what its values may be, and its default."""
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a method, whose fields are `ruled`; impossible values are refused, all of them in one sentence.
+
+    A problem between fields is named by `combined`.
+    """
+
+    TITLE: ClassVar[str]
+    """The method as messages call it."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        rules = {one.name: one.metadata["rule"] for one in fields(self)}
+        wrong = [problem for name, rule in rules.items() if (problem := rule(name, getattr(self, name)))]
+        refuse(self.TITLE, [*wrong, *self.combined(wrong)])
+
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        """What is wrong between fields; `wrong` are the problems of single ones."""
+        return []
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of the fields."""
+        return [one.name for one in fields(cls)]
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
+        refuse_unknown(f"{cls.TITLE} settings", values, cls.names())
+        return cls(**values)
+
+    @classmethod
+    def part_of(cls, resolved: Mapping[str, Any]) -> Self:
+        """The part of resolved settings that belongs to the head."""
+        return cls(**{name: resolved[name] for name in cls.names()})
+
+    @classmethod
+    def resolved(cls, entry: Mapping[str, Any], shared: Mapping[str, Any], *names: str) -> dict[str, Any]:
+        """Complete, checked settings from the method's entry, and those that every k-means of the set has in common.
+
+        Args:
+            entry: of the configuration.
+            shared: see `patchbank.methods.shape.Configured.resolve`.
+            names: which of the shared ones.
+        """
+        refuse_unknown(cls.TITLE, entry, cls.names())
+        copies = {name: dict(value) if isinstance(value := shared[name], Mapping) else list(value) for name in names}
+        return {**asdict(cls(**entry)), **copies}
 
 
 def refuse(title: str, wrong: Sequence[str]) -> None:

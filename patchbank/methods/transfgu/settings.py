@@ -8,23 +8,13 @@ epochs, teacher) stands in `workflow/settings/transfgu_*.yaml`. Views are recipe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.methods.shape import Traits, refuse_unknown
-from patchbank.methods.tools.fields import (
-    Rule,
-    check_heads,
-    choice,
-    flag,
-    is_number,
-    not_negative,
-    positive,
-    problems,
-    refuse,
-    whole_number,
-)
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
 
 TRAITS = Traits(
     kind="classes",
@@ -37,8 +27,19 @@ TRAITS = Traits(
 TITLE = "TransFGU"
 
 
+def _interval_problem(name: str, value: Any) -> str | None:
+    if not isinstance(value, Sequence) or not value:
+        return f"{name} is {value!r}, it must be a whole number or a list of them"
+    return next((problem for item in value if (problem := rules.whole_number(1)(name, item))), None)
+
+
+def _scales_problem(name: str, value: Any) -> str | None:
+    fine = isinstance(value, Sequence) and len(value) > 0 and all(rules.is_number(s) and 0 < s <= 1 for s in value)
+    return None if fine else f"{name} is {value!r}, it must be a list of shares in (0, 1]"
+
+
 @dataclass(frozen=True)
-class TransFGUSettings:
+class TransFGUSettings(Settings):
     """What shapes a trained segmenter, apart from its banks, its statistics and its seed.
 
     Args:
@@ -67,59 +68,60 @@ class TransFGUSettings:
         checkpoint_every: epochs between two resumable states.
     """
 
-    things: int
-    stuff: int = 0
-    background: bool = False
-    window_feature: str = "class_token"
-    pooled_scales: Sequence[float] = (0.6, 0.5, 0.4, 0.3)
-    pooled_select: str = "all"
-    pseudo_label: str = "attention_gradient"
-    gradient_batch: int = 8
-    pca: int = 64
-    whiten: bool = True
-    sample: int = 50_000
-    segments: int = 0
-    niter: int = 100
-    nredo: int = 1
-    heads: int = 6
-    layers: int = 2
-    centre: str = "none"
-    lr: float = 1e-4
-    weight_decay: float = 5e-4
-    epochs: int = 100
-    batch_size: int = 256
-    repeat: int = 0
-    teacher_start: int = 2
-    teacher_interval: Sequence[int] = (2,)
-    restart_at_end: bool = False
-    checkpoint_every: int = 5
-    stage: str = "segmenter"
+    TITLE = TITLE
+    things: int = ruled(rules.whole_number(1))
+    stuff: int = ruled(rules.whole_number(0), 0)
+    background: bool = ruled(rules.flag, False)
+    window_feature: str = ruled(rules.choice("class_token", "pooled"), "class_token")
+    pooled_scales: Sequence[float] = ruled(_scales_problem, (0.6, 0.5, 0.4, 0.3))
+    pooled_select: str = ruled(rules.choice("all", "foreground", "foreground+background"), "all")
+    pseudo_label: str = ruled(rules.choice("attention_gradient", "token_similarity"), "attention_gradient")
+    gradient_batch: int = ruled(rules.whole_number(1), 8)
+    pca: int = ruled(rules.whole_number(0), 64)
+    whiten: bool = ruled(rules.flag, True)
+    sample: int = ruled(rules.whole_number(1), 50_000)
+    segments: int = ruled(rules.whole_number(0), 0)
+    niter: int = ruled(rules.whole_number(1), 100)
+    nredo: int = ruled(rules.whole_number(1), 1)
+    heads: int = ruled(rules.whole_number(1), 6)
+    layers: int = ruled(rules.whole_number(1), 2)
+    centre: str = ruled(rules.choice("none", "mean", "standardise"), "none")
+    lr: float = ruled(rules.positive, 1e-4)
+    weight_decay: float = ruled(rules.not_negative, 5e-4)
+    epochs: int = ruled(rules.whole_number(1), 100)
+    batch_size: int = ruled(rules.whole_number(1), 256)
+    repeat: int = ruled(rules.whole_number(0), 0)
+    teacher_start: int = ruled(rules.whole_number(0), 2)
+    teacher_interval: Sequence[int] = ruled(_interval_problem, (2,))
+    restart_at_end: bool = ruled(rules.flag, False)
+    checkpoint_every: int = ruled(rules.whole_number(1), 5)
+    stage: str = ruled(rules.choice("segmenter", "pseudo_labels"), "segmenter")
 
-    def __post_init__(self) -> None:
-        """Refuse impossible values, all of them in one sentence."""
-        wrong = problems(vars(self), _RULES)
-        if not wrong:
-            if self.background and self.stuff:
-                wrong.append(f"background is true with stuff {self.stuff}; stuff classes leave no background")
-            if self.things + self.stuff < 2:
-                wrong.append("things + stuff must be at least 2")
-            if self.whiten and not self.pca:
-                wrong.append("whiten needs pca above 0")
-        refuse(TITLE, wrong)
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        """Classes and projection have to fit together."""
+        if wrong:
+            return []
+        said = []
+        if self.background and self.stuff:
+            said.append(f"background is true with stuff {self.stuff}; stuff classes leave no background")
+        if self.things + self.stuff < 2:
+            said.append("things + stuff must be at least 2")
+        if self.whiten and not self.pca:
+            said.append("whiten needs pca above 0")
+        return said
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TransFGUSettings:
         """Settings from a configuration; keys left out keep their defaults, unknown keys raise `UserError`."""
-        refuse_unknown(f"{TITLE} settings", values, [field.name for field in fields(cls)])
         if "things" not in values:
-            refuse(TITLE, ["things must be given"])
+            rules.refuse(TITLE, ["things must be given"])
         plain: dict[str, Any] = dict(values)
         if isinstance(plain.get("teacher_interval"), int):
             plain["teacher_interval"] = (plain["teacher_interval"],)
         for name in ("teacher_interval", "pooled_scales"):
             if isinstance(plain.get(name), list):
                 plain[name] = tuple(plain[name])
-        return cls(**plain)
+        return super().from_mapping(plain)
 
     @property
     def maps(self) -> int:
@@ -176,7 +178,7 @@ def draws_read(settings: Mapping[str, Any], stored: int) -> int:
 
 def check_width(settings: Mapping[str, Any], width: int) -> None:
     """Raise `UserError` when tokens of that width cannot be split into the decoder's heads."""
-    check_heads(TITLE, settings["heads"], width)
+    rules.check_heads(TITLE, settings["heads"], width)
 
 
 def needs_class_token(settings: Mapping[str, Any]) -> str:
@@ -184,45 +186,3 @@ def needs_class_token(settings: Mapping[str, Any]) -> str:
     if settings["pseudo_label"] == "token_similarity":
         return ""
     return "pseudo_label: attention_gradient reads its attention; set pseudo_label: token_similarity"
-
-
-def _interval_problem(name: str, value: Any) -> str | None:
-    if not isinstance(value, Sequence) or not value:
-        return f"{name} is {value!r}, it must be a whole number or a list of them"
-    return next((problem for item in value if (problem := whole_number(1)(name, item))), None)
-
-
-def _scales_problem(name: str, value: Any) -> str | None:
-    fine = isinstance(value, Sequence) and len(value) > 0 and all(is_number(s) and 0 < s <= 1 for s in value)
-    return None if fine else f"{name} is {value!r}, it must be a list of shares in (0, 1]"
-
-
-_RULES: Mapping[str, Rule] = {
-    "things": whole_number(1),
-    "stuff": whole_number(0),
-    "background": flag,
-    "window_feature": choice("class_token", "pooled"),
-    "pooled_scales": _scales_problem,
-    "pooled_select": choice("all", "foreground", "foreground+background"),
-    "pseudo_label": choice("attention_gradient", "token_similarity"),
-    "gradient_batch": whole_number(1),
-    "pca": whole_number(0),
-    "whiten": flag,
-    "sample": whole_number(1),
-    "segments": whole_number(0),
-    "niter": whole_number(1),
-    "nredo": whole_number(1),
-    "heads": whole_number(1),
-    "layers": whole_number(1),
-    "centre": choice("none", "mean", "standardise"),
-    "lr": positive,
-    "weight_decay": not_negative,
-    "epochs": whole_number(1),
-    "batch_size": whole_number(1),
-    "repeat": whole_number(0),
-    "teacher_start": whole_number(0),
-    "teacher_interval": _interval_problem,
-    "restart_at_end": flag,
-    "checkpoint_every": whole_number(1),
-    "stage": choice("segmenter", "pseudo_labels"),
-}
