@@ -16,6 +16,7 @@ from patchbank.datasets.depth import Treatment
 from patchbank.datasets.labels import IGNORE, Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
 
+GREY: Colour = (128, 128, 128)
 ImageList = Literal["all", "annotated", "curated"]
 """Which images of a set are used; other lists than `all` exist for COCO only."""
 
@@ -134,7 +135,7 @@ def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValu
         layout=layout,
         root=Path(root),
         classes=names,
-        colours=shades or known.colours or default_colours(len(names)),
+        colours=shades or known.colours or _default_colours(names),
         things=known.things,
         train_split=values.get("train_split", "train"),
         eval_split=values.get("eval_split", "val"),
@@ -147,6 +148,12 @@ def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValu
         treatment=_treatment(name, values.get("depth", {})),
         states_255=(table is not None and not classes) or IGNORE in (*ignored, *(mapping or ())),
     )
+
+
+def _default_colours(names: Sequence[str]) -> tuple[Colour, ...]:
+    """Colours of classes that have none; a background is grey, so that objects stand out."""
+    found = default_colours(len(names))
+    return tuple(GREY if name.lower() == "background" else colour for name, colour in zip(names, found, strict=True))
 
 
 def _treatment(name: str, given: Mapping[str, Any]) -> Treatment:

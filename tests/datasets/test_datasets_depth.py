@@ -247,3 +247,11 @@ def test_twelve_bits_and_their_eight_bit_twin_and_dead_pixels_are_one_picture() 
     assert (
         np.ptp(pixels(tiff(dead), Treatment("minmax"))[..., 0][twelve < 4096].astype(int)) == 255
     )  # the dead pixels alone
+
+
+def test_a_background_without_a_colour_is_grey(tmp_path: Path) -> None:
+    spec = make_spec("own", "folder", tmp_path, classes=("Background", "cell", "nucleus"))
+    assert spec.colours[0] == (128, 128, 128)
+    assert len(set(spec.colours)) == 3
+    given = make_spec("own", "folder", tmp_path, classes=("background",), colours=[[1, 2, 3]])
+    assert given.colours == ((1, 2, 3),)

@@ -106,6 +106,23 @@ def test_nothing_fails_nothing_is_fetched_and_nothing_sticks_out(
         (Path(keep) / name).write_bytes(base64.b64decode(shot["data"]))
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+@pytest.mark.parametrize("page", ["results/toy/index.html", "unlabelled/toy/index.html"])
+def test_verdict_matrix_and_pictures_are_on_the_first_screen(
+    browser: Any, pages: Path, page: str, width: int, height: int
+) -> None:
+    visit(browser, pages.parent / page, width)
+    parts = [".headline", ".strip img", *([".matrix table"] if page.startswith("results") else [])]
+    for part in parts:
+        (box, *_) = browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((e) => e.closest('.scroll') ?? e)"
+            ".map((e) => e.getBoundingClientRect()).map((r) => [r.top, r.bottom, r.width])",
+            part,
+        )
+        assert 0 <= box[0] < box[1] <= height, (part, box)
+        assert box[2] > 50
+
+
 def test_tables_sort_by_mouse_and_keyboard(browser: Any, pages: Path) -> None:
     visit(browser, pages / "toy" / "index.html", 1280)
     table = all_of(browser, "#scores table.sortable")[0]

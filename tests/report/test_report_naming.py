@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+from report_factory import make_row
 
 from patchbank.files import sha256_file, write_npz
 from patchbank.report.page.naming import Clustering, clusterings, fit_of
 from patchbank.report.page.sheets import Regions, nearest_clusters
+from patchbank.report.page.tables import matrix
 from patchbank.report.panel import PanelColumn
 
 
@@ -31,3 +34,20 @@ def test_names_belong_to_the_file_that_holds_the_clusters(tmp_path: Path) -> Non
     assert fit_of(tmp_path) == fit
     column = PanelColumn("row", tmp_path / "val.h5", "segments", None, (), "k3-s0")
     assert clusterings([column]) == {"row": Clustering("k3-s0", fit)}
+
+
+def test_the_matrix_has_a_row_for_every_method_and_its_first_score_under_every_protocol() -> None:
+    rows = [
+        make_row("mine", "hungarian", 41.26),
+        make_row("mine", "overcluster", 50.0, k=300, variant="iou"),
+        make_row("mine", "overcluster", 51.0, k=500, variant="iou"),
+        make_row("floor", "hungarian", 30.0, floor=True),
+    ]
+    found = matrix(SimpleNamespace(rows=rows))  # type: ignore[arg-type]
+    assert found is not None
+    assert [column.title for column in found.columns] == ["method", "hungarian", "overcluster"]
+    assert [(*line.cells, line.mark) for line in found.lines] == [
+        ("mine", "41.3", "50.0", ""),
+        ("floor", "30.0", "–", "floor"),
+    ]
+    assert matrix(SimpleNamespace(rows=[])) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -111,6 +112,9 @@ def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(run: Path) -> 
     sections = {"scores", "elsewhere", "notes", "classes", "confusion", "k"}
     assert sections | {"gallery", "clusters", "curves", "provenance"} <= set(page.ids)
     text = (run / "index.html").read_text()
+    order = ("headline", "matrix", "strip", "gallery", "clusters", "scores", "notes", "classes", "provenance")
+    places = [re.search(rf'(id|class)="{name}"', text).start() for name in order]  # type: ignore[union-attr]
+    assert places == sorted(places)  # pictures first
     assert "default-src 'none'" in text
     shown = " ".join(page.text)
     for word in ("alignseg", "image-kmeans-4", "floor", "ab" * 32, "0123abcd", "without first", "4.0", "900"):

@@ -55,6 +55,8 @@ GROUPS = {
     "worst": "Lowest scores",
 }
 SECTIONS = {
+    "gallery": "Gallery",
+    "sheets": "Clusters",
     "scores": "Scores",
     "left_out": "Left out",
     "elsewhere": "Other preprocessing",
@@ -64,8 +66,6 @@ SECTIONS = {
     "classes": "Classes",
     "confusions": "Confusion matrices",
     "k_curves": "Score over K",
-    "gallery": "Gallery",
-    "sheets": "Clusters",
     "ways": "On the way to a prediction",
     "curves": "Training curves",
     "provenance": "Provenance",
@@ -75,6 +75,10 @@ ANCHORS = {"confusions": "confusion", "k_curves": "k", "sheets": "clusters"}
 
 NOTES = 8
 """Notes that are shown at once; further ones unfold."""
+LINES = 12
+"""Lines of a table of differences, or of further preprocessing, from which on it is folded."""
+STRIP = 8
+"""Pictures at the top of a page."""
 
 CONFUSION = (
     f"Each line is a true class and adds up to 100 percent; each column is the class that `{HEADLINE}` matches a "
@@ -146,6 +150,8 @@ def write_page(source: PageSource, folder: Path) -> None:
     values: dict[str, Any] = {
         **_words(report),
         "notes_open": NOTES,
+        "lines_open": LINES,
+        "strip": [shot for shots in gallery.groups.values() for shot in shots][:STRIP],
         "gallery": gallery,
         "gallery_caption": _gallery_caption(gallery),
         "group_titles": _group_titles(gallery),
@@ -178,6 +184,7 @@ def _words(report: Report) -> dict[str, Any]:
     return {
         "data_title": DATA,
         "headline": headline(report),
+        "matrix": tables.matrix(report),
         "notes": further_notes(report),
         "setting": setting(report),
         "reading": READING,

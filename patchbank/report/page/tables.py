@@ -13,7 +13,9 @@ from typing import Any
 from patchbank.report.content import Report
 from patchbank.report.markdown import WORDS, class_table, elsewhere_table, published_table, without_empty
 from patchbank.report.protocols import MEANING
+from patchbank.report.rows import score_of
 from patchbank.report.text import NOTHING, name_of, protocol_text, verdict
+from patchbank.report.text import mark as mark_of
 
 MARK = "floor or ceiling"
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
@@ -86,6 +88,19 @@ def make_table(caption: str, header: Sequence[str], lines: Sequence[Sequence[str
 def protocol_tables(names: Sequence[str], make: Callable[[str], Table]) -> list[dict[str, Any]]:
     """One entry for each protocol: its `name`, its `meaning` and `table` = make(name)."""
     return [{"name": name, "meaning": MEANING.get(name, ""), "table": make(name)} for name in names]
+
+
+def matrix(report: Report) -> Table | None:
+    """Rows against protocols: the mean of each row's first score under each; None without scores."""
+    names = list(dict.fromkeys(row.protocol for row in report.rows))
+    scores: dict[str, dict[str, str]] = {}
+    marks: dict[str, str] = {}
+    for row in report.rows:
+        found = score_of(row)
+        scores.setdefault(name_of(row), {}).setdefault(row.protocol, f"{found.mean:.1f}")
+        marks[name_of(row)] = mark_of(row)
+    lines = [[name, *(by.get(one, NOTHING) for one in names), marks[name]] for name, by in scores.items()]
+    return make_table("Every row under every protocol, percent", ["method", *names, MARK], lines) if lines else None
 
 
 def scores_table(protocol: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
