@@ -14,6 +14,7 @@ import argparse
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +54,9 @@ def main() -> None:
 
     @torch.inference_mode()
     def bare() -> None:
-        model = vit.model
+        model: Any = vit.model
         for size in sizes:
-            x = model.norm_pre(model._pos_embed(model.patch_embed(ready[:size])))
-            for block in model.blocks:
-                x = block(x)
+            model.forward_intermediates(ready[:size], indices=[vit.block], intermediates_only=True, stop_early=True)
         if vit.device.type == "cuda":
             torch.cuda.synchronize()
 

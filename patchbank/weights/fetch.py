@@ -39,6 +39,8 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
         UserError: when no source could be used; it lists what was tried and how to give a local file.
     """
     tried = []
+    if spec.norm and spec.facts is not None and spec.facts.norm != "norm":
+        LOG.warning("%s: norm: true does nothing, because %s has no final norm of patches", spec.name, spec.model)
     for source in spec.sources:
         try:
             state, record = KINDS[source["kind"]](source, spec.model)

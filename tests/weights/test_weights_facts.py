@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -9,7 +13,10 @@ from timm_models import vit_names
 from timm_tables import tag_facts as of_timm
 
 from patchbank.config.load import default_config
+from patchbank.files import read_json
+from patchbank.weights import fetch
 from patchbank.weights.facts import TAGS, _rows, model_facts, stated, tag_facts, tags_of
+from patchbank.weights.spec import BackboneSpec
 
 WRITES = "`python tests/timm_tables.py` writes the tables again"
 
@@ -66,3 +73,29 @@ def test_what_only_timm_knows_is_asked_of_it() -> None:
     found = tag_facts("convnext_tiny.fb_in22k")
     assert found is not None
     assert found.size == 224
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mean": (0.5, 0.5, 0.5)}, "mean is (0.5, 0.5, 0.5) in the configuration, timm says (0.485, 0.456, 0.406)"),
+        ({"model": "eva02_small_patch14_224"}, "norm: true does nothing, because eva02_small_patch14_224 has no final"),
+        ({}, ""),
+    ],
+)
+def test_what_does_not_fit_the_weights_is_warned_about(
+    changes: dict[str, Any],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spec = replace(BackboneSpec("own", "vit_small_patch16_dinov3", [{"kind": "file", "path": "x"}]), **changes)
+    monkeypatch.setattr(fetch, "KINDS", {"file": lambda _source, _model: ({}, {"source": "x", "licence": "own"})})
+    monkeypatch.setattr(fetch, "fit_to_model", lambda *_given: {"cls_token": torch.zeros(1)})
+    fetch.fetch_weights(spec, tmp_path / "w.safetensors", tmp_path / "w.json")
+    assert said in caplog.text
+    assert bool(said) == bool([record for record in caplog.records if record.levelname == "WARNING"])
+    record = read_json(tmp_path / "w.json")
+    assert record["mean"] == list(spec.mean)
+    assert record["input_size"] == (224 if "model" in changes else 256)
