@@ -1,24 +1,101 @@
-"""Which device a stage computes on."""
+"""Which device a stage computes on, and how jobs that run at the same time get devices of their own.
+
+A job of the workflow that asks for one `gpu` claims a device before it imports torch: it locks a file that is named
+after the device and sees no other from then on. The lock ends with the process, however that ends.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
+import re
+import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+LOG = logging.getLogger(__name__)
+VARIABLE = "PATCHBANK_DEVICES"
+"""Devices that jobs may use, e.g. ``0,1``, where they are not those that are there; on a host without any for tests."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+PAUSE = 0.5
+"""Seconds between two looks for a device that is free."""
+_claimed: list[IO[str]] = []
+"""Locked files, open as long as this process lives."""
 
-def cuda_present() -> bool:
-    """True where the NVIDIA driver shows a device and `CUDA_VISIBLE_DEVICES` does not hide all of them.
+
+def devices() -> tuple[str, ...]:
+    """Names of the CUDA devices that jobs may use: of `PATCHBANK_DEVICES`, or of those that `CUDA_VISIBLE_DEVICES` (set
+    by the user or by Slurm) leaves, or numbers of all that the NVIDIA driver shows.
 
     Found without importing torch: the workflow asks before any job runs.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return Path("/dev/nvidia0").exists() and visible not in ("", "-1")
+    if os.environ.get(VARIABLE):
+        return _names(os.environ[VARIABLE])
+    shown = sum(1 for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name))
+    if not shown:
+        return ()
+    visible = os.environ.get(VISIBLE)
+    return tuple(str(index) for index in range(shown)) if visible is None else _names(visible)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    """Names in a list; CUDA reads such a list up to the first -1."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return tuple(names[: names.index("-1")] if "-1" in names else names)
+
+
+def cuda_present() -> bool:
+    """Whether there is a device for jobs."""
+    return bool(devices())
+
+
+def claim() -> str | None:
+    """Take a device that no other job of this user holds, waiting for one where all are held, and see no other.
+
+    Call it before torch looks for devices.
+
+    Returns:
+        The device's name; None where there is none.
+    """
+    names = devices()
+    if not names:
+        return None
+    waited = False
+    while True:
+        for name in names:
+            if (file := _locked(name)) is not None:
+                _claimed.append(file)
+                os.environ[VISIBLE] = os.environ[VARIABLE] = name
+                LOG.info("computes on device %s", name)
+                return name
+        if not waited:
+            LOG.info("waits for a device: other jobs hold %s", ", ".join(names))
+            waited = True
+        time.sleep(PAUSE)
+
+
+def lock_path(name: str) -> Path:
+    """The file that is locked for a device; of a Slurm job of its own, which may number its devices from 0."""
+    job = os.environ.get("SLURM_JOB_ID", "host")
+    return Path(tempfile.gettempdir(), f"patchbank-{os.getuid()}-{job}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock")
+
+
+def _locked(name: str) -> IO[str] | None:
+    """The locked file of a device; None where another process has locked it."""
+    file = lock_path(name).open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def torch_device(name: str) -> torch.device:
@@ -27,7 +104,7 @@ def torch_device(name: str) -> torch.device:
     Raises:
         UserError: torch knows no such device here.
     """
-    import torch  # slow, and `cuda_present` does without
+    import torch  # slow, and `devices` does without
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

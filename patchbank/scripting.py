@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from patchbank import threads
+from patchbank import devices, threads
 from patchbank.errors import UserError, said_by_the_disk
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, write_left_out
 
@@ -23,6 +23,8 @@ def stage(snakemake: Any) -> Iterator[None]:
 
     A `UserError`, or what the disk refused, shows its message on stderr, and all its details in the log. Any other
     exception is a defect: its traceback lands in both.
+
+    A stage that asks for one `gpu` gets a device of its own (`patchbank.devices`), and sees no other.
 
     Where the rule's param `optional` is true, the stage belongs to a row that may be left out
     (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
@@ -40,6 +42,8 @@ def stage(snakemake: Any) -> Iterator[None]:
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))
+    if snakemake.resources.get("gpu", 0) == 1:
+        devices.claim()
     try:
         if optional and (entry := _missing_input(snakemake)) is not None:
             _leave_out(snakemake, entry.reason)

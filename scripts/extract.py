@@ -10,30 +10,21 @@ if TYPE_CHECKING:
 with stage(snakemake):
     from pathlib import Path
 
-    from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
+    from patchbank.bank.extract import ExtractJob, ExtractSettings
+    from patchbank.bank.spread import extract_on
     from patchbank.plain import from_plain
     from patchbank.weights.spec import BackboneSpec
 
-    options = snakemake.params.extract
-    settings = ExtractSettings(
-        recipe=snakemake.wildcards.recipe,
-        recipe_settings=snakemake.params.recipe,
-        precision=options["precision"],
-        dtype=options["dtype"],
-        images_per_shard=options["images_per_shard"],
-        batch_tokens=options["batch_tokens"],
+    job = ExtractJob(
+        manifest=Path(snakemake.input.manifest),
+        split=snakemake.wildcards.split,
+        spec=from_plain(BackboneSpec, snakemake.params.backbone),
+        weights=Path(snakemake.input.weights),
+        provenance=Path(snakemake.input.provenance),
+        settings=from_plain(ExtractSettings, snakemake.params.settings),
+        bank_root=Path(snakemake.params.bank_root),
+        out=Path(snakemake.output[0]),
+        part=(int(snakemake.wildcards.part), int(snakemake.wildcards.parts)),
+        threads=snakemake.threads,
     )
-    extract(
-        ExtractJob(
-            manifest=Path(snakemake.input.manifest),
-            split=snakemake.wildcards.split,
-            spec=from_plain(BackboneSpec, snakemake.params.backbone),
-            weights=Path(snakemake.input.weights),
-            provenance=Path(snakemake.input.provenance),
-            settings=settings,
-            bank_root=Path(snakemake.params.bank_root),
-            out=Path(snakemake.output[0]),
-            part=(int(snakemake.wildcards.part), int(snakemake.wildcards.parts)),
-            threads=snakemake.threads,
-        )
-    )
+    extract_on(job, snakemake.resources.get("gpu", 0))

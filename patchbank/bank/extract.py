@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from patchbank.backbones.encoder import Precision
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.fill import BlockBank, ShardRows, fill_blocks
 from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
 from patchbank.bank.record import at_block, make_record
+from patchbank.bank.settings import ExtractSettings as ExtractSettings
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
@@ -30,27 +30,6 @@ from patchbank.views.base import EncodingRecipe, SideFiles, make_recipe
 from patchbank.weights.spec import BackboneSpec
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExtractSettings:
-    """How a bank is made.
-
-    Attributes:
-        recipe: name of the recipe.
-        recipe_settings: its settings (size, draws, ...).
-        precision: of the forward pass.
-        dtype: of the stored values, ``float16`` or ``float32``.
-        images_per_shard: upper bound of the mean number of images in a shard.
-        batch_tokens: patch tokens per forward pass; the one knob for memory.
-    """
-
-    recipe: str
-    recipe_settings: Mapping[str, Any] = field(default_factory=dict)
-    precision: Precision = "float32"
-    dtype: str = "float16"
-    images_per_shard: int = 128
-    batch_tokens: int = 8192
 
 
 @dataclass(frozen=True)

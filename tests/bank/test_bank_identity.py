@@ -35,6 +35,7 @@ HARMLESS = {
     "patchbank.bank.identity": "the hash itself",
     "patchbank.bank.predecessors": "which other hashes mean the same",
     "patchbank.bank.record": "what it holds is hashed",
+    "patchbank.bank.settings": "what it says stands in the record",
     "patchbank.bank.stored": "copies, sums up and checks what is cast",
     "patchbank.bank.sums": "sums of what is cast already",
     "patchbank.bank.writer": "writes what is cast already",

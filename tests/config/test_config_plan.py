@@ -14,12 +14,14 @@ import pytest
 import yaml
 from plan_factory import CHANGES, NotYet, Plan
 
+from patchbank.bank.settings import ExtractSettings
 from patchbank.config.folders import PROJECT
 from patchbank.config.plan import stages
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.rows import INSTANCES
 from patchbank.config.plan.shapes import Shape, Shapes
 from patchbank.errors import UserError
+from patchbank.plain import from_plain
 
 
 @pytest.fixture
@@ -101,7 +103,10 @@ def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan
     assert plan.stages.checkpoints(flipped) == [f"{folder}/seed{seed}/checkpoint.safetensors" for seed in range(3)]
     assert plan.stages.checkpoints(of(method="single")) == []
     assert plan.stages.predicted(of(method="kmeans")) == ["val"]
-    assert plan.stages.recipe(of(recipe="flipped", split="val")) == plan.stages.recipe(of(recipe="whole", split="val"))
+    made, whole = (plan.stages.extract_settings(of(recipe=recipe, split="val")) for recipe in ("flipped", "whole"))
+    assert (made["recipe"], whole["recipe"]) == ("flipped", "whole")
+    assert made["recipe_settings"] == whole["recipe_settings"]
+    assert from_plain(ExtractSettings, made).dtype == plan.config.of("msrc")["extract"]["dtype"]
     clustered = plan.stages.clustered(flipped)
     assert clustered == {
         "fit_bank": "results/msrc/bank/train-flipped.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,18 @@ def test_a_wrong_configuration_is_one_clear_error(finished: Project, argument: s
     assert result.returncode != 0
     assert said in result.stdout
     assert "Traceback" not in result.stdout
+
+
+def test_jobs_ask_for_the_devices_that_are_there_and_given(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An extraction for all of them, a training for one with its share of the cores."""
+    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1,2,3")
+    wanted = ("results/demo/bank/train-whole.json", "results/demo/alignseg/seed0/checkpoint.safetensors")
+    for given, spread, threads in ((2, 2, 3), (8, 4, 1), (1, 1, 6)):
+        text = finished.snakemake("-n", "-F", *wanted, "--cores", "6", "--resources", f"gpu={given}").stdout
+        asked = {}
+        for rule, said in re.findall(r"^(?:rule|checkpoint) (\w+):\n(.*?)\n\n", text, flags=re.M | re.S):
+            gpu, cores = re.search(r"gpu=(\d+)", said), re.search(r"threads: (\d+)", said)
+            asked[rule] = (int(gpu[1]) if gpu else 0, int(cores[1]) if cores else 1)
+        assert asked["extract"] == (spread, 6)
+        assert asked["train"] == (1, threads)
+        assert asked["bank"] == (0, 1)

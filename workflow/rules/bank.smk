@@ -16,13 +16,12 @@ rule extract:
         "../../envs/patchbank.yaml"
     threads: ALL_CORES
     resources:
-        gpu=GPU,
+        gpu=GPUS,
         mem_mb=6000,
     params:
         code=stages.extract_code,
         backbone=stages.backbone,
-        recipe=stages.recipe,
-        extract=stages.extraction,
+        settings=stages.extract_settings,
         bank_root=stages.bank_root,
     message:
         "Extracting {wildcards.recipe} features of {wildcards.dataset}/{wildcards.split}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from patchbank.bank.settings import ExtractSettings
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
@@ -76,15 +77,16 @@ class Stages(Subject):
 
     def extract_code(self, w: of.OfBank) -> str:
         """Code of an extraction: the stage and its recipe."""
-        return self.code.of("extract", "patchbank.bank.extract", f"patchbank.views.{w.recipe}")
+        return self.code.of("extract", "patchbank.bank.spread", f"patchbank.views.{w.recipe}")
 
     def backbone(self, w: of.OfSet) -> dict[str, Any]:
         """The backbone of a set."""
         return to_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
 
-    def recipe(self, w: of.OfBank) -> Mapping[str, Any]:
-        """Settings of a recipe."""
-        return self.config.recipe(w.dataset, w.recipe)
+    def extract_settings(self, w: of.OfBank) -> dict[str, Any]:
+        """How a bank is made."""
+        options = {key: value for key, value in self.extraction(w).items() if key != "shards_per_job"}
+        return to_plain(ExtractSettings(w.recipe, self.config.recipe(w.dataset, w.recipe), **options))
 
     def extraction(self, w: of.OfSet) -> Mapping[str, Any]:
         """Settings of the encoder's forward pass and of how its output is stored."""

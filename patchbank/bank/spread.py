@@ -1,0 +1,123 @@
+"""One extraction over several devices of a host: a process for each, which fills a part of the shards.
+
+Run as ``python -m patchbank.bank.spread``, such a process reads its job from its first line of input, claims a device
+(`patchbank.devices`), and ends when its input does: with the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from patchbank import devices, threads
+from patchbank.bank.extract import ExtractJob, extract
+from patchbank.errors import UserError, raise_problems
+from patchbank.plain import from_plain, to_plain
+
+LOG = logging.getLogger(__name__)
+REFUSED = 3
+"""Exit status of a process whose last line of output is a message for the user."""
+
+
+def extract_on(job: ExtractJob, count: int) -> None:
+    """Fill a part of a bank's shards with `count` devices at the same time.
+
+    Args:
+        job: the part; its threads are divided among the processes.
+        count: devices; with one or none this process computes.
+
+    Raises:
+        UserError: what `extract` raises, in one message for all processes.
+    """
+    if count > 1:
+        with tempfile.TemporaryDirectory(prefix="patchbank-") as folder, ThreadPoolExecutor(count) as pool:
+            refused = list(pool.map(_run, [_piece(job, index, count, Path(folder)) for index in range(count)]))
+        problems = [line for line in dict.fromkeys(refused) if line is not None]
+        if len(problems) == 1:
+            raise UserError(problems[0])
+        raise_problems("Extraction failed", problems)
+        os.environ[devices.VISIBLE] = ""  # what is left to do needs no device
+    extract(job)
+
+
+def _piece(job: ExtractJob, index: int, count: int, folder: Path) -> ExtractJob:
+    """One of `count` parts of a job, with an output of its own."""
+    part, parts = job.part
+    share = max(1, (job.threads or threads.available()) // count)
+    return replace(job, part=(part * count + index, parts * count), threads=share, out=folder / f"{index}.json")
+
+
+def _run(job: ExtractJob) -> str | None:
+    """Run a process to its end, what it logs in our log; the message of a `UserError` that it met."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "patchbank.bank.spread"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env=_with_package(),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(to_plain(job)) + "\n")
+        process.stdin.flush()
+        said = ""
+        for line in process.stdout:
+            said = json.loads(line)
+            LOG.info("part %d of %d: %s", job.part[0] + 1, job.part[1], said)
+        status = process.wait()
+    if status == REFUSED:
+        return said
+    if status != 0:
+        raise RuntimeError(f"part {job.part[0] + 1} of {job.part[1]} ended with status {status}")
+    return None
+
+
+def _with_package() -> dict[str, str]:
+    """The environment, with the package where this process found it."""
+    package = str(Path(__file__).parents[2])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != package]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([package, *others])}
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Every message as a line of JSON, so that one of several lines stays one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A message as JSON."""
+        return json.dumps(super().format(record))
+
+
+def _end_with(descriptor: int) -> None:
+    """End this process when its input does; read below `sys.stdin`, whose lock processes that decode would inherit."""
+    while os.read(descriptor, 1):
+        pass
+    os._exit(1)
+
+
+def main() -> int:
+    """Fill the part that the first line of input names."""
+    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no message of ours
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines(out)], force=True)
+    job = from_plain(ExtractJob, json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+    threads.limit(job.threads)
+    devices.claim()
+    try:
+        extract(job)
+    except UserError as error:
+        LOG.error("%s", error)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Devices: which there are, and that jobs which run at the same time get one each."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from patchbank import devices
+from patchbank.devices import VARIABLE, VISIBLE, claim, cuda_present, lock_path
+
+HOLD = """
+import os, sys, time
+from patchbank.devices import claim
+print(claim(), os.environ["CUDA_VISIBLE_DEVICES"], "torch" in sys.modules, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks of a test lie in its own folder."""
+    monkeypatch.setattr(devices.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name in (VARIABLE, VISIBLE, "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def jobs() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that hold devices; they are killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for job in started:
+        job.kill()
+        job.communicate()
+
+
+def hold(jobs: list[subprocess.Popen[str]]) -> list[str]:
+    """Start a process that claims a device; what it says when it has one."""
+    job = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    jobs.append(job)
+    assert job.stdout is not None
+    return job.stdout.readline().split()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({VARIABLE: "0,1, 2"}, ("0", "1", "2")),
+        ({VARIABLE: "GPU-8f,MIG-1", VISIBLE: "0"}, ("GPU-8f", "MIG-1")),
+        ({VARIABLE: "3,-1,4"}, ("3",)),
+        ({VARIABLE: "-1"}, ()),
+    ],
+)
+def test_devices_are_named_by_the_variable(
+    variables: dict[str, str], expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert devices.devices() == expected
+    assert cuda_present() == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [(None, ("0", "1", "2")), ("2,0", ("2", "0")), ("GPU-1a", ("GPU-1a",)), ("", ()), ("-1", ()), ("1,-1,2", ("1",))],
+)
+def test_without_it_they_are_those_that_the_driver_shows_and_the_environment_leaves(
+    visible: str | None, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("nvidia0", "nvidia1", "nvidia7", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "Path", lambda *parts: tmp_path if parts == ("/dev",) else Path(*parts))
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    assert devices.devices() == expected
+
+
+def test_no_device_is_claimed_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "-1")
+    assert claim() is None
+
+
+def test_jobs_at_the_same_time_get_a_device_each_and_see_no_other(
+    jobs: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "4,GPU-ab/1")
+    assert [hold(jobs), hold(jobs)] == [["4", "4", "False"], ["GPU-ab/1", "GPU-ab/1", "False"]]
+
+
+def test_a_device_is_free_when_its_job_is_killed_and_waited_for_before(
+    jobs: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "0")
+    hold(jobs)
+    second = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    jobs.append(second)
+    assert second.stdout is not None
+    assert select.select([second.stdout], [], [], 1.5)[0] == []
+    jobs[0].send_signal(signal.SIGKILL)
+    assert second.stdout.readline().split()[0] == "0"
+
+
+def test_jobs_of_slurm_number_their_own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    paths = [lock_path("0")]
+    for job in ("17", "18"):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        paths.append(lock_path("0"))
+    assert len(set(paths)) == 3
+    assert all(path.parent == tmp_path and str(os.getuid()) in path.name for path in paths)
