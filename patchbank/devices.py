@@ -56,6 +56,21 @@ def cuda_present() -> bool:
     return bool(devices())
 
 
+def shares(given: int | None, cores: int | None) -> tuple[int, int | None]:
+    """What jobs of a workflow ask for.
+
+    Args:
+        given: devices that may be used at the same time, None for all.
+        cores: CPU cores that may be, None where nobody said (a cluster).
+
+    Returns:
+        How many devices there are for jobs, and the cores of a job that computes on one of several; None where it need
+        not share them.
+    """
+    count = len(devices()) if given is None else min(len(devices()), max(1, given))
+    return count, None if count < 2 else max(1, (cores or count) // count)
+
+
 def claim() -> str | None:
     """Take a device that no other job of this user holds, waiting for one where all are held, and see no other.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from patchbank import devices
-from patchbank.devices import VARIABLE, VISIBLE, claim, cuda_present, lock_path
+from patchbank.devices import VARIABLE, VISIBLE, claim, cuda_present, lock_path, shares
 
 HOLD = """
 import os, sys, time
@@ -106,6 +106,25 @@ def test_a_device_is_free_when_its_job_is_killed_and_waited_for_before(
     assert select.select([second.stdout], [], [], 1.5)[0] == []
     jobs[0].send_signal(signal.SIGKILL)
     assert second.stdout.readline().split()[0] == "0"
+
+
+@pytest.mark.parametrize(
+    ("listed", "given", "cores", "expected"),
+    [
+        ("0,1,2,3", 2, 6, (2, 3)),
+        ("0,1,2,3", 8, 6, (4, 1)),
+        ("0,1,2,3", 1, 6, (1, None)),
+        ("0,1", None, 9, (2, 4)),
+        ("0,1,2", 3, None, (3, 1)),
+        ("0,1", 0, 8, (1, None)),
+        ("-1", 8, 8, (0, None)),
+    ],
+)
+def test_jobs_share_devices_and_cores(
+    listed: str, given: int | None, cores: int | None, expected: tuple[int, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, listed)
+    assert shares(given, cores) == expected
 
 
 def test_jobs_of_slurm_number_their_own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

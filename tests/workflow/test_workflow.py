@@ -190,16 +190,14 @@ def test_a_wrong_configuration_is_one_clear_error(finished: Project, argument: s
     assert "Traceback" not in result.stdout
 
 
-def test_jobs_ask_for_the_devices_that_are_there_and_given(finished: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An extraction for all of them, a training for one with its share of the cores."""
-    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1,2,3")
-    wanted = ("results/demo/bank/train-whole.json", "results/demo/alignseg/seed0/checkpoint.safetensors")
-    for given, spread, threads in ((2, 2, 3), (8, 4, 1), (1, 1, 6)):
-        text = finished.snakemake("-n", "-F", *wanted, "--cores", "6", "--resources", f"gpu={given}").stdout
-        asked = {}
-        for rule, said in re.findall(r"^(?:rule|checkpoint) (\w+):\n(.*?)\n\n", text, flags=re.M | re.S):
-            gpu, cores = re.search(r"gpu=(\d+)", said), re.search(r"threads: (\d+)", said)
-            asked[rule] = (int(gpu[1]) if gpu else 0, int(cores[1]) if cores else 1)
-        assert asked["extract"] == (spread, 6)
-        assert asked["train"] == (1, threads)
-        assert asked["bank"] == (0, 1)
+def test_an_extraction_spreads_over_the_devices_that_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from a variable; both processes claim one, what they make is one bank."""
+    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1,2")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    project = Project(tmp_path / "p", TINY)
+    project.done("results/demo/bank/val-whole.json", "--resources", "gpu=2")
+    log = (project.folder / "results/logs/demo/extract-val-whole-0-of-1.log").read_text()
+    claimed = re.findall(r"part (\d) of 2: computes on device (\d)", log)
+    assert {part for part, _ in claimed} == {"1", "2"}
+    assert {device for _, device in claimed} == {"0", "1"}
+    assert json.loads((project.folder / "results/demo/bank/val-whole.json").read_text())["record"]["images"] == 6
