@@ -56,6 +56,7 @@ def test_two_devices_make_the_bank_that_one_makes(world: Path, caplog: pytest.Lo
     assert verify_bank(world / "pointer.json") == 9
 
 
+@pytest.mark.exhaustive
 def test_what_a_process_refuses_is_said_once(world: Path) -> None:
     broken = next((world / "data" / "images" / "train").iterdir())
     broken.write_bytes(b"no picture")
@@ -65,6 +66,7 @@ def test_what_a_process_refuses_is_said_once(world: Path) -> None:
     assert not (world / "broken.json").exists()
 
 
+@pytest.mark.exhaustive
 def test_processes_end_with_the_one_that_started_them(world: Path) -> None:
     command = [sys.executable, "-m", "patchbank.bank.spread"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=_with_package())

@@ -190,6 +190,7 @@ def test_a_wrong_configuration_is_one_clear_error(finished: Project, argument: s
     assert "Traceback" not in result.stdout
 
 
+@pytest.mark.exhaustive
 def test_an_extraction_spreads_over_the_devices_that_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted from a variable; both processes claim one, what they make is one bank."""
     monkeypatch.setenv("PATCHBANK_DEVICES", "0,1,2")
