@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from patchbank.bank.centring import Centring
 from patchbank.evaluation.protocols import hungarian
+from patchbank.methods.cause_mlp.labelled import probe_loss
 from patchbank.methods.stego.losses import Points, Rule, bilinear_weights, correspondence
 from patchbank.methods.stego.neighbours import nearest
 from patchbank.methods.tools.class_heads import Classes, ClassHead
@@ -106,6 +107,26 @@ def test_golden_probe_and_evaluation() -> None:
         optimiser.step()
     assert_golden(probe.clusters.detach(), golden["clusters_after3"])
     np.testing.assert_array_equal(predicted(golden), golden["prediction"])
+
+
+def test_golden_linear_probe() -> None:
+    """The probe that labels teach beside the head, which ours has not; its loss is that of CAUSE's."""
+    golden = load_golden("stego_probe")
+    codes, labels = as_tokens(golden["code"]), tensor(golden["label"]).long()
+    weight, bias = tensor(golden["lin_w"])[:, :, 0, 0].requires_grad_(), tensor(golden["lin_b"]).requires_grad_()
+    optimiser = torch.optim.Adam([weight, bias], lr=5e-3)
+    for step in range(3):
+        loss = probe_loss(functional.linear(codes, weight, bias), labels, golden["code"].shape[2:])
+        optimiser.zero_grad()
+        loss.backward()
+        if step == 0:
+            assert_golden(loss.item(), golden["linear_loss"])
+            assert weight.grad is not None
+            assert_golden(weight.grad, golden["g_lin_w"].reshape(weight.shape))
+            assert_golden(bias.grad, golden["g_lin_b"])
+        optimiser.step()
+    assert_golden(weight.detach(), golden["lin_w_after3"].reshape(weight.shape))
+    assert_golden(bias.detach(), golden["lin_b_after3"])
 
 
 def predicted(golden: dict[str, Any]) -> np.ndarray[Any, Any]:
