@@ -60,7 +60,7 @@ STORAGE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("dtype", "storage"), itertools.product(TYPES, STORAGE))
+@pytest.mark.parametrize(("dtype", "storage"), list(itertools.product(TYPES, STORAGE)))
 def test_every_type_and_storage_is_read(tmp_path: Path, dtype: str, storage: str) -> None:
     values = TWELVE.astype(dtype)
     data = tiff(values, **STORAGE[storage])
