@@ -206,10 +206,10 @@ class Bank(_Base):
     def _one_of(self, *names: str) -> NDArray[Any]:
         """The first of these datasets that the bank has."""
         kinds = self._any()
-        found = next((kinds[name] for name in names if name in kinds), None)
-        if found is None:
+        array = next((kinds[name] for name in names if name in kinds), None)
+        if array is None:
             raise UserError(f"{self.folder} holds none of {', '.join(names)}; it holds {', '.join(self.fields)}.")
-        return found
+        return array
 
     def _any(self) -> Mapped:
         first = next((i for i, part in enumerate(self._parts) if part), None)
@@ -234,12 +234,12 @@ class Bank(_Base):
                     raise UserError(f"{path} is not a complete shard of this bank. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
                     raise UserError(f"{path} holds other images than bank.json says. {AGAIN}")
-                places = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
+                layout = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
             # one map a shard, because each holds a file descriptor
             mapped = np.memmap(path, np.uint8, "r")
         except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
             raise UserError(f"{path} is not readable ({error}). {AGAIN}") from None
-        return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in places.items()}
+        return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in layout.items()}
 
     def _compare(self, mapped: Mapped, local: int, shard: int) -> None:
         if row_crc({name: mapped[name][local] for name in self.fields}) != int(mapped["crc"][local]):

@@ -44,19 +44,19 @@ def verify_bank(path: str | Path) -> int:
         shard_path = folder / shard_name(index)
         try:
             with h5py.File(shard_path, "r") as shard:
-                own = shard.attrs.get("complete") and shard.attrs.get("content") in contents_of(record)
+                belongs = shard.attrs.get("complete") and shard.attrs.get("content") in contents_of(record)
                 same, count = images_of(shard) == ids, len(shard["image"])
             bad = damaged_rows(shard_path, row_fields(record))
         except (OSError, KeyError) as error:
             problems.append(f"{shard_path} is not readable ({error})")
             continue
         rows += count
-        if not own:
+        if not belongs:
             problems.append(f"{shard_path} is not a complete shard of this bank")
         if not same:
             problems.append(f"{shard_path} holds other images than bank.json says")
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
-        if own and same and bad:
+        if belongs and same and bad:
             kept.append(shard_path.name)
     raise_problems(f"{folder} is damaged", problems, made_and_kept(kept) + AGAIN)
     return rows

@@ -53,8 +53,8 @@ def backbone_spec(name: str, entry: Mapping[str, Any]) -> BackboneSpec:
 
 def _candidates(model: str) -> str:
     """What timm's weights of a model are normalised by, where they differ."""
-    found: dict[tuple[Any, Any], str] = {}
+    candidates: dict[tuple[Any, Any], str] = {}
     for tag, facts in tags_of(model).items():
-        found.setdefault((facts.mean, facts.std), tag)
-    listed = "; ".join(f"{tag} mean {list(mean)} std {list(std)}" for (mean, std), tag in found.items())
+        candidates.setdefault((facts.mean, facts.std), tag)
+    listed = "; ".join(f"{tag} mean {list(mean)} std {list(std)}" for (mean, std), tag in candidates.items())
     return f" (timm's weights of {model} differ: {listed})" if listed else f" (timm has no weights of {model})"

@@ -101,20 +101,20 @@ def count_predictions(
         at_input, size = option.refined_at == "input", reader.record.input_size
         read = _labels(manifest, labels, Asked(preprocessing, label_kind, size))
         how = _Counting(manifest, size, reader.variants, rules, label_kind, read, refine, at_input, late)
-        found = _count_entries(reader, entries, how, softly, workers or available())
+        counts = _count_entries(reader, entries, how, softly, workers or available())
         labelled = sum(entry.mask is not None for entry in entries)
-        if late and all(late.count(name) == labelled for name in found):
+        if late and all(late.count(name) == labelled for name in counts):
             raise CannotBeMade(f"the dense CRF took over {crf.limit:.0f} s on each of {labelled} images; choose pamr.")
         variants = {
             name: _join(reader, triples, reader.variants[name], manifest, preprocessing, label_kind)
-            for name, triples in found.items()
+            for name, triples in counts.items()
         }
         without = "bilinear masks and the CRF, {} images without it (over {:.0f} s)"
         said = {
             name: without.format(late.count(name), crf.limit) if name in late else _note(rules[name], asked)
             for name in variants
         }
-        noted = {name: replace(found, upsample=rules[name], note=said[name]) for name, found in variants.items()}
+        noted = {name: replace(counts, upsample=rules[name], note=said[name]) for name, counts in variants.items()}
         save_counts(out_path, noted)
 
 
@@ -216,7 +216,7 @@ def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting
         return dict.fromkeys(how.variants, (nothing, nothing, nothing))
     view, labels = compared.view, compared.labels
     image = manifest.image(entry) if refine else None
-    found: dict[str, Small] = {}
+    counts: dict[str, Small] = {}
     for name, k in how.variants.items():
         grid = grids[name]
         if image is not None and refine is not None:
@@ -230,8 +230,8 @@ def _count_entry(entry: Entry, grids: Mapping[str, NDArray[Any]], how: _Counting
             triple = count_instances(segments, labels, k)
         else:
             triple = count_image(segments, labels, k, len(manifest.classes))
-        found[name] = _small(triple)
-    return found
+        counts[name] = _small(triple)
+    return counts
 
 
 def _count_entries(
@@ -239,15 +239,15 @@ def _count_entries(
 ) -> dict[str, list[Small]]:
     """What `_count_entry` finds in every image, by variant, in the order of `entries`."""
     count_one = partial(_count_entry, how=how)
-    found: dict[str, list[Small]] = {name: [] for name in reader.variants}
+    counts: dict[str, list[Small]] = {name: [] for name in reader.variants}
     with ThreadPoolExecutor(workers) as pool:
         for start in track(list(range(0, len(entries), BLOCK)), f"count {reader.record.dataset}", "block"):
             block = entries[start : start + BLOCK]
             grids = _read_grids(reader, how.rules, softly, start, start + len(block))
             for triples in pool.map(count_one, block, grids):
                 for name, triple in triples.items():
-                    found[name].append(triple)
-    return found
+                    counts[name].append(triple)
+    return counts
 
 
 def _small(triple: Triple) -> Small:

@@ -110,9 +110,9 @@ def make_truth(manifest: Manifest, split: str, asked: Asked, out: str | Path, wo
             _write(file, name, np.array(value))
         for start in track(list(range(0, len(entries), BLOCK)), f"labels of {manifest.dataset}", "block"):
             block = entries[start : start + BLOCK]
-            for entry, found in zip(block, pool.map(partial(decode, manifest, asked=asked), block), strict=True):
-                assert found is not None  # images without labels are left out above
-                _write(file, f"labels/{entry.id}", found.labels)
+            for entry, labels in zip(block, pool.map(partial(decode, manifest, asked=asked), block), strict=True):
+                assert labels is not None  # images without labels are left out above
+                _write(file, f"labels/{entry.id}", labels.labels)
 
 
 class Truth:
@@ -130,10 +130,10 @@ class Truth:
 
     def __init__(self, path: str | Path) -> None:
         facts = read_npz(path, ("format", "preprocessing", "label_kind", "input_size"))
-        found = int(facts.get("format", np.int64(-1)))
-        if found != FORMAT:
+        version = int(facts.get("format", np.int64(-1)))
+        if version != FORMAT:
             raise UserError(
-                f"{path} has labels of format {found}, this version reads {FORMAT}; `snakemake -f` makes it again."
+                f"{path} has labels of format {version}, this version reads {FORMAT}; `snakemake -f` makes it again."
             )
         height, width = facts["input_size"].tolist()
         kind: LabelKind = "instance" if str(facts["label_kind"]) == "instance" else "class"

@@ -70,21 +70,21 @@ def load_encoder(
     if not path.is_file():
         advice = "" if weights else f"; {how_to_make(path)}"
         raise UserError(f"{path} does not exist; name the weights of {spec.name} with --weights{advice}.")
-    found = sha256_file(path)
-    if sha256 not in (None, found):
+    digest = sha256_file(path)
+    if sha256 not in (None, digest):
         raise UserError(
-            f"{path} is not the file of weights that {checkpoint} was trained on: SHA-256 {found[:16]}... instead of "
+            f"{path} is not the file of weights that {checkpoint} was trained on: SHA-256 {digest[:16]}... instead of "
             f"{str(sha256)[:16]}...; name the right one with --weights."
         )
-    place = torch_device(device)
+    target = torch_device(device)
     try:
-        vit = FrozenViT(spec, path, place, precision)
+        vit = FrozenViT(spec, path, target, precision)
     except (RuntimeError, SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} cannot be loaded as weights of {spec.model} ({reason}).") from None
     if vit.dim != model.dim:
         raise UserError(f"{checkpoint} reads tokens of width {model.dim}; those of {spec.name} have {vit.dim}.")
-    model.to(place)
+    model.to(target)
     return vit
 
 

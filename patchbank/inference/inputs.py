@@ -50,7 +50,7 @@ def find_inputs(
             same name; all of them in one message.
     """
     problems: list[str] = []
-    found: dict[str, dict[Path, Input]] = {}
+    by_picture: dict[str, dict[Path, Input]] = {}
     for path in map(Path, paths):
         if path.is_dir():
             search = Search()
@@ -72,8 +72,8 @@ def find_inputs(
             continue
         for one in inputs:
             # a system may store the outputs of two Unicode forms of a name as one file
-            found.setdefault(unicodedata.normalize("NFC", one.name), {}).setdefault(_real(one.path), one)
-    for name, files in sorted(found.items()):
+            by_picture.setdefault(unicodedata.normalize("NFC", one.name), {}).setdefault(_real(one.path), one)
+    for name, files in sorted(by_picture.items()):
         if len(files) > 1:
             both = " and ".join(printable(str(one.path)) for one in files.values())
             problems.append(f"{both} would both be written as {printable(name)}.png")
@@ -82,7 +82,7 @@ def find_inputs(
         problems,
         "Name existing pictures or folders; pictures of one name need runs of their own, or a common folder above.",
     )
-    return [next(iter(files.values())) for _, files in sorted(found.items())]
+    return [next(iter(files.values())) for _, files in sorted(by_picture.items())]
 
 
 def row_checkpoint(row: str | Path) -> Path:
@@ -100,12 +100,12 @@ def row_checkpoint(row: str | Path) -> Path:
     scores = folder / "scores.json"
     matching = (read_json(scores).get("matching") or {}) if scores.is_file() else {}
     matched = [path for path in seeds if path.parent.name == f"seed{matching.get('training_seed')}"]
-    found = [path for path in [folder / CHECKPOINT, *matched, *seeds] if path.is_file()]
-    if not found:
+    checkpoints = [path for path in [folder / CHECKPOINT, *matched, *seeds] if path.is_file()]
+    if not checkpoints:
         source = folder.name.split("+")[0]
         advice = f"name its source, row {source}" if "+" in folder.name else "name a row that is trained"
         raise UserError(f"--row {row} has no {CHECKPOINT}; {advice}, e.g. results/mine/kmeans.")
-    return found[0]
+    return checkpoints[0]
 
 
 def set_treatment(checkpoint: str | Path) -> Treatment | None:

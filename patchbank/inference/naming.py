@@ -106,10 +106,10 @@ def head_ids(checkpoint: str | Path, record: Mapping[str, Any], segments: int) -
     if not manifest.is_file() or matching.get("variant") != variant or len(assignment) != segments:
         names = tuple(f"cluster {i}" for i in range(segments))
         return Naming("clusters", names, palette(segments), f"{path}, {variant}", None, variant)
-    found = Manifest.load(manifest)
-    colours = class_colours(found.colours, len(found.classes))
-    source = f"{found.dataset} ({path}, {variant})"
-    return Naming("classes", found.classes, colours, source, None, variant, assignment)
+    known = Manifest.load(manifest)
+    colours = class_colours(known.colours, len(known.classes))
+    source = f"{known.dataset} ({path}, {variant})"
+    return Naming("classes", known.classes, colours, source, None, variant, assignment)
 
 
 def dataset_ids(path: str | Path, dim: int) -> Naming:
@@ -150,9 +150,9 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
     if not named:
         names = tuple(f"cluster {i}" for i in range(len(centroids)))
         return Naming("clusters", names, palette(len(centroids)), f"{path}, {variant}", clusters, variant)
-    found = Manifest.load(manifest)
-    colours = class_colours(found.colours, len(found.classes))
-    return Naming("classes", found.classes, colours, f"{found.dataset} ({path}, {variant})", clusters, variant)
+    known = Manifest.load(manifest)
+    colours = class_colours(known.colours, len(known.classes))
+    return Naming("classes", known.classes, colours, f"{known.dataset} ({path}, {variant})", clusters, variant)
 
 
 def _matching(path: Path) -> Mapping[str, Any]:

@@ -192,8 +192,8 @@ def _difference(path: Path, images: Tensor, vit: FrozenViT, model: TokenModel) -
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found: NDArray[np.float32] = session.run(["scores"], {"image": images.numpy()})[0]
+    scores: NDArray[np.float32] = session.run(["scores"], {"image": images.numpy()})[0]
     expected = torch_scores(vit, model, images).numpy()
-    if found.shape != expected.shape or not np.isfinite(found).all():
+    if scores.shape != expected.shape or not np.isfinite(scores).all():
         return float("inf")
-    return float(np.abs(found - expected).max())
+    return float(np.abs(scores - expected).max())

@@ -81,8 +81,8 @@ class GridSegments:
             # a segment without a patch has no dataset-wide id, and must not win between patches either
             nameless = (self.ids == UNMATCHED) & (np.bincount(grid.ravel(), minlength=len(self.ids)) == 0)
             grid = np.where(nameless[:, None, None], np.float32(-1), self.soft)
-        found: NDArray[np.int64] = self.ids[frame("full", (height, width), (height, width)).segments(grid, upsample)]
-        return found
+        pixels: NDArray[np.int64] = self.ids[frame("full", (height, width), (height, width)).segments(grid, upsample)]
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ class PictureWriter:
         file = PurePosixPath(name).with_name(self.sources[name].name)
         return {"Picture": quote(os.fsencode(file)), **({} if geo is None else {"Geo": geo.to_text()})}
 
-    def __call__(self, name: str, image: Image.Image, found: GridSegments) -> None:
+    def __call__(self, name: str, image: Image.Image, segments: GridSegments) -> None:
         """Write the outputs of picture `name`."""
         files, source = self.files(name), self.source(name)
-        labels = found.labels(image.height, image.width, self.upsample)
+        labels = segments.labels(image.height, image.width, self.upsample)
         picture = Image.fromarray(labels)
         picture.putpalette(self._palette())
         with atomic_path(files["labels"]) as temporary:
@@ -139,9 +139,9 @@ class PictureWriter:
         if self.soft:
             size = np.array([image.height, image.width])
             arrays: dict[str, NDArray[Any]] = {
-                "scores": found.scores,
-                "soft": found.soft,
-                "ids": found.ids,
+                "scores": segments.scores,
+                "soft": segments.soft,
+                "ids": segments.ids,
                 "size": size,
                 **({} if source is None else {"source": np.array(source)}),
             }

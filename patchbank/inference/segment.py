@@ -255,11 +255,13 @@ def segment_files(
             for problem in (image for _, image in group if isinstance(image, str)):
                 refuse(problem)
             good = [(one, image) for one, image in group if not isinstance(image, str)]
-            for (one, image), found in zip(good, segmenter([image for _, image in good]) if good else [], strict=True):
-                if not np.isfinite(found.scores).all():
+            for (one, image), segments in zip(
+                good, segmenter([image for _, image in good]) if good else [], strict=True
+            ):
+                if not np.isfinite(segments.scores).all():
                     refuse(f"{one.path}: the encoder's tokens are not finite numbers.")
                     continue
-                writing.append((one, writers.submit(sink, one.name, image, found)))
+                writing.append((one, writers.submit(sink, one.name, image, segments)))
                 while len(writing) > workers:
                     finish()
         while writing:

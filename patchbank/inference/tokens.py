@@ -70,12 +70,12 @@ def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tens
     grid = h, w = vit.grid(height, width)
     side = round_to_patch(window, patch) // patch
     high, wide = min(side, h), min(side, w)
-    places = [(y, x) for y in window_starts(h, high) for x in window_starts(w, wide)]
+    corners = [(y, x) for y in window_starts(h, high) for x in window_starts(w, wide)]
     total = torch.zeros((h, w, vit.dim), device=vit.device)
     seen = torch.zeros((h, w, 1), device=vit.device)
     count = views_per_pass(vit, side * patch)
-    for start in range(0, len(places), count):
-        chunk = places[start : start + count]
+    for start in range(0, len(corners), count):
+        chunk = corners[start : start + count]
         cut = [pixels[y * patch : (y + high) * patch, x * patch : (x + wide) * patch] for y, x in chunk]
         tokens = vit(vit.normalise(torch.stack(cut))).tokens.view(len(chunk), high, wide, vit.dim)
         for (y, x), part in zip(chunk, tokens, strict=True):

@@ -66,8 +66,8 @@ def model_facts(model: str) -> ModelFacts | None:
 
 def tag_facts(tag: str) -> TagFacts | None:
     """Facts of timm's pretrained tag ``<model>.<weights>``; None where neither the table nor timm has it."""
-    found = _tags().get(tag)
-    return _ask_timm(tag) if found is None else found
+    facts = _tags().get(tag)
+    return _ask_timm(tag) if facts is None else facts
 
 
 def stated(model: str, sources: Sequence[Mapping[str, Any]]) -> TagFacts | None:
@@ -99,12 +99,14 @@ def _ask_timm(tag: str) -> TagFacts | None:
     from timm.models import get_pretrained_cfg
 
     try:
-        found: Any = get_pretrained_cfg(tag)
+        tag_config: Any = get_pretrained_cfg(tag)
     except RuntimeError:  # no such model
         return None
-    if found is None or "." not in tag:
+    if tag_config is None or "." not in tag:
         return None
-    return TagFacts(tuple(found.mean), tuple(found.std), int(found.input_size[1]), found.license or "unknown")
+    return TagFacts(
+        tuple(tag_config.mean), tuple(tag_config.std), int(tag_config.input_size[1]), tag_config.license or "unknown"
+    )
 
 
 @cache

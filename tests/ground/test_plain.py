@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from patchbank.config.load import default_config
 from patchbank.datasets.spec import DatasetSpec
+from patchbank.evaluation.score import Scoring
 from patchbank.methods.contract import Method
 from patchbank.plain import from_plain, to_plain
+from patchbank.segments.settings import SegmentClusterSettings
 from patchbank.weights.spec import BackboneSpec
 
 
@@ -30,6 +33,8 @@ def test_every_configured_set_backbone_and_row_comes_back_as_it_was() -> None:
             plain = to_plain(value)
             assert _builtin(plain)
             assert from_plain(kind, plain) == value
+        for value in (SegmentClusterSettings.parse(config.shared(name)), Scoring(name, ("a",), "full", "val", 3)):
+            assert from_plain(type(value), json.loads(json.dumps(to_plain(value)))) == value
     for name in config.values["backbones"]:
         spec = config.backbone(name)
         assert from_plain(BackboneSpec, to_plain(spec)) == spec

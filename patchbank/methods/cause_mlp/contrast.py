@@ -31,8 +31,8 @@ class Rule:
 
 def nearest_code(tokens: Tensor, codebook: Tensor) -> Tensor:
     """Row (...) int64 of the codebook (M, D) that is nearest to tokens (..., D) by cosine."""
-    found: Tensor = (unit(tokens, EPS) @ unit(codebook, EPS).T).argmax(-1)
-    return found
+    index: Tensor = (unit(tokens, EPS) @ unit(codebook, EPS).T).argmax(-1)
+    return index
 
 
 def contrastive_loss(
@@ -52,13 +52,13 @@ def contrastive_loss(
     n = codes.shape[1]
     known, references = codes.flatten(0, 1), unit(teacher.detach().flatten(0, 1), EPS)
     terms = []
-    for image, (own, projections) in enumerate(zip(codes, unit(student, EPS), strict=True)):
+    for image, (image_codes, projections) in enumerate(zip(codes, unit(student, EPS), strict=True)):
         itself = torch.zeros(n, len(known), dtype=torch.bool, device=codes.device)
         itself[torch.arange(n), image * n + torch.arange(n)] = True
-        terms.append(_term(own @ known.T, projections @ references.T, itself, rule))
+        terms.append(_term(image_codes @ known.T, projections @ references.T, itself, rule))
         if stored is not None:
             similar = projections @ unit(stored[1], EPS).T
-            terms.append(_term(own @ stored[0].T, similar, None, rule))
+            terms.append(_term(image_codes @ stored[0].T, similar, None, rule))
     counted = [term for term in terms if term is not None]
     return torch.stack(counted).mean() if counted else student.sum() * 0
 

@@ -31,8 +31,8 @@ class Projected(nn.Module):
 
     def forward(self, tokens: Tensor, masks: Masks = None) -> Tensor:
         """Projections (B, n, P) of tokens (B, n, D)."""
-        found: Tensor = self.projection(self.head(tokens, masks))
-        return found
+        projected: Tensor = self.projection(self.head(tokens, masks))
+        return projected
 
 
 class Student(nn.Module):
@@ -51,8 +51,8 @@ def teacher_of(student: Projected) -> Projected:
 @torch.no_grad()
 def follow(teacher: Projected, student: Projected, number: int) -> None:
     """The teacher after step `number`: the student itself after the first (they share memory in the published code)."""
-    for own, other in zip(teacher.parameters(), student.parameters(), strict=True):
-        own.copy_(other if number == 0 else DECAY * own + (1 - DECAY) * other)
+    for followed, other in zip(teacher.parameters(), student.parameters(), strict=True):
+        followed.copy_(other if number == 0 else DECAY * followed + (1 - DECAY) * other)
 
 
 def front_loss(
@@ -73,11 +73,11 @@ def front_loss(
     rows, codes = nearest_code(tokens, codebook), unit(codebook, EPS)
     projections = student(tokens, masks[0])
     with torch.no_grad():
-        own = teacher(tokens, masks[1])
+        taught = teacher(tokens, masks[1])
     kept = memory.stored()
     stored = None if kept is None else (codes[kept[0]], kept[1])
-    loss = contrastive_loss(codes[rows], projections, own, stored, Rule())
-    return loss, rows.flatten(), own.flatten(0, 1)
+    loss = contrastive_loss(codes[rows], projections, taught, stored, Rule())
+    return loss, rows.flatten(), taught.flatten(0, 1)
 
 
 def front_step(

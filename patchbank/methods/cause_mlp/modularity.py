@@ -75,7 +75,7 @@ def modularity_loss(tokens: Tensor, vectors: Tensor) -> Tensor:
     An image whose tokens are alike to no other one says nothing and counts 0.
     """
     directed, prototypes = unit(tokens.detach(), EPS), unit(vectors, EPS)
-    return torch.stack([_of_image(own, prototypes) for own in directed]).mean()
+    return torch.stack([_of_image(image, prototypes) for image in directed]).mean()
 
 
 def _of_image(directed: Tensor, prototypes: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class ThreePhases:
             tokens, rng = tokens.to(device), generator("cause front", self._seed, number)
             sampled = self._sampled("front", number, tokens)
             masks = (self._masks(rng, sampled), self._masks(rng, sampled))
-            loss, rows, own = front_loss(model.projected, teacher, sampled, codebook, memory, masks)
+            loss, rows, taught = front_loss(model.projected, teacher, sampled, codebook, memory, masks)
             labelled = None
             if model.probe is not None:
                 with torch.no_grad():
@@ -108,7 +108,7 @@ class ThreePhases:
                 labelled = probe_loss(model.probe(codes), self._labels_of("front", number), self._views.grid)
             front_step(model, optimiser, loss, settings.clip, labelled)
             follow(teacher, model.projected, number)
-            memory.add(rows, own, random_orders(rows, rng))
+            memory.add(rows, taught, random_orders(rows, rng))
             return [float(loss.detach())]
 
         models: dict[str, nn.Module] = {"model": model, "teacher": teacher, "memory": memory}

@@ -121,8 +121,8 @@ def log_probabilities(masks: Tensor, grid: tuple[int, int], reference: bool = Fa
         (1 + n, h, w) log probabilities, background first.
     """
     smooth = (_median(masks.view(len(masks), *grid)) * GAIN).clamp(0, 1)
-    found = smooth[smooth > 0]
-    mean = found.mean() if len(found) else smooth.new_zeros(())
+    positive = smooth[smooth > 0]
+    mean = positive.mean() if len(positive) else smooth.new_zeros(())
     single = reference and len(smooth) == 1
     covered = smooth[0].sum(0, keepdim=True).expand(grid) if single else smooth.sum(0)
     background = (mean - covered).clamp(0, 1)

@@ -29,9 +29,12 @@ def principal_directions(blocks: Iterable[Tensor], count: int) -> Tensor:
     vectors = vectors[:, ::-1][:, :count].T
     largest = np.abs(vectors).argmax(1)
     vectors = vectors * np.sign(vectors[np.arange(len(vectors)), largest])[:, None]
-    found = torch.from_numpy(np.ascontiguousarray(vectors)).float()
-    extra = [found[i % len(found)] + found[(i + 1 + i // len(found)) % len(found)] for i in range(count - len(found))]
-    return torch.cat([found, functional.normalize(torch.stack(extra), dim=1)]) if extra else found
+    directions = torch.from_numpy(np.ascontiguousarray(vectors)).float()
+    extra = [
+        directions[i % len(directions)] + directions[(i + 1 + i // len(directions)) % len(directions)]
+        for i in range(count - len(directions))
+    ]
+    return torch.cat([directions, functional.normalize(torch.stack(extra), dim=1)]) if extra else directions
 
 
 class Prototypes(nn.Module):
@@ -79,5 +82,5 @@ class Teacher(nn.Module):
             return
         update = number // self._every - 1
         decay = 0.0 if update < 2 else min(self._limit, 1 - 1 / (1 + update))
-        for own, other in zip(self.prototypes.parameters(), student.parameters(), strict=True):
-            own.mul_(decay).add_(other.detach(), alpha=1 - decay)
+        for followed, other in zip(self.prototypes.parameters(), student.parameters(), strict=True):
+            followed.mul_(decay).add_(other.detach(), alpha=1 - decay)

@@ -38,7 +38,9 @@ def pseudo_labels(teacher: Prototypes, tokens: Tensor, masks: Tensor, grid: tupl
     height, width = masks.shape[1:]
     classes = upsampled(teacher(tokens), grid, (height, width)).argmax(1)
     count = len(teacher.direction)
-    return torch.stack([most_frequent(mask, own, count) for mask, own in zip(masks, classes, strict=True)])
+    return torch.stack(
+        [most_frequent(mask, image_classes, count) for mask, image_classes in zip(masks, classes, strict=True)]
+    )
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:

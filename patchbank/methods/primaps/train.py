@@ -113,8 +113,8 @@ class _Run:
             return self._views.read(samples), torch.from_numpy(masks[samples].astype(np.int64))
 
         def step(number: int, batch: tuple[Tensor, Tensor]) -> list[float]:
-            tokens, own = batch[0].to(self._device), batch[1].to(self._device)
-            labels = pseudo_labels(teacher.prototypes, tokens, own, grid)
+            tokens, masks = batch[0].to(self._device), batch[1].to(self._device)
+            labels = pseudo_labels(teacher.prototypes, tokens, masks, grid)
             loss = focal_loss(upsampled(student(tokens), grid, size), labels, settings.gamma)
             _move(optimiser, loss)
             teacher.after_step(student, number)
@@ -137,12 +137,12 @@ def rule_of(settings: PrimapsSettings) -> Rule:
 
 def view_proposals(views: TrainingViews, settings: PrimapsSettings, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Proposals (count, H, W) of all views at `size`."""
-    found = np.empty((views.count, *size), dtype=np.uint8)
+    proposals = np.empty((views.count, *size), dtype=np.uint8)
     for number in track(range(views.count), f"{TITLE} proposals", "view"):
         masks, _ = soft_masks(views.read(np.array([number]))[0], rule_of(settings))
         log_probs = log_probabilities(masks, views.grid, settings.reference)
-        found[number] = proposal_labels(log_probs, None if size == views.grid else size).numpy()
-    return found
+        proposals[number] = proposal_labels(log_probs, None if size == views.grid else size).numpy()
+    return proposals
 
 
 def _move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

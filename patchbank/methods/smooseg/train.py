@@ -81,9 +81,9 @@ def _train(
     def step(number: int, tokens: Tensor) -> list[float]:
         rng = generator("smooseg step", job.seed, number)
         drawn = draw(rng, len(tokens), views.dim, settings, device)
-        found = losses(model, tokens.to(device), drawn, settings)
-        update(model, optimiser, found.total, settings.decay)
-        values = [found.total, found.intra, found.inter, found.data, found.used]
+        parts = losses(model, tokens.to(device), drawn, settings)
+        update(model, optimiser, parts.total, settings.decay)
+        values = [parts.total, parts.intra, parts.inter, parts.data, parts.used]
         return [float(value) for value in torch.stack([value.detach() for value in values]).tolist()]
 
     rows = phases.run(Phase("train", settings.steps, {"model": model}, optimiser, load, step))

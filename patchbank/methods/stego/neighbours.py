@@ -27,11 +27,11 @@ def nearest(means: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
     index = faiss.IndexFlatIP(means.shape[1])
     index.add(np.ascontiguousarray(means))
-    _, found = index.search(np.ascontiguousarray(means), min(count, len(means)))
+    _, indices = index.search(np.ascontiguousarray(means), min(count, len(means)))
     itself = np.arange(len(means))[:, None]
     # the view first, the others in their order; where more than `count` are equal it may be missing
-    order = np.argsort(found != itself, axis=1, kind="stable")
-    ranked: NDArray[np.int64] = np.take_along_axis(found, order, 1).astype(np.int64)
+    order = np.argsort(indices != itself, axis=1, kind="stable")
+    ranked: NDArray[np.int64] = np.take_along_axis(indices, order, 1).astype(np.int64)
     ranked[:, 0] = itself[:, 0]
     return ranked
 
@@ -41,5 +41,5 @@ def positives(neighbours: NDArray[np.int64], samples: NDArray[np.int64], rng: np
     ranks = neighbours.shape[1]
     if ranks == 1:
         return samples
-    found: NDArray[np.int64] = neighbours[samples, rng.integers(1, ranks, len(samples))]
-    return found
+    chosen: NDArray[np.int64] = neighbours[samples, rng.integers(1, ranks, len(samples))]
+    return chosen

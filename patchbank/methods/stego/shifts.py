@@ -57,5 +57,5 @@ class Shifts(nn.Module):
 
     def means(self) -> list[float]:
         """Mean of each shift over the steps that count."""
-        found: list[float] = (self.sums / self.counted.clamp(min=1)).tolist()
-        return found
+        means: list[float] = (self.sums / self.counted.clamp(min=1)).tolist()
+        return means

@@ -117,9 +117,9 @@ class _Run:
 
         models = {"model": model, "shifts": shifts}
         phases.run(Phase("search", settings.search_steps, models, optimiser, self._loader("search"), step))
-        found = shifts.means()
-        LOG.info("%s: shifts %s", TITLE, ", ".join(f"{value:.3f}" for value in found))
-        return found
+        means = shifts.means()
+        LOG.info("%s: shifts %s", TITLE, ", ".join(f"{value:.3f}" for value in means))
+        return means
 
     def train(self, phases: Phases, shifts: Sequence[float]) -> tuple[Stego, list[list[float]]]:
         """The head after the last step, and the rows of the log."""
@@ -129,8 +129,8 @@ class _Run:
             parts, probe = self._losses("train", number, batch, model, shifts)
             _move(optimiser, parts.total + probe)
             values = torch.stack([parts.total, parts.intra, parts.inter, parts.negative, probe])
-            found: list[float] = values.detach().tolist()
-            return found
+            logged: list[float] = values.detach().tolist()
+            return logged
 
         phase = Phase("train", self._settings.steps, {"model": model}, optimiser, self._loader("train"), step)
         values = phases.run(phase)

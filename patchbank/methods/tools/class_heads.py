@@ -96,8 +96,8 @@ class ClassHead(nn.Module):
         centred = tokens.float()
         centred = centred if self.shift is None else centred - self.shift
         centred = centred if self.scale is None else centred * self.scale
-        found: Tensor = self.vectors @ self.encoder(centred).transpose(1, 2)
-        return found
+        scores: Tensor = self.vectors @ self.encoder(centred).transpose(1, 2)
+        return scores
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Scores (B, K, N) of the first variant."""
@@ -198,8 +198,8 @@ def predict_classes(job: PredictJob, model: ClassHead) -> None:
 
 def _scores_of(model: ClassHead, bank: Bank, rows: NDArray[np.int64], device: torch.device) -> Tensor:
     stored = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"][:, 0]).to(device)
-    found = model.all_scores(stored)
-    return found.view(*found.shape[:2], *bank.grid)
+    scores = model.all_scores(stored)
+    return scores.view(*scores.shape[:2], *bank.grid)
 
 
 def repeat_classes(vectors: Tensor, settings: Mapping[str, Any]) -> Classes:
@@ -229,9 +229,9 @@ def cluster_codes(
         parts = [encoder(centring(block)[None].to(device))[0].cpu() for block in torch.split(sampled, BLOCK)]
         points: NDArray[np.float32] = unit(torch.cat(parts)).numpy()
     options = KMeansSettings(**settings["kmeans"], spherical=True)
-    found = {}
+    centroids = {}
     for k in settings["k"]:
         for number in settings["kmeans_seeds"]:
             fit = fit_kmeans(points, cap(k, len(points)), derive("code clusters", seed, k, number), options)
-            found[variant_name(k, number)] = unit(torch.from_numpy(fit.centroids))
-    return Classes(found, {name: len(vectors) for name, vectors in found.items()})
+            centroids[variant_name(k, number)] = unit(torch.from_numpy(fit.centroids))
+    return Classes(centroids, {name: len(vectors) for name, vectors in centroids.items()})

@@ -31,12 +31,12 @@ def similarity(tokens: Tensor, others: Tensor, centred: bool) -> Tensor:
         (B, I, J).
     """
     with torch.no_grad():
-        found = unit(tokens) @ unit(others).transpose(1, 2)
+        cosines = unit(tokens) @ unit(others).transpose(1, 2)
         if not centred:
-            return found
-        before = found.mean()
-        found = found - found.mean(2, keepdim=True)
-        return found - found.mean() + before
+            return cosines
+        before = cosines.mean()
+        cosines = cosines - cosines.mean(2, keepdim=True)
+        return cosines - cosines.mean() + before
 
 
 def other_images(rng: np.random.Generator, count: int) -> Tensor:

@@ -23,19 +23,19 @@ def read_state(source: Path) -> dict[str, Tensor]:
     """The tensors of a torch file, or of its `state_dict`; `UserError` where it holds none."""
     content = load_torch(source)
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    found = {str(key): value for key, value in (state or {}).items() if isinstance(value, Tensor)}
-    if not found:
+    tensors = {str(key): value for key, value in (state or {}).items() if isinstance(value, Tensor)}
+    if not tensors:
         raise UserError(f"{source} holds no weights.")
-    return found
+    return tensors
 
 
 def ending(source: Path, state: Mapping[str, Tensor], name: str) -> Tensor:
     """The one tensor whose name is `name`, or ends in it behind a dot; `UserError` where there is none or are more."""
-    found = [key for key in state if key == name or key.endswith(f".{name}")]
-    if len(found) != 1:
-        told = f"has {', '.join(found)}" if found else "has none"
+    keys = [key for key in state if key == name or key.endswith(f".{name}")]
+    if len(keys) != 1:
+        told = f"has {', '.join(keys)}" if keys else "has none"
         raise UserError(f"{source}: one tensor named {name} is needed, and the file {told}.")
-    return state[found[0]]
+    return state[keys[0]]
 
 
 def read_head(source: Path, state: Mapping[str, Tensor], layers: Mapping[str, str], activation: str) -> TokenHead:

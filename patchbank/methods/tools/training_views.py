@@ -80,12 +80,12 @@ class TrainingViews:
 
     def means(self) -> NDArray[np.float32]:
         """Mean token of every view, of length 1, (count, D)."""
-        found = np.empty((self.count, self.dim), dtype=np.float32)
+        means = np.empty((self.count, self.dim), dtype=np.float32)
         for start in track(range(0, self.count, 5 * 16), "mean tokens", "block"):
             samples = np.arange(start, min(start + 5 * 16, self.count))
             mean = self.read(samples).mean(1)
-            found[start : start + len(samples)] = torch.nn.functional.normalize(mean, dim=1).numpy()
-        return found
+            means[start : start + len(samples)] = torch.nn.functional.normalize(mean, dim=1).numpy()
+        return means
 
 
 def sample_order(count: int, batch_size: int, seed: int, keep_last: bool) -> Iterator[tuple[int, Samples]]:
