@@ -42,12 +42,12 @@ def stage(snakemake: Any) -> Iterator[None]:
     logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))
-    if snakemake.resources.get("gpu", 0) == 1:
-        devices.claim()
     try:
         if optional and (entry := _missing_input(snakemake)) is not None:
             _leave_out(snakemake, entry.reason)
             sys.exit(0)
+        if snakemake.resources.get("gpu", 0) == 1:
+            devices.claim()
         yield
     except Exception as error:
         if optional and isinstance(error, CannotBeMade):

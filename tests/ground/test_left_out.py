@@ -65,6 +65,7 @@ def job(folder: Path, optional: bool, at: str = "", **inputs: list[str]) -> Any:
     return SimpleNamespace(
         log=Namedlist([str(folder / "log")]),
         threads=1,
+        resources=Namedlist(fromdict={"mem_mb": 2000}),
         params=Namedlist(fromdict={"optional": optional}),
         wildcards=Namedlist(fromdict={"dataset": "toy", "method": "floor", "at": at}),
         input=files,
