@@ -94,6 +94,19 @@ def test_random_windows_come_from_everywhere() -> None:
     np.testing.assert_allclose(np.linalg.norm(views.means(), axis=1), 1, atol=1e-6)
 
 
+def test_means_of_random_windows_are_of_the_whole_image() -> None:
+    """What no window in the top left corner sees changes them too."""
+
+    class Changed(_Bank):
+        def read(self, rows: np.ndarray, fields: tuple[str, ...]) -> dict[str, np.ndarray]:
+            tokens = super().read(rows, fields)["tokens"]
+            tokens.reshape(len(rows), 4, 6, 3)[:, 2:, 3:] += 8
+            return {"tokens": tokens}
+
+    plain, changed = (TrainingViews(bank, "random", Centring()).means() for bank in (_Bank(), Changed()))  # type: ignore[arg-type]
+    assert (np.abs(plain - changed).max(1) > 0.01).all()
+
+
 @given(st.integers(1, 40), st.integers(1, 20), st.booleans())
 def test_an_epoch_holds_every_sample_once_at_most(count: int, batch_size: int, keep_last: bool) -> None:
     order = sample_order(count, batch_size, 3, keep_last)

@@ -51,14 +51,14 @@ def contrastive_loss(
     """
     n = codes.shape[1]
     known, references = codes.flatten(0, 1), unit(teacher.detach().flatten(0, 1), EPS)
+    memory = None if stored is None else (stored[0], unit(stored[1], EPS))  # once: it is far larger than a batch
     terms = []
     for image, (image_codes, projections) in enumerate(zip(codes, unit(student, EPS), strict=True)):
         itself = torch.zeros(n, len(known), dtype=torch.bool, device=codes.device)
         itself[torch.arange(n), image * n + torch.arange(n)] = True
         terms.append(_term(image_codes @ known.T, projections @ references.T, itself, rule))
-        if stored is not None:
-            similar = projections @ unit(stored[1], EPS).T
-            terms.append(_term(image_codes @ stored[0].T, similar, None, rule))
+        if memory is not None:
+            terms.append(_term(image_codes @ memory[0].T, projections @ memory[1].T, None, rule))
     counted = [term for term in terms if term is not None]
     return torch.stack(counted).mean() if counted else student.sum() * 0
 

@@ -8,6 +8,7 @@ Source: CAUSE, https://arxiv.org/abs/2310.07379.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,14 +52,19 @@ def probe_loss(logits: Tensor, labels: Tensor, grid: tuple[int, int]) -> Tensor:
     return functional.cross_entropy(maps, labels, ignore_index=IGNORED)
 
 
-def patch_labels(manifest: Manifest, bank: Bank) -> NDArray[np.int64]:
+def patch_labels(manifest: Manifest, bank: Bank) -> NDArray[np.int16]:
     """The class (images, h, w) that most pixels of each patch have, `IGNORED` where none has."""
     from patchbank.datasets.patches import NONE, image_patches
 
     entries = {entry.id: entry for entry in manifest.entries(manifest.train_split)}
-    found = np.full((len(bank.images), *bank.grid), IGNORED, np.int64)
+    found = np.full((len(bank.images), *bank.grid), IGNORED, np.int16)
     for number, image in enumerate(bank.images):
         labels = image_patches(manifest, entries[image], bank.grid)
         if labels is not None:
             found[number] = np.where(labels == NONE, IGNORED, labels)
     return found
+
+
+def labels_digest(labels: NDArray[np.int16]) -> str:
+    """16 hexadecimal digits over labels (images, h, w), so that a training does not go on under other ones."""
+    return hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest()[:16]

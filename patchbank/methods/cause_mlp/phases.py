@@ -37,7 +37,7 @@ from patchbank.methods.tools.training_views import TrainingViews, sample_order, 
 from patchbank.seeds import derive, generator
 
 COLUMNS = ("step", "epoch", "loss_mediator", "loss_front", "loss_probe")
-Labels = tuple[NDArray[np.int64], int]
+Labels = tuple[NDArray[np.int16], int]
 """Classes (images, h, w) of the patches of whole images, and their number."""
 _NONE = float("nan")
 
@@ -184,4 +184,5 @@ class ThreePhases:
     def _labels_of(self, name: str, number: int) -> Tensor:
         """Classes (b, h, w) of a step's views."""
         assert self._labels is not None
-        return torch.from_numpy(self._views.cut(self._labels[0], self._orders[name][number][1])).to(self._device)
+        cut = self._views.cut(self._labels[0], self._orders[name][number][1])
+        return torch.from_numpy(cut.astype(np.int64)).to(self._device)

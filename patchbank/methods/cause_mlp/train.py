@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from patchbank.bank.reader import open_bank
 from patchbank.datasets import Manifest
-from patchbank.methods.cause_mlp.labelled import patch_labels
-from patchbank.methods.cause_mlp.phases import COLUMNS, ThreePhases
+from patchbank.methods.cause_mlp.labelled import labels_digest, patch_labels
+from patchbank.methods.cause_mlp.phases import COLUMNS, Labels, ThreePhases
 from patchbank.methods.cause_mlp.settings import CauseSettings
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.tools.class_heads import Classes, cluster_codes, repeat_classes, save_class_head
@@ -47,9 +48,13 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     settings = CauseSettings.part_of(job.settings)
     leak = settings.supervised_leak == "reference"
     manifest = Manifest.load(job.labels()) if leak else None
-    opened = open_training(job, settings, "patchbank.methods.cause_mlp.train", on_step)
+    labels: Labels | None = None
+    shapes: dict[str, Any] = {}
+    if manifest is not None:
+        labels = (patch_labels(manifest, open_bank(job.banks["whole"])), len(manifest.classes))
+        shapes = {"labels": labels_digest(labels[0]), "classes": list(manifest.classes)}
+    opened = open_training(job, settings, "patchbank.methods.cause_mlp.train", on_step, shapes)
     views, phases = opened.views, opened.phases
-    labels = None if manifest is None else (patch_labels(manifest, opened.banks["whole"]), len(manifest.classes))
     run = ThreePhases(views, settings, job.seed, opened.device, labels)
     codebook = run.mediator(phases)
     head = run.front(phases, codebook)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -69,7 +70,9 @@ class Opened:
         return known | {"dim": self.views.dim, "images": len(self.views.bank.images), "steps": len(rows)}
 
 
-def open_training(job: TrainJob, settings: OnViews, code: str, on_step: OnStep | None) -> Opened:
+def open_training(
+    job: TrainJob, settings: OnViews, code: str, on_step: OnStep | None, more: Mapping[str, Any] = MappingProxyType({})
+) -> Opened:
     """Open what a job names.
 
     Args:
@@ -77,6 +80,7 @@ def open_training(job: TrainJob, settings: OnViews, code: str, on_step: OnStep |
         settings: the method's part of `job.settings`.
         code: module of the training.
         on_step: called with the number of every finished step.
+        more: JSON values that shape the run besides, so that a run that differs in them does not go on from its state.
 
     Raises:
         UserError: banks that do not belong together.
@@ -85,7 +89,7 @@ def open_training(job: TrainJob, settings: OnViews, code: str, on_step: OnStep |
     count, device = cpu_threads.limit(job.threads), torch_device(job.device)
     same_images(settings.TITLE, banks)
     centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)
-    known = origin(banks, job.settings, job.seed, centring, code) | {"threads": count, "device": device.type}
+    known = origin(banks, job.settings, job.seed, centring, code) | {"threads": count, "device": device.type, **more}
     views = TrainingViews(banks[training_recipe(settings.views)], settings.views, centring)
     phases = Phases(settings.TITLE, job.state_root, known, settings.checkpoint_every, on_step)
     return Opened(banks, views, centring, device, phases, known)

@@ -71,7 +71,11 @@ class TrainingViews:
         back[order] = np.arange(len(order))
         return self._centring(torch.from_numpy(chosen[back]).float())
 
-    def cut(self, maps: NDArray[np.int64], samples: Samples) -> NDArray[np.int64]:
+    def _whole(self, images: Samples) -> Tensor:
+        """Tokens (b, h * w, D) float32, centred, of whole images."""
+        return self._centring(torch.from_numpy(self.bank.read(images, ("tokens",))["tokens"][:, 0]).float())
+
+    def cut(self, maps: NDArray[np.int16], samples: Samples) -> NDArray[np.int16]:
         """The part (b, h, w) that views see of maps (images, h, w) on the grid of ``windows`` or ``whole``."""
         image, view = np.divmod(samples, self.each)
         h, w = self.grid
@@ -79,11 +83,11 @@ class TrainingViews:
         return np.stack([maps[i, y : y + h, x : x + w] for i, (y, x) in zip(image.tolist(), corners, strict=True)])
 
     def means(self) -> NDArray[np.float32]:
-        """Mean token of every view, of length 1, (count, D)."""
+        """Mean token of every view, of length 1, (count, D); of ``random`` that of whole images."""
         means = np.empty((self.count, self.dim), dtype=np.float32)
         for start in track(range(0, self.count, 5 * 16), "mean tokens", "block"):
             samples = np.arange(start, min(start + 5 * 16, self.count))
-            mean = self.read(samples).mean(1)
+            mean = (self._whole(samples) if self.kind == "random" else self.read(samples)).mean(1)
             means[start : start + len(samples)] = torch.nn.functional.normalize(mean, dim=1).numpy()
         return means
 

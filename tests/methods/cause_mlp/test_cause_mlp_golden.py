@@ -147,10 +147,13 @@ def run_front(golden: dict[str, Any]) -> tuple[Student, Projected, Memory]:
     student, teacher = model.projected, teacher_of(model.projected)
     memory = Memory(len(golden["codebook"]), LIMIT, student.projection.out_features)
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE, weight_decay=DECAY)
+    recorded = {key.split(".")[0] for key in golden if key.startswith("call")}
+    compared = set()
     for t in range(len(golden["losses"])):
         sampled, projections, loss, rows, own = front(golden, t, student, teacher, memory)
         assert_golden(loss.item(), golden["losses"][t])
-        if f"call{t}.feat" in golden:
+        if f"call{t}" in recorded:
+            compared.add(f"call{t}")
             assert_golden(sampled, golden[f"call{t}.feat"])
             amplified = 1e-5 if t == 0 else 1e-3
             assert_golden(projections.detach(), golden[f"call{t}.proj"], amplified)
@@ -165,6 +168,7 @@ def run_front(golden: dict[str, Any]) -> tuple[Student, Projected, Memory]:
         front_step(model, optimiser, loss, CLIP, labelled)
         follow(teacher, student, t)
         memory.add(rows, own, orders_of(golden, f"perm_sizes.{t}", f"perms.{t}"))
+    assert compared == recorded != set(), f"of the recorded calls {recorded} only {compared} were compared"
     return model, teacher, memory
 
 

@@ -187,6 +187,24 @@ def test_labels_move_the_head_with_the_leak_and_reach_nothing_without(
         run_train(train_job("cause_mlp", tmp_path / "c", **own))
 
 
+def test_a_killed_training_does_not_go_on_under_other_labels(head_world: dict[str, Path], tmp_path: Path) -> None:
+    make_images(tmp_path, 9)
+    world = {**head_world, "manifest": tmp_path / "manifest.json"}
+    leak = settings(supervised_leak="reference")
+    job = train_in.job(world, "cause_mlp", tmp_path / "killed", leak, traits)
+    with pytest.raises(Killed):
+        stage.train(job, kill_at(5))
+    known = Manifest.load(tmp_path / "manifest.json")
+    masks = [known.root / entry.mask for entry in known.entries("train") if entry.mask]
+    for mask, next_one in pairwise(masks):
+        mask.write_bytes(next_one.read_bytes())
+    seen: list[int] = []
+    stage.train(job, seen.append)
+    assert seen[0] == 0
+    whole = train_in(world, "cause_mlp", tmp_path / "whole", leak, traits)
+    assert tensors_of(job.files.checkpoint) == tensors_of(whole)
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(UserError, match=r"codes is 1, .*; views is 'five' with supervised_leak"):
         settings(codes=1, views="five", supervised_leak="reference")
