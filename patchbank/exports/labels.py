@@ -1,8 +1,8 @@
 """`patchbank export labels`: the labels of a run in the format of another tool.
 
 Inputs: a row of results or a folder of `patchbank segment`, and names of clusters on request. Output: a new folder with
-the format's files and `export.json`, which says what they were made of; it appears as a whole. One picture is in
-memory at a time.
+the format's files and `export.json`, which says what they were made of and lists them; it appears as a whole. One
+picture is in memory at a time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ from patchbank.files import atomic_folder, write_json
 from patchbank.inference.pictures import LEGEND
 
 RECORD = "export.json"
+FILES = "files"
+"""Key of the record: the files of the export, POSIX paths below its folder."""
+NAMED = 3
+"""Files that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,15 @@ def export_labels(run: str | Path, out: str | Path, settings: ExportSettings, ov
         What was written: how many pictures, and how many pieces were too small.
 
     Raises:
-        UserError: nothing can be exported, or `out` holds something else.
+        UserError: nothing can be exported, or `out` holds something else, or files of others beside an export.
     """
     target, record = Path(out), _record(run, settings)
     _check(target, record, overwrite)
     taken = Taken(open_source(run, settings.choice), settings.regions)
     with atomic_folder(target) as folder:
         formats.format_of(settings.format).write(taken, folder, settings.options)
-        write_json(folder / RECORD, record)
+        write_json(folder / RECORD, {**record, FILES: _files(folder)})
+        _check(target, record, overwrite)  # once more: files may have come while labels were written
     return taken
 
 
@@ -85,8 +90,15 @@ def _record(run: str | Path, settings: ExportSettings) -> Mapping[str, Any]:
     return record
 
 
+def _files(folder: Path) -> list[str]:
+    """Files and links below a folder but the record, sorted; bytes that are no text are written out."""
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = [path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode() for path in files]
+    return sorted(name for name in names if name != RECORD)
+
+
 def _check(target: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse a folder that holds anything but the same export, or with `overwrite` any export."""
+    """Refuse a folder that holds anything but the files of the same export, or with `overwrite` of any export."""
     if target.is_file():
         raise UserError(f"--out {target} is a file; name a folder.")
     if not target.exists() or not any(target.iterdir()):
@@ -97,5 +109,11 @@ def _check(target: Path, record: Mapping[str, Any], overwrite: bool) -> None:
         known = None
     if not isinstance(known, dict) or "format" not in known:
         raise UserError(f"--out {target} holds files that no export wrote; they stay as they are. Name a new folder.")
+    listed = known.pop(FILES, [])
+    if others := sorted(set(_files(target)) - set(map(str, listed if isinstance(listed, list) else []))):
+        names = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
+        raise UserError(
+            f"--out {target} holds files beside the export ({names}); they stay as they are. Name a new folder."
+        )
     if known != record and not overwrite:
         raise UserError(f"--out {target} holds another export; name a new folder, or give --overwrite.")

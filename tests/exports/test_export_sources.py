@@ -17,6 +17,7 @@ from patchbank.datasets.images import load_raw
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
+from patchbank.exports.formats import yolo_seg
 from patchbank.exports.labels import open_source
 from patchbank.exports.names import load_names, merge
 from patchbank.exports.regions import RegionSettings, Taken, regions
@@ -193,6 +194,39 @@ def test_an_export_is_written_over_only_by_itself(
     assert "no export wrote" in capsys.readouterr().err
     assert (tmp_path / "mine" / "work.txt").read_text() == "mine"
     assert main([*png[:-1], str(tmp_path / "mine" / "work.txt")]) == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_files_that_lie_beside_an_export_stay(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    target = tmp_path / "yolo"
+    yolo = ["export", "labels", str(out), "--format", "yolo-seg", "--out", str(target), *more]
+    assert main(yolo) == main(yolo) == 0
+    (target / "images").mkdir()
+    for number in range(4):
+        (target / "images" / f"{number}.jpg").write_text("a picture")
+    (tmp_path / "elsewhere").mkdir()
+    (target / "labels" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert main(yolo) == 1
+    said = "holds files beside the export (images/0.jpg, images/1.jpg, images/2.jpg and 2 more); they stay"
+    assert said in capsys.readouterr().err
+    assert {path.name for path in (target / "images").iterdir()} == {f"{number}.jpg" for number in range(4)}
+    assert (target / "labels" / "linked").is_symlink()
+
+
+def test_files_that_come_while_labels_are_written_stay(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "png"
+    png = ["export", "labels", str(out), "--format", "png", "--out", str(target)]
+    assert main(png) == 0
+    monkeypatch.setattr(yolo_seg, "write", lambda *_: (target / "mine.jpg").write_text("a picture"))
+    assert main([*png, "--format", "yolo-seg", "--overwrite"]) == 1
+    assert "(mine.jpg)" in capsys.readouterr().err
+    assert (target / "mine.jpg").is_file()
+    assert (target / "classes.json").is_file()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_what_is_no_run_is_told(runs: Path, tmp_path: Path) -> None:
