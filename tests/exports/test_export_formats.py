@@ -211,7 +211,11 @@ def test_geotiff(out: Path, tmp_path: Path) -> None:
 def test_png_and_yolo(out: Path, tmp_path: Path) -> None:
     folder = export(out, tmp_path / "png", "png")
     yolo = export(out, tmp_path / "yolo", "yolo-seg")
-    assert yaml.safe_load((yolo / "data.yaml").read_text())["names"] == {i: f"cluster {i}" for i in range(4)}
+    assert yaml.safe_load((yolo / "data.yaml").read_text()) == {
+        "train": "images",  # beside the file: a `path` would be taken from the working or the datasets' folder
+        "val": "images",
+        "names": {i: f"cluster {i}" for i in range(4)},
+    }
     for name, (height, width) in SIZES.items():
         labels = labels_of(out, name)
         image = Image.open(folder / "masks" / f"{name}.png")

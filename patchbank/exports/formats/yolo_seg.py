@@ -1,6 +1,7 @@
 """YOLO segmentation: a text file a picture, one polygon a line, and `data.yaml` with the classes.
 
 Format (https://docs.ultralytics.com/datasets/segment/): class, then x y of each corner as shares of width and height.
+Without `path`, `train` and `val` lie in the folder of `data.yaml`; a relative `path` counts from elsewhere.
 Polygons know no holes there, so a mask with holes is cut into pieces without, each a line of its own.
 """
 
@@ -29,6 +30,6 @@ def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
                         points = (polygon.exterior / (width, height)).ravel()
                         file.write(f"{region.category} {' '.join(f'{value:.6f}' for value in points)}\n")
     names = {number: category.name for number, category in enumerate(taken.source.categories)}
-    content = {"path": ".", "train": "images", "val": "images", "names": names}
+    content = {"train": "images", "val": "images", "names": names}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
