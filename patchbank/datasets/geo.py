@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
-from patchbank.datasets.unusable import DECODE_ERRORS
+from patchbank.datasets.tiff import ERRORS
 
 SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
 TAGS = (SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS)
@@ -92,9 +91,11 @@ def make_geo(tags: Mapping[int, object]) -> Geo | None:
     for tag in TAGS:
         value = tags.get(tag)
         if isinstance(value, str):
-            kept[tag] = value
+            kept[tag] = value.rstrip("\0")
         elif isinstance(value, list | tuple) and value:
             kept[tag] = tuple(float(number) if tag not in (KEYS,) else int(number) for number in value)
+        elif isinstance(value, int | float):  # a tag of one value
+            kept[tag] = (float(value),)
     matrix, scale, tie = (len(kept.get(tag, ())) for tag in (MATRIX, SCALE, TIEPOINT))
     return Geo(kept) if matrix >= 8 or (scale >= 2 and tie >= 6) else None
 
@@ -107,9 +108,8 @@ def geo_of_text(text: str | None) -> Geo | None:
 def read_geo(path: str | Path) -> Geo | None:
     """The geography of a picture file, None for a file that is no TIFF or is placed nowhere."""
     try:
-        with Image.open(path) as image:
-            if not isinstance(image, TiffImageFile):
-                return None
-            return make_geo({tag: image.tag_v2.get(tag) for tag in TAGS})
-    except DECODE_ERRORS:  # no picture, or none that Pillow opens: it is placed nowhere
+        with tifffile.TiffFile(path) as file:
+            tags = file.pages.first.tags
+            return make_geo({tag: tags[tag].value for tag in TAGS if tag in tags})
+    except ERRORS:  # no TIFF, or one whose header is broken: it is placed nowhere
         return None
