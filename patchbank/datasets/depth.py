@@ -9,6 +9,9 @@ Its code is part of the record of banks whose sets have such pictures, and of no
 | `full` | the ends of the integer type's range (floats: 0 and 1) |
 | `window` | two given values |
 
+Where the 2nd and 98th percentile are one value, as of sparse data, `percentile` is `minmax`; where that is one value,
+too, everything is black.
+
 Each channel has its own black and white, found over the whole set (`per: set`: pictures stay comparable) or in each
 picture. Where nothing is configured, pictures of 8 bits stay as they are and deeper ones are scaled by `percentile`
 over the set; a configured scale holds for all. Values that are not finite, and those that a file calls no data, are
@@ -84,13 +87,15 @@ class Treatment:
             kinds.setdefault(kind, []).append(one)
         ranges = {}
         for kind, found in sorted(kinds.items()):
-            pooled = np.sort(np.concatenate([np.asarray(one) for one in found], axis=1), axis=1)
+            pooled = [
+                np.sort(np.concatenate([np.asarray(one) for one in channel])) for channel in zip(*found, strict=True)
+            ]
             ranges[kind] = [_range(channel, self.scale or "percentile") for channel in pooled]
         return replace(self, ranges=ranges)
 
 
 Quantiles = tuple[tuple[float, ...], ...]
-"""The percentiles `STEPS` of each channel."""
+"""The percentiles `STEPS` of each channel, () of one without values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +120,14 @@ class Deep:
         return f"{self.values.dtype.newbyteorder('=').name}x{self.values.shape[2]}"
 
     def quantiles(self) -> Quantiles:
-        """The percentiles `STEPS` of each channel, of valid values; zeros where there are none."""
+        """The percentiles `STEPS` of each channel, of valid values; () where there are none."""
         found = []
         for channel in range(self.values.shape[2]):
             values = self.values[..., channel]
             values = values.ravel() if self.valid is None else values[self.valid]
             values = values[:: max(1, len(values) // SAMPLED)]
             values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-            exact = np.percentile(values.astype(np.float64), STEPS) if len(values) else np.zeros(len(STEPS))
-            found.append(tuple(exact.tolist()))
+            found.append(tuple(np.percentile(values.astype(np.float64), STEPS).tolist()) if len(values) else ())
         return tuple(found)
 
     def to_bytes(self, treatment: Treatment) -> NDArray[np.uint8]:
@@ -152,8 +156,12 @@ class Deep:
 
 
 def _range(values: NDArray[np.float64], scale: Scale) -> Range:
-    low, high = (0, 100) if scale == "minmax" else (LOW, HIGH)
-    black, white = np.percentile(values, [low, high])
+    """Black and white of pooled percentiles (n,); 0 and 0 where no picture has a value."""
+    if not len(values):
+        return 0.0, 0.0
+    black, white = np.percentile(values, [0, 100] if scale == "minmax" else [LOW, HIGH])
+    if black == white:
+        black, white = values.min(), values.max()
     return float(black), float(white)
 
 

@@ -206,6 +206,39 @@ def test_black_and_white_are_the_sets(tmp_path: Path) -> None:
     assert not alone.ranges
 
 
+def test_a_picture_without_data_moves_no_black_and_white() -> None:
+    holes = np.zeros((48, 40), dtype=np.bool_)
+    pictures = [
+        Deep(TWELVE[..., None] + 900.0),
+        Deep(np.full((8, 8, 1), np.nan)),
+        Deep(np.ones((8, 8, 1)), holes[:8, :8]),
+    ]
+    told = [(picture.kind, picture.quantiles()) for picture in pictures]
+    assert told[1:] == [("float64x1", ((),))] * 2
+    pooled = Treatment().over(told)
+    assert pooled == Treatment().over(told[:1])
+    assert pooled.ranges["float64x1"][0][0] >= 900
+    assert not pictures[1].to_bytes(pooled).any()
+    nothing = Treatment().over(told[1:])
+    assert nothing.ranges == {"float64x1": [(0.0, 0.0)]}
+    for treatment in (nothing, Treatment(per="image"), Treatment("minmax")):
+        assert not pictures[1].to_bytes(treatment).any()
+
+
+@pytest.mark.parametrize("per", ["set", "image"])
+def test_sparse_values_are_seen(per: str) -> None:
+    sparse = np.full((100, 100, 1), 40, dtype=np.uint16)
+    sparse[3, :50, 0] = 500
+    sparse[4, :50, 0] = 1000
+    constant = Deep(np.full((100, 100, 1), 40, dtype=np.uint16))
+    deep, treatment = Deep(sparse), Treatment(per=per)  # type: ignore[arg-type]
+    treatment = treatment.over([(one.kind, one.quantiles()) for one in (deep, constant)])
+    assert deep.ranges(treatment) == [(40.0, 1000.0)]
+    assert np.unique(deep.to_bytes(treatment)).tolist() == [0, 122, 255]
+    alone = Treatment().over([(constant.kind, constant.quantiles())])
+    assert not constant.to_bytes(alone).any()
+
+
 def test_a_bank_knows_the_treatment_of_sets_that_need_one(tmp_path: Path) -> None:
     spec = SimpleNamespace(name="n", model="m", norm=True, pos_embed="x", mean=(0,), std=(1,))
     vit = type(
