@@ -125,7 +125,7 @@ def fill_blocks(
     """Compute shards of the banks of some blocks in one pass over the images, and write them.
 
     Args:
-        banks: one a block; more than one only of a recipe whose views are stored as tokens.
+        banks: one a block; other blocks than the encoder's own only of a recipe whose views are stored as tokens.
         rows: what their rows are made from, in all banks but for `content`.
         batch_tokens: patch tokens per forward pass.
         threads: CPU threads of this job.
@@ -163,10 +163,10 @@ def fill_blocks(
 def _fields(
     banks: Sequence[BlockBank], rows: ShardRows, pictures: Pictures, batch_tokens: int
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Fields of the rows of some images, by block."""
-    if len(banks) > 1:
+    """Fields of the rows of some images, by block: of every block that the encoder reads, or of its own alone."""
+    if any(bank.block != rows.vit.block for bank in banks):
         return rows_at_blocks(rows.vit, rows.recipe, pictures, batch_tokens)
-    return {banks[0].block: encode_rows(rows.vit, rows.recipe, pictures, batch_tokens)}
+    return {rows.vit.block: encode_rows(rows.vit, rows.recipe, pictures, batch_tokens)}
 
 
 class _ShardQueue:
@@ -225,7 +225,7 @@ class _ShardQueue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._failed = self._failed or kind is not None
-        with self._writers, self._open:  # what is not a whole shard is removed
+        with self._open, self._writers:  # writers end first; then what is not a whole shard is removed
             self._taker.shutdown()
             if error is not None:
                 raise error

@@ -68,6 +68,16 @@ def test_three_blocks_in_one_pass_are_the_three_banks(world: Path, monkeypatch: 
             np.testing.assert_array_equal(values, alone[block][name])
 
 
+def test_a_block_that_is_left_to_fill_is_not_the_encoders_own(world: Path) -> None:
+    """The bank of the encoder's own block is complete, so that one bank is left, of another block."""
+    bank_of(world, replace(TINY, block=2), "left")
+    bank_of(world, replace(TINY, block=2, blocks=(0,)), "left")
+    bank = bank_of(world, replace(TINY, block=0, blocks=(2,)), "left")
+    expected = contents(bank_of(world, replace(TINY, block=0), "left-alone"))
+    for name, values in contents(bank).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
 def test_a_recipe_that_encodes_by_itself_reads_one_block(world: Path) -> None:
     settings = ExtractSettings("flipped", {"size": 64}, images_per_shard=4, batch_tokens=64)
     bank = bank_of(world, replace(TINY, block=0, blocks=(2,)), "flipped", settings)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -242,6 +243,31 @@ def test_a_full_disk_leaves_whole_shards_only(tmp_path: Path, monkeypatch: pytes
         fill(folder, parts, rows, 4)
     assert [path.name for path in folder.iterdir()] == ["0000.h5"]
     assert damaged_rows(folder / "0000.h5", ("tokens", "cls", "cls_attention", "boxes", "flip", "image")) == []
+
+
+def test_a_shard_stays_open_until_all_rows_of_a_failed_write_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that is closed before may be another file's when the late rows are written."""
+    parts, rows = ready(tmp_path, 3)
+    folder = tmp_path / "bank"
+    folder.mkdir()
+    begun, closed = threading.Barrier(3), []
+
+    def fail(descriptor: int, *_: Any) -> None:
+        if begun.wait(10) > 0:  # one of three rows fails at once
+            time.sleep(0.1)
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                closed.append(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer_module, "_write_at", fail)
+    with pytest.raises(OSError, match="No space left"):
+        fill(folder, parts, rows, 12)
+    assert closed == []
+    assert list(folder.iterdir()) == []
 
 
 def test_an_unreadable_image_leaves_whole_shards_only(tmp_path: Path) -> None:

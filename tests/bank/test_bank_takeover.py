@@ -19,7 +19,7 @@ from patchbank.bank import fill as fill_module
 from patchbank.bank import predecessors
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import content_hash
-from patchbank.bank.predecessors import BY_IMPORTS, same_values
+from patchbank.bank.predecessors import BY_IMPORTS, BY_VALUES, same_values
 from patchbank.bank.verify import describe_bank, verify_bank
 from patchbank.bank.writer import ShardWriter
 from patchbank.errors import UserError
@@ -90,6 +90,16 @@ def test_a_bank_of_the_first_records_is_read_and_taken_over(tmp_path: Path, comp
     assert len(tokens_of(pointer)) == 10
     contents = json.loads((open_bank(pointer).folder / "bank.json").read_text())["contents"]
     assert len(contents) == 2
+
+
+def test_shards_of_before_deep_pictures_were_treated_are_not_taken_over(tmp_path: Path) -> None:
+    make_images(tmp_path, 3)
+    record = open_bank(extract_all(tmp_path, WHOLE)).record
+    before = set(same_values(record)[1 + len(BY_VALUES["whole"]) :])
+    assert len(before) == len(BY_IMPORTS["whole"])
+    deep = {**record, "depth": {"method": "clip"}}
+    assert before.isdisjoint(same_values(deep))
+    assert len(same_values(deep)) == 1 + len(BY_VALUES["whole"])
 
 
 @pytest.mark.parametrize(("code", "package"), [("0123456789abcdef", "0.1.0"), (BY_IMPORTS["whole"][0], "0.0.9")])
