@@ -164,7 +164,7 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     assert f"snakemake eval_{dataset} --configfile workflow/settings/{path.name} --cores 8" in head[0]
     rows = {method.name: method for method in config.methods(dataset)}
     assert {method.folder for method in rows.values()} >= {*HEADS, "alignseg", "transfgu", "kmeans"}
-    assert all(len(method.seeds) >= 5 for method in rows.values())
+    assert {name for name, method in rows.items() if len(method.seeds) < 5} == {"primaps-proposals"}, "draws nothing"
     assert {"kmeans", "kmeans-whitened", "primaps-proposals"} <= set(rows)
     oracles = [name for name, method in rows.items() if method.traits.oracle]
     assert oracles == ["cause-mlp-leak"]

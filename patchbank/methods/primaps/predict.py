@@ -33,10 +33,10 @@ def _predict_proposals(job: PredictJob) -> None:
     cpu_threads.limit(job.threads)
     settings, bank = PrimapsSettings.part_of(job.settings), open_bank(job.banks["whole"])
     centring = Centring.of(Statistics.load(job.statistics), settings.centre, bank.dim)
-    rule = Rule(settings.threshold, int(settings.most), settings.reference)
+    rule = Rule(settings.threshold, settings.most, settings.reference)
     names = (job.dataset, job.split, job.row)
     record = PredictionRecord(*names, "segments", job.seed, "nearest", bank.input_size, dict(job.settings))
-    with PredictionWriter(job.out, record, bank.images, {"segments": int(settings.most) + 1}, bank.grid) as writer:
+    with PredictionWriter(job.out, record, bank.images, {"segments": settings.most + 1}, bank.grid) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
             tokens = centring(torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0]).float())
             labels = log_probabilities(soft_masks(tokens, rule)[0], bank.grid, settings.reference).argmax(0)

@@ -32,8 +32,8 @@ COVERED = 0.95
 """Share of taken tokens at which an image is done, published."""
 GAIN = 10.0
 """What smoothed masks are multiplied with before they are cut at 1, published."""
-NONE = 255
-"""No proposal."""
+NONE = -1
+"""No proposal, and so no class; published as 255, which would be a class of its own where there are more than that."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ The defaults are our own: whole images, centred tokens, everything on the patch 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from patchbank.methods.shape import Traits
@@ -49,7 +49,7 @@ class PrimapsSettings(Settings):
     views: str = ruled(rules.choice(*(name for name in VIEWS if name != "random")), "whole")
     centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
     threshold: float = ruled(_SHARE, 0.4)
-    most: int = ruled(rules.number("must lie in 1 to 254", lambda value: 1 <= value <= 254), 31)
+    most: int = ruled(rules.whole_number(1, 254), 31)
     reference: bool = ruled(rules.flag, False)
     size: int = ruled(rules.whole_number(0), 0)
     start_epochs: int = ruled(rules.whole_number(0), 2)
@@ -62,6 +62,16 @@ class PrimapsSettings(Settings):
     lr: float = ruled(rules.positive, 5e-3)
     batch_size: int = ruled(rules.whole_number(1), 32)
     checkpoint_every: int = ruled(rules.whole_number(1), 200)
+
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        """Proposals are made of whole images and train nothing: what only a training reads keeps its default."""
+        if self.stage != "proposals":
+            return []
+        read = ("stage", "centre", "threshold", "most", "reference")
+        idle = [one.name for one in fields(self) if one.name not in read and getattr(self, one.name) != one.default]
+        return [
+            f"{name} is {getattr(self, name)!r}, which stage: proposals does not read; leave it out" for name in idle
+        ]
 
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

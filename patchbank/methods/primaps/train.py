@@ -12,7 +12,7 @@
 
 The frozen encoder is never run and no label is read. At equal inputs, seed, threads and library versions the weights
 are equal bit for bit on a CPU, whether or not the run was interrupted. What is kept are the teacher's prototypes after
-the last step.
+the last step. Proposals are made once for all seeds (`patchbank.methods.primaps.stored`).
 
 Published and not done here: a dense CRF over proposals, mirrored views, and the student's augmented view.
 
@@ -29,17 +29,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchbank.methods.jobs import TrainJob
-from patchbank.methods.primaps.proposals import Rule, log_probabilities, proposal_labels, soft_masks
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
 from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
 from patchbank.methods.primaps.step import focal_loss, pseudo_labels, upsampled
+from patchbank.methods.primaps.stored import StoredProposals
 from patchbank.methods.tools.class_heads import repeat_classes, save_class_head
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.opened import Opened, open_training
 from patchbank.methods.tools.phases import OnStep, Phase, Phases
-from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
+from patchbank.methods.tools.training_views import sample_order, steps_in_epoch
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -58,8 +58,8 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     """
     settings = PrimapsSettings.part_of(job.settings)
     opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step)
-    views, phases = opened.views, opened.phases
-    run = _Run(views, settings, job, opened.device)
+    phases = opened.phases
+    run = _Run(opened, settings, job)
     probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
     vectors = unit(probe.clusters.detach())
     if settings.stage == "em":
@@ -73,9 +73,10 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
 class _Run:
     """What both phases need: views and their order."""
 
-    def __init__(self, views: TrainingViews, settings: PrimapsSettings, job: TrainJob, device: torch.device) -> None:
-        self._views, self._settings, self._job, self._device = views, settings, job, device
-        self._each = steps_in_epoch(views.count, settings.batch_size, keep_last=False)
+    def __init__(self, opened: Opened, settings: PrimapsSettings, job: TrainJob) -> None:
+        self._views, self._device, self._origin = opened.views, opened.device, opened.origin
+        self._settings, self._job = settings, job
+        self._each = steps_in_epoch(self._views.count, settings.batch_size, keep_last=False)
 
     def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
         """Cosine k-means from principal directions."""
@@ -102,7 +103,7 @@ class _Run:
         """Vectors of the teacher's classes, and the rows of the log."""
         settings, grid = self._settings, self._views.grid
         size = (settings.size, settings.size) if settings.size else grid
-        masks = view_proposals(self._views, settings, size)
+        proposals = StoredProposals(self._job.state_root, self._views, settings, size, self._origin)
         student = Prototypes(start.clusters.detach()).to(self._device)
         teacher = Teacher(student, settings.teacher_decay, settings.teacher_every).to(self._device)
         optimiser = torch.optim.Adam(student.parameters(), lr=settings.lr)
@@ -110,7 +111,7 @@ class _Run:
 
         def load(number: int) -> tuple[Tensor, Tensor]:
             samples = order[number][1]
-            return self._views.read(samples), torch.from_numpy(masks[samples].astype(np.int64))
+            return self._views.read(samples), proposals.read(samples)
 
         def step(number: int, batch: tuple[Tensor, Tensor]) -> list[float]:
             tokens, masks = batch[0].to(self._device), batch[1].to(self._device)
@@ -128,21 +129,6 @@ class _Run:
         seed = int(generator("primaps", phase, self._job.seed).integers(2**31))
         ordered = sample_order(self._views.count, self._settings.batch_size, seed, keep_last=False)
         return list(itertools.islice(ordered, steps))
-
-
-def rule_of(settings: PrimapsSettings) -> Rule:
-    """How proposals are made under these settings."""
-    return Rule(settings.threshold, int(settings.most), settings.reference)
-
-
-def view_proposals(views: TrainingViews, settings: PrimapsSettings, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Proposals (count, H, W) of all views at `size`."""
-    proposals = np.empty((views.count, *size), dtype=np.uint8)
-    for number in track(range(views.count), f"{TITLE} proposals", "view"):
-        masks, _ = soft_masks(views.read(np.array([number]))[0], rule_of(settings))
-        log_probs = log_probabilities(masks, views.grid, settings.reference)
-        proposals[number] = proposal_labels(log_probs, None if size == views.grid else size).numpy()
-    return proposals
 
 
 def _move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -101,12 +101,14 @@ def flag(name: str, value: Any) -> str | None:
     return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"
 
 
-def whole_number(least: int) -> Rule:
-    """A whole number of at least `least`."""
+def whole_number(least: int, most: int | None = None) -> Rule:
+    """A whole number of at least `least`, and at most `most` where there is such a limit."""
 
     def rule(name: str, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return f"{name} is {value!r}, it must be a whole number"
+        if most is not None and not least <= value <= most:
+            return f"{name} is {value}, it must lie in {least} to {most}"
         return None if value >= least else f"{name} is {value}, it must be at least {least}"
 
     return rule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs import predict_job
 from patchbank.bank.reader import open_bank
 from patchbank.errors import UserError
 from patchbank.methods.contract import run_predict
+from patchbank.methods.primaps import stored
 from patchbank.methods.primaps import train as stage
 from patchbank.methods.primaps.proposals import NONE, Rule, log_probabilities, most_frequent, soft_masks
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
@@ -74,6 +76,13 @@ def test_names_of_proposals_are_most_frequent_classes_the_lowest_on_ties() -> No
     assert torch.equal(most_frequent(labels, classes, 5), expected)
     nothing = torch.full((2, 2), NONE)
     assert torch.equal(most_frequent(nothing, torch.zeros(2, 2, dtype=torch.long), 5), nothing)
+
+
+def test_class_255_is_a_class_like_any_other() -> None:
+    labels, classes = torch.ones(1, 4, dtype=torch.long), torch.full((1, 4), 255)
+    assert torch.equal(most_frequent(labels, classes, 300), classes)
+    logits = torch.zeros(1, 300, 1, 4)
+    assert focal_loss(logits, classes[:, None], 0.0).item() == pytest.approx(np.log(300))
 
 
 def test_pseudo_labels_of_several_classes() -> None:
@@ -141,7 +150,7 @@ def test_a_killed_training_ends_as_if_nothing_had_happened(
 
 
 def test_proposals_are_segments_of_images_and_need_no_training(head_world: dict[str, Path], tmp_path: Path) -> None:
-    own = settings(stage="proposals", most=9)
+    own = resolve({"stage": "proposals", "most": 9}, SHARED)
     of = traits(own)
     assert (of.kind, of.trained, of.recipes) == ("segments", False, ())
     given: dict[str, Any] = {"banks": {"whole": head_world["val-whole"]}, "statistics": head_world["statistics"]}
@@ -156,3 +165,46 @@ def test_proposals_are_segments_of_images_and_need_no_training(head_world: dict[
 def test_all_that_is_wrong_is_said_at_once() -> None:
     with pytest.raises(UserError, match=r"stage is 'all', choose em .*; views is 'random'.*; most is 300"):
         settings(stage="all", views="random", most=300)
+
+
+def test_proposals_refuse_what_only_a_training_reads() -> None:
+    with pytest.raises(UserError, match=r"views is 'five', which stage: proposals does not read.*; mirror is True"):
+        resolve({"stage": "proposals", "mirror": True, "views": "five"}, SHARED)
+    with pytest.raises(UserError, match=r"most is 3\.7, it must be a whole number"):
+        resolve({"stage": "proposals", "most": 3.7}, SHARED)
+
+
+def test_proposals_are_made_once_for_all_seeds_and_go_on_where_they_were_cut(
+    head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    plain = stored.soft_masks
+
+    def counted(tokens: torch.Tensor, rule: Rule) -> tuple[torch.Tensor, list[int]]:
+        made.append(1)
+        if len(made) == stop:
+            raise Killed
+        return plain(tokens, rule)
+
+    monkeypatch.setattr(stored, "soft_masks", counted)
+    monkeypatch.setattr(stored, "_BLOCK", 2)
+    stop = 6
+    job = train_in.job(head_world, "primaps", tmp_path / "a", settings(), traits)
+    with pytest.raises(Killed):
+        stage.train(job)
+    stop = -1
+    made.clear()
+    stage.train(job)
+    views = len(open_bank(job.banks["whole"]).images)
+    assert len(made) == views - 4
+    made.clear()
+    other = train_in.job(head_world, "primaps", tmp_path / "b", settings(), traits, 1)
+    stage.train(replace(other, state_root=job.state_root))
+    assert made == []
+    stage.train(train_in.job(head_world, "primaps", tmp_path / "c", settings(), traits))
+    assert len(made) == views
+    assert tensors_of(job.files.checkpoint) == tensors_of(tmp_path / "c" / job.files.checkpoint.name)
+    made.clear()
+    changed = train_in.job(head_world, "primaps", tmp_path / "d", settings(threshold=0.5), traits)
+    stage.train(replace(changed, state_root=job.state_root))
+    assert len(made) == views
