@@ -18,7 +18,7 @@ import pytest
 from page_factory import make_page, make_run, make_set
 
 from patchbank.exports.labels import open_source
-from patchbank.exports.names import load_names
+from patchbank.exports.names import RowNames, load_names
 from patchbank.exports.source import Choice
 from patchbank.report.page.index import write_index
 from patchbank.report.summary import read_reports
@@ -216,7 +216,34 @@ def test_clusters_are_named_merged_saved_and_loaded(browser: Any, pages: Path, t
     loaded = all_of(browser, "[data-row=alignseg] .cluster-name")
     assert [field.get_attribute("value") for field in loaded[:3]] == ["open sky", 'it\'s "grass": é', "open sky"]
     assert all(url.startswith(("file://", "data:", "blob:file")) or "blob:" in url for url in requests(browser))
+    check_foreign_names(browser, wait, names, tmp_path)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 1280
+
+
+def check_foreign_names(browser: Any, wait: Any, names: RowNames, folder: Path) -> None:
+    """Names of another clustering or training stay out and are told; a file written by hand is read as YAML."""
+    first, second = sorted(names.names)[:2]
+    by_hand = f"    names:\n      {first}: 'it''s # 1'  # a remark\n      {second}: wet grass # another\n"
+    cases = {
+        "variant.yaml": (f"    variant: 'k99-s0'\n    fit: {names.fit}\n", False),
+        "fit.yaml": (f"    variant: {names.variant}\n    fit: '{'0' * len(names.fit)}'\n", False),
+        "same.yaml": (f'    fit: "{names.fit}"\n    variant: {names.variant}\n', True),
+        "silent.yaml": ("", True),
+    }
+    other = " Not loaded: names of alignseg, which are of another training or clustering."
+    for name, (lines, own) in cases.items():
+        (folder / name).write_text(
+            f"format: patchbank-names-1\nrows:\n  'alignseg':\n{lines}{by_hand}", encoding="utf-8"
+        )
+        assert load_names(folder / name)[0].names == {first: "it's # 1", second: "wet grass"}
+        all_of(browser, ".clear-names")[0].click()
+        all_of(browser, ".load-names")[0].send_keys(str(folder / name))
+        text = "Names of 2 clusters loaded." if own else f"{name} names no cluster of this page.{other}"
+        wait.until(lambda _, text=text: all_of(browser, ".names-said")[0].text == text)
+        row = all_of(browser, "[data-row=alignseg] .cluster-name")
+        values = {int(field.get_attribute("data-cluster")): field.get_attribute("value") for field in row}
+        given = {cluster: value for cluster, value in values.items() if value}
+        assert given == ({first: "it's # 1", second: "wet grass"} if own else {})
 
 
 def test_dark_light_and_paper(browser: Any, pages: Path) -> None:

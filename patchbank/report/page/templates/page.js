@@ -121,19 +121,43 @@ for (const naming of document.querySelectorAll(".naming")) {
     said.textContent = "No cluster has a name any more.";
     update();
   });
-  const word = (written) => (written.startsWith('"') ? JSON.parse(written) : written);
+  const word = (written) => {  // a scalar of YAML as people and this page write it
+    const [, double, single] = written.match(/^(?:("(?:[^"\\]|\\.)*")|'((?:[^']|'')*)')/) ?? [];
+    if (double) return JSON.parse(double);
+    return single === undefined ? written.replace(/\s+#.*$/, "").trim() : single.replaceAll("''", "'");
+  };
+  const read = (content) => {
+    const given = new Map();
+    let one = null;
+    for (const line of content.split(/\r?\n/)) {
+      const [, row] = line.match(/^ {2}(\S.*):\s*$/) ?? [];
+      const [, key, value] = line.match(/^ {4}(variant|fit): +(.+)$/) ?? [];
+      const [, cluster, written] = line.match(/^ {6}(\d+): +(.+)$/) ?? [];
+      if (row) given.set(word(row), one = { variant: "", fit: "", names: [] });
+      if (one && key) one[key] = word(value);
+      if (one && cluster) one.names.push([String(Number(cluster)), word(written)]);
+    }
+    return given;
+  };
   naming.querySelector(".load-names").addEventListener("change", async (event) => {
     const [file] = event.target.files;
-    let row = "", count = 0;
+    const others = [];
+    let count = 0;
     try {
-      for (const line of (await file.text()).split(/\r?\n/)) {
-        const [, opened] = line.match(/^ {2}(\S.*):$/) ?? [];
-        const [, cluster, written] = line.match(/^ {6}(\d+): (.+)$/) ?? [];
-        if (opened) row = word(opened);
-        const field = cluster && fields.find((one) => home(one).row === row && one.dataset.cluster === cluster);
-        if (field) { field.value = word(written); keep(field); count += 1; }
+      for (const [row, { variant, fit, names }] of read(await file.text())) {
+        const here = fields.filter((field) => home(field).row === row);
+        const same = (given, own) => !given || !own || given === own;
+        if (here.length && !(same(variant, home(here[0]).variant) && same(fit, home(here[0]).fit))) {
+          others.push(row);
+          continue;
+        }
+        for (const [cluster, text] of names) {
+          const field = here.find((one) => one.dataset.cluster === cluster);
+          if (field) { field.value = text; keep(field); count += 1; }
+        }
       }
-      said.textContent = count ? `Names of ${count} ${count === 1 ? "cluster" : "clusters"} loaded.` : `${file.name} names no cluster of this page.`;
+      const loaded = count ? `Names of ${count} ${count === 1 ? "cluster" : "clusters"} loaded.` : `${file.name} names no cluster of this page.`;
+      said.textContent = loaded + (others.length ? ` Not loaded: names of ${others.join(", ")}, which are of another training or clustering.` : "");
     } catch (error) {
       said.textContent = `${file.name} cannot be read (${error.message}).`;
     }
