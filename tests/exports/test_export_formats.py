@@ -20,10 +20,13 @@ from rasterio.features import rasterize
 
 from patchbank.cli import main
 from patchbank.commands.export_labels import FORMATS
+from patchbank.datasets.geo import read_geo
+from patchbank.errors import UserError
 from patchbank.exports import formats
-from patchbank.exports.formats import distinct_colours
+from patchbank.exports.formats import FormatOptions, distinct_colours, geojson
 from patchbank.exports.formats.cvat import voc_colours
-from patchbank.exports.source import Category
+from patchbank.exports.regions import RegionSettings, Taken
+from patchbank.exports.source import Category, Picture, Source
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +170,21 @@ def test_geojson_lies_on_the_map(out: Path, tmp_path: Path) -> None:
         back = {"transform": TRANSFORM} if on_map else {}
         read = rasterize(shapes, labels.shape, fill=0, dtype="uint8", **back)
         np.testing.assert_array_equal(np.where(read == 0, 255, read - 1), labels)
+
+
+def test_geojson_of_a_system_without_a_code_is_refused(tmp_path: Path) -> None:
+    written = "+proj=laea +lat_0=10 +lon_0=-81 +datum=WGS84 +units=m"  # a system that no registry holds
+    shape = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "uint8", "transform": TRANSFORM}
+    for name, system in (("own", written), ("none", None)):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **shape, crs=system) as raster:
+            raster.write(np.ones((1, 4, 4), np.uint8))
+        picture = Picture(name, f"{name}.tif", np.zeros((4, 4), np.int64), read_geo(tmp_path / f"{name}.tif"))
+        assert picture.geo is not None
+        source = Source(
+            tmp_path, "classes", (Category("field", (1, 2, 3)),), 1, lambda picture=picture: iter([picture])
+        )
+        with pytest.raises(UserError, match=rf"{name}\.tif names no coordinate system .* --format geotiff"):
+            geojson.write(Taken(source, RegionSettings()), tmp_path / "out", FormatOptions())
 
 
 def check_qupath(feature: dict[str, object]) -> None:

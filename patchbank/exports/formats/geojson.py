@@ -3,7 +3,9 @@
 A feature is all of a category in the picture (MultiPolygon), or one piece of it with instances (Polygon). Its
 properties are those that QuPath reads (`objectType`, `classification` with name and colour) and the plain `class` for
 map tools. Coordinates of a raster that is not in longitude and latitude keep its own system, named by the member `crs`
-of the 2008 standard, which GDAL and QGIS read. Without a map, x runs right and y down from the corner of the picture.
+of the 2008 standard, which GDAL and QGIS read; that name is an EPSG code, and a raster of a system without one is
+refused, for its coordinates would be read as degrees. Without a map, x runs right and y down from the corner of the
+picture.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from patchbank.datasets.geo import Geo
+from patchbank.errors import UserError
 from patchbank.exports.formats import FormatOptions, compact, file_of, stream_list
 from patchbank.exports.polygons import Ring, area, polygons
 from patchbank.exports.regions import Region, Taken, regions
@@ -25,8 +28,13 @@ WGS84 = 4326
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
-    """Write `<name>.geojson` of every picture."""
+    """Write `<name>.geojson` of every picture; `UserError` for a raster whose system has no EPSG code."""
     for picture in taken:
+        if picture.geo is not None and picture.geo.epsg is None:
+            raise UserError(
+                f"{picture.file} names no coordinate system with an EPSG code, and readers of GeoJSON would take its "
+                "coordinates for degrees; give --format geotiff, or label what `gdalwarp -t_srs EPSG:4326` makes of it."
+            )
         features = (_feature(region, picture, taken) for region in regions(picture.labels, taken.settings.instances))
         before = f'{{"type":"FeatureCollection",{_crs(picture.geo)}"features":'
         stream_list(file_of(folder, picture.name, ".geojson"), before, features, "}\n")
