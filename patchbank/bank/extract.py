@@ -46,6 +46,7 @@ class ExtractJob:
         out: a small json that says what was done: the bank's folder and its record.
         part: (index, number) of this job among those that share the bank.
         threads: CPU threads given to this job, for the number of decoding workers.
+        beside: jobs that fill such parts on the same disk at the same time, this one among them.
     """
 
     manifest: Path
@@ -58,6 +59,7 @@ class ExtractJob:
     out: Path
     part: tuple[int, int] = (0, 1)
     threads: int | None = None
+    beside: int = 1
 
 
 def extract(job: ExtractJob) -> None:
@@ -83,7 +85,7 @@ def extract(job: ExtractJob) -> None:
         )
         samples = sum(len(ids) for bank in banks for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
-        check_space(folder, samples * row_bytes(rows.shapes), way_out)
+        check_space(folder, job.beside * samples * row_bytes(rows.shapes), way_out)
         try:
             fill_blocks(banks, rows, settings.batch_tokens, job.threads)
         except OSError as error:

@@ -20,12 +20,14 @@ from typing import TextIO
 
 from patchbank import devices, threads
 from patchbank.bank.extract import ExtractJob, extract
-from patchbank.errors import UserError, raise_problems
+from patchbank.errors import UserError, raise_problems, said_by_the_disk
 from patchbank.plain import from_plain, to_plain
 
 LOG = logging.getLogger(__name__)
 REFUSED = 3
 """Exit status of a process whose last line of output is a message for the user."""
+DEFECT = 1
+"""Exit status of one whose last line is a traceback."""
 
 
 def extract_on(job: ExtractJob, count: int) -> None:
@@ -36,12 +38,18 @@ def extract_on(job: ExtractJob, count: int) -> None:
         count: devices; with one or none this process computes.
 
     Raises:
-        UserError: what `extract` raises, in one message for all processes.
+        UserError: what `extract` raises, or the disk refuses, in one message for all processes.
+        RuntimeError: processes ended otherwise; their tracebacks are in our log.
     """
     if count > 1:
         with tempfile.TemporaryDirectory(prefix="patchbank-") as folder, ThreadPoolExecutor(count) as pool:
-            refused = list(pool.map(_run, [_piece(job, index, count, Path(folder)) for index in range(count)]))
-        problems = [line for line in dict.fromkeys(refused) if line is not None]
+            ends = list(pool.map(_run, [_piece(job, index, count, Path(folder)) for index in range(count)]))
+        problems = list(dict.fromkeys(said for status, said in ends if status == REFUSED))
+        broken = [
+            f"part {i + 1} of {count} ended with status {s}" for i, (s, _) in enumerate(ends) if s not in (0, REFUSED)
+        ]
+        if broken:
+            raise RuntimeError("; ".join([*broken, *problems]))
         if len(problems) == 1:
             raise UserError(problems[0])
         raise_problems("Extraction failed", problems)
@@ -53,11 +61,17 @@ def _piece(job: ExtractJob, index: int, count: int, folder: Path) -> ExtractJob:
     """One of `count` parts of a job, with an output of its own."""
     part, parts = job.part
     share = max(1, (job.threads or threads.available()) // count)
-    return replace(job, part=(part * count + index, parts * count), threads=share, out=folder / f"{index}.json")
+    return replace(
+        job,
+        part=(part * count + index, parts * count),
+        threads=share,
+        beside=job.beside * count,
+        out=folder / f"{index}.json",
+    )
 
 
-def _run(job: ExtractJob) -> str | None:
-    """Run a process to its end, what it logs in our log; the message of a `UserError` that it met."""
+def _run(job: ExtractJob) -> tuple[int, str]:
+    """Run a process to its end, what it logs in our log; its exit status and the last that it said."""
     with subprocess.Popen(
         [sys.executable, "-m", "patchbank.bank.spread"],
         stdin=subprocess.PIPE,
@@ -71,14 +85,17 @@ def _run(job: ExtractJob) -> str | None:
         process.stdin.flush()
         said = ""
         for line in process.stdout:
-            said = json.loads(line)
+            said = _message(line)
             LOG.info("part %d of %d: %s", job.part[0] + 1, job.part[1], said)
-        status = process.wait()
-    if status == REFUSED:
-        return said
-    if status != 0:
-        raise RuntimeError(f"part {job.part[0] + 1} of {job.part[1]} ended with status {status}")
-    return None
+        return process.wait(), said
+
+
+def _message(line: str) -> str:
+    """A message of a process; a line that a library printed at its start, or that was cut when it ended, as it is."""
+    try:
+        return str(json.loads(line))
+    except json.JSONDecodeError:
+        return line.rstrip()
 
 
 def _with_package() -> dict[str, str]:
@@ -103,20 +120,39 @@ def _end_with(descriptor: int) -> None:
     os._exit(1)
 
 
-def main() -> int:
-    """Fill the part that the first line of input names."""
-    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no message of ours
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines(out)], force=True)
-    job = from_plain(ExtractJob, json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
-    threads.limit(job.threads)
-    devices.claim()
+def _output() -> TextIO:
+    """Standard output for our messages alone: what libraries print from here on, C code too, goes to standard error."""
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return out
+
+
+def _fill(job: ExtractJob) -> int:
+    """Fill a part on a device of its own; the exit status, after the log has what went wrong."""
     try:
+        threads.limit(job.threads)
+        devices.claim()
         extract(job)
-    except UserError as error:
-        LOG.error("%s", error)
+    except Exception as error:
+        said = said_by_the_disk(error) if isinstance(error, OSError) else error
+        if not isinstance(said, UserError):
+            LOG.exception("This is a defect of PatchBank; please report it with this log.")
+            return DEFECT
+        for detail in said.details:
+            LOG.error("%s", detail)
+        LOG.error("%s", said)
         return REFUSED
     return 0
+
+
+def main() -> int:
+    """Fill the part that the first line of input names."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines(_output())], force=True)
+    job = from_plain(ExtractJob, json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+    return _fill(job)
 
 
 if __name__ == "__main__":

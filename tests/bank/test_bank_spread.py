@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from bank_factory import TINY, make_images
 
+from patchbank.bank import spread
 from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
-from patchbank.bank.spread import _with_package, extract_on
+from patchbank.bank.spread import DEFECT, REFUSED, _fill, _output, _piece, _with_package, extract_on
 from patchbank.bank.verify import verify_bank
 from patchbank.devices import VARIABLE, VISIBLE
 from patchbank.errors import UserError
@@ -54,6 +58,104 @@ def test_two_devices_make_the_bank_that_one_makes(world: Path, caplog: pytest.Lo
     assert [p.read_bytes() for p in shards["one"]] == [p.read_bytes() for p in shards["two"]]
     finish([world / "two.json"], world / "manifest.json", world / "pointer.json")
     assert verify_bank(world / "pointer.json") == 9
+
+
+def test_each_of_several_processes_asks_for_the_room_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_images(tmp_path, 6)
+
+    def asked(job: ExtractJob) -> float:
+        """Bytes for which the disk is asked; nothing is computed."""
+        bytes_asked: list[float] = []
+
+        def refuse(_folder: Path, needed: float, _way_out: str) -> None:
+            bytes_asked.append(needed)
+            raise UserError("full")
+
+        monkeypatch.setattr("patchbank.bank.extract.check_space", refuse)
+        with pytest.raises(UserError, match="full"):
+            extract(job)
+        return bytes_asked[0]
+
+    pieces = [_piece(job_of(tmp_path, "asked"), index, 2, tmp_path) for index in range(2)]
+    assert [piece.beside for piece in pieces] == [2, 2]
+    assert asked(pieces[0]) == 2 * asked(replace(pieces[0], beside=1)) > 0
+
+
+PART = """#!/bin/sh
+read -r job
+case "$job" in
+*'"part": [0, 2]'*) echo 'a library was here'; printf '%s\\n' '"first\\nTraceback"'; exit {first} ;;
+*) echo '"disk is full"'; printf '"cut'; exit {second} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("statuses", "error", "said"),
+    [
+        ((3, 3), UserError, 'Extraction failed:\n  - first\nTraceback\n  - "cut'),
+        ((1, 3), RuntimeError, 'part 1 of 2 ended with status 1; "cut'),
+        ((1, 7), RuntimeError, "part 1 of 2 ended with status 1; part 2 of 2 ended with status 7"),
+    ],
+)
+def test_what_all_processes_say_is_logged_and_collected(
+    statuses: tuple[int, int],
+    error: type[Exception],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "part").write_text(PART.format(first=statuses[0], second=statuses[1]))
+    (tmp_path / "part").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "part"))
+    with caplog.at_level(logging.INFO), pytest.raises(error) as raised:
+        extract_on(job_of(tmp_path, "said"), 2)
+    assert str(raised.value) == said
+    for line in ("part 1 of 2: a library was here", "part 1 of 2: first\nTraceback", "part 2 of 2: disk is full"):
+        assert line in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left", "bank/0000.h5"), REFUSED, "bank/0000.h5: the disk takes no more files"),
+        (UserError("two files", details=["first file"]), REFUSED, "first file"),
+        (ValueError("of ours"), DEFECT, "Traceback"),
+        (OSError(errno.EBADF, "Bad file descriptor"), DEFECT, "Bad file descriptor"),
+    ],
+)
+def test_a_process_tells_what_the_disk_refuses_from_a_defect(
+    error: Exception,
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_job: ExtractJob) -> None:
+        raise error
+
+    monkeypatch.setattr(spread, "extract", fail)
+    monkeypatch.setattr(spread.devices, "claim", lambda: None)
+    assert _fill(replace(job_of(tmp_path, "failed"), threads=torch.get_num_threads())) == status
+    assert said in caplog.text
+    assert ("defect" in caplog.text) == (status == DEFECT)
+
+
+def test_messages_have_standard_output_to_themselves(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = os.dup(1)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back afterwards
+    try:
+        with _output() as out:
+            os.write(1, b"of a C library\n")
+            out.write("of ours\n")
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+    assert capfd.readouterr() == ("of ours\n", "of a C library\n")
 
 
 @pytest.mark.exhaustive
