@@ -145,14 +145,14 @@ class ThreePhases:
         self,
         phases: Phases,
         name: str,
-        epochs: int,
+        epochs: float,
         moved: tuple[dict[str, nn.Module], torch.optim.Optimizer],
         step: Callable[[int, Tensor], list[float]],
     ) -> None:
         each = steps_in_epoch(self._views.count, self._settings.batch_size, keep_last=False)
         seed = derive("cause order", name, self._seed)
         ordered = sample_order(self._views.count, self._settings.batch_size, seed, keep_last=False)
-        order = self._orders[name] = list(itertools.islice(ordered, epochs * each))
+        order = self._orders[name] = list(itertools.islice(ordered, max(1, round(epochs * each))))
 
         def load(number: int) -> Tensor:
             return self._views.read(order[number][1], generator("cause views", name, self._seed, number))

@@ -37,7 +37,7 @@ class CauseSettings(Settings):
             and move the head in the third, as published, at the size of patches (rows are marked ``oracle: train``).
         tokens: train tokens whose codes are clustered.
         mirror: whether scores are averaged with those of the mirror image (bank `mirrored`); published.
-        mediator_epochs, epochs, probe_epochs: of the codebook, the head, and the probe.
+        mediator_epochs, epochs, probe_epochs: of the codebook, the head, and the probe; shares of one are possible.
         lr: of Adam; the published 1e-3 times four GPUs.
         weight_decay: L2 term in the gradient of the second phase; 0 for Cityscapes.
         clip: norm that gradients of the second phase are clipped to.
@@ -58,9 +58,9 @@ class CauseSettings(Settings):
     supervised_leak: str = ruled(rules.choice("none", "reference"), "none")
     tokens: int = ruled(rules.whole_number(1), 50_000)
     mirror: bool = ruled(rules.flag, False)
-    mediator_epochs: int = ruled(rules.whole_number(1), 1)
-    epochs: int = ruled(rules.whole_number(1), 4)
-    probe_epochs: int = ruled(rules.whole_number(1), 1)
+    mediator_epochs: float = ruled(rules.positive, 1)
+    epochs: float = ruled(rules.positive, 4)
+    probe_epochs: float = ruled(rules.positive, 1)
     lr: float = ruled(rules.positive, 4e-3)
     weight_decay: float = ruled(rules.not_negative, 1e-4)
     clip: float = ruled(rules.positive, 0.1)

@@ -187,6 +187,16 @@ def test_labels_move_the_head_with_the_leak_and_reach_nothing_without(
         run_train(train_job("cause_mlp", tmp_path / "c", **own))
 
 
+def test_shares_of_an_epoch_are_steps(head_world: dict[str, Path], tmp_path: Path) -> None:
+    """Two steps an epoch here."""
+    job = train_in.job(head_world, "cause_mlp", tmp_path, settings(epochs=1.5, mediator_epochs=0.5), traits)
+    seen: list[int] = []
+    stage.train(job, seen.append)
+    assert len(seen) == 1 + 3
+    with pytest.raises(UserError, match=r"epochs is 0, it must be above 0"):
+        settings(epochs=0)
+
+
 def test_a_killed_training_does_not_go_on_under_other_labels(head_world: dict[str, Path], tmp_path: Path) -> None:
     make_images(tmp_path, 9)
     world = {**head_world, "manifest": tmp_path / "manifest.json"}
