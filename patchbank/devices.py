@@ -1,7 +1,8 @@
 """Which device a stage computes on, and how jobs that run at the same time get devices of their own.
 
 A job of the workflow that asks for one `gpu` claims a device before it imports torch: it locks a file that is named
-after the device and sees no other from then on. The lock ends with the process, however that ends.
+after the device and sees no other from then on. The lock ends with the process, however that ends. One that may ask
+for a `gpu` and gets none sees no device.
 """
 
 from __future__ import annotations
@@ -60,14 +61,14 @@ def shares(given: int | None, cores: int | None) -> tuple[int, int | None]:
     """What jobs of a workflow ask for.
 
     Args:
-        given: devices that may be used at the same time, None for all.
+        given: devices that may be used at the same time, None for all, 0 for none.
         cores: CPU cores that may be, None where nobody said (a cluster).
 
     Returns:
         How many devices there are for jobs, and the cores of a job that computes on one of several; None where it need
         not share them.
     """
-    count = len(devices()) if given is None else min(len(devices()), max(1, given))
+    count = len(devices()) if given is None else min(len(devices()), given)
     return count, None if count < 2 else max(1, (cores or count) // count)
 
 
@@ -94,6 +95,12 @@ def claim() -> str | None:
             LOG.info("waits for a device: other jobs hold %s", ", ".join(names))
             waited = True
         time.sleep(PAUSE)
+
+
+def hide() -> None:
+    """Let this process, and those that it starts, see no device. Call it before torch looks for devices."""
+    if devices():
+        os.environ[VISIBLE], os.environ[VARIABLE] = "", "-1"
 
 
 def lock_path(name: str) -> Path:

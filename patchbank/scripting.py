@@ -24,7 +24,8 @@ def stage(snakemake: Any) -> Iterator[None]:
     A `UserError`, or what the disk refused, shows its message on stderr, and all its details in the log. Any other
     exception is a defect: its traceback lands in both.
 
-    A stage that asks for one `gpu` gets a device of its own (`patchbank.devices`), and sees no other.
+    A stage that asks for one `gpu` gets a device of its own (`patchbank.devices`), and sees no other; where its rule's
+    `gpu` is 0 it sees none.
 
     Where the rule's param `optional` is true, the stage belongs to a row that may be left out
     (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
@@ -46,7 +47,10 @@ def stage(snakemake: Any) -> Iterator[None]:
         if optional and (entry := _missing_input(snakemake)) is not None:
             _leave_out(snakemake, entry.reason)
             sys.exit(0)
-        if snakemake.resources.get("gpu", 0) == 1:
+        gpu = snakemake.resources.get("gpu")
+        if gpu == 0:
+            devices.hide()
+        elif gpu == 1:
             devices.claim()
         yield
     except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -11,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from workflow_tools import ROOT
 
 from patchbank import devices
-from patchbank.devices import VARIABLE, VISIBLE, claim, cuda_present, lock_path, shares
+from patchbank.devices import VARIABLE, VISIBLE, claim, cuda_present, hide, lock_path, shares
 
 HOLD = """
 import os, sys, time
@@ -116,7 +119,7 @@ def test_a_device_is_free_when_its_job_is_killed_and_waited_for_before(
         ("0,1,2,3", 1, 6, (1, None)),
         ("0,1", None, 9, (2, 4)),
         ("0,1,2", 3, None, (3, 1)),
-        ("0,1", 0, 8, (1, None)),
+        ("0,1", 0, 8, (0, None)),
         ("-1", 8, 8, (0, None)),
     ],
 )
@@ -134,3 +137,52 @@ def test_jobs_of_slurm_number_their_own_devices(monkeypatch: pytest.MonkeyPatch,
         paths.append(lock_path("0"))
     assert len(set(paths)) == 3
     assert all(path.parent == tmp_path and str(os.getuid()) in path.name for path in paths)
+
+
+def run_stage(folder: Path, resources: dict[str, int]) -> tuple[str, ...]:
+    """Devices that a stage of these resources sees, of two."""
+    code = f"""
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from patchbank import devices, threads
+from patchbank.scripting import stage
+
+threads.limit = lambda _: None  # which imports torch
+job = SimpleNamespace(log=[{str(folder / "log")!r}], threads=1, params={{}}, resources={resources!r})
+with stage(job):
+    import os
+    print(*devices.devices(), "visible", os.environ["CUDA_VISIBLE_DEVICES"])
+"""
+    environment = {**os.environ, VARIABLE: "4,5", VISIBLE: "4,5"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return tuple(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("resources", "seen"),
+    [
+        ({"gpu": 0}, ("visible",)),
+        ({"gpu": 1}, ("4", "visible", "4")),
+        ({"gpu": 2}, ("4", "5", "visible", "4,5")),  # an extraction, whose processes claim
+        ({"mem_mb": 100}, ("4", "5", "visible", "4,5")),
+    ],
+)
+def test_a_stage_sees_the_devices_that_its_rule_asks_for(
+    resources: dict[str, int], seen: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert run_stage(tmp_path, resources) == seen
+
+
+def test_hiding_devices_changes_nothing_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "-1")
+    hide()
+    assert VISIBLE not in os.environ
+
+
+def test_the_profile_of_slurm_asks_for_the_device_of_every_rule_that_may_use_one() -> None:
+    rules = [part for file in (ROOT / "workflow" / "rules").glob("*.smk") for part in file.read_text().split("\n\n\n")]
+    names = {re.findall(r"scripts/(\w+)\.py", part)[0] for part in rules if re.search(r"^ +gpu=", part, re.M)}
+    asked = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())["set-resources"]
+    assert len(names) > 3
+    assert {name for name, resources in asked.items() if resources.get("gpu")} == names

@@ -11,7 +11,7 @@ from patchbank.config.plan.reports import Reports
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
-from patchbank.devices import shares
+from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
 from patchbank.report.page.render import templates_digest
@@ -58,10 +58,12 @@ C = checked(
     workflow.config_settings.config_args or [],
 )
 # Devices that may be used at the same time: those that are there, at most as many as `--resources gpu=N` or the profile
-# gives. An extraction spreads over all of them, every other job asks for one.
+# gives. An extraction spreads over all of them, every other job asks for one. With `gpu=0` no job sees any.
 GIVEN = {name: resource.value for name, resource in workflow.global_resources.items()}
 GPUS, SHARE = shares(GIVEN.get("gpu"), GIVEN["_cores"])
 GPU = min(GPUS, 1)
+if GIVEN.get("gpu") == 0:
+    hide()
 # A job with this many threads gets all cores that Snakemake may use, so that heavy jobs do not run beside each other;
 # jobs with devices of their own share the cores.
 ALL_CORES = 1024
