@@ -11,6 +11,7 @@ from patchbank.datasets.layouts import check_layout
 from patchbank.errors import UserError
 from patchbank.evaluation import postprocessing
 from patchbank.methods import contract
+from patchbank.methods.contract import Method
 from patchbank.views.bounds import recipe_problems
 
 
@@ -34,9 +35,7 @@ def problems(config: Config) -> Iterator[str]:
         try:
             config.of(name)
             for method in config.methods(name):
-                for option in config.of(name)["methods"][method.name].get("postprocess", ()):
-                    if postprocessing.named(option).features and "whole" not in method.traits.reads:
-                        yield f"datasets.{name}: {method.name} reads no tokens, which {option} would change"
+                yield from (f"datasets.{name}: {problem}" for problem in _of_postprocessing(config, name, method))
             few, *more = config.clusters(name)
             if "overcluster" in config.of(name)["protocols"] and not more:
                 yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"
@@ -54,6 +53,18 @@ def problems(config: Config) -> Iterator[str]:
                 yield from _of_encoder(config, name, backbone)
         except UserError as error:
             yield f"datasets.{name}: {error}"
+
+
+def _of_postprocessing(config: Config, dataset: str, method: Method) -> Iterator[str]:
+    for option in config.of(dataset)["methods"][method.name].get("postprocess", ()):
+        features, reads = postprocessing.named(option).features, method.traits.reads
+        if features and "whole" not in reads:
+            yield f"{method.name} reads no tokens, which {option} would change"
+        elif features and "mirrored" in reads:
+            yield (
+                f"{method.name} averages scores with those of the mirror image (mirror: true), and {option} tokens "
+                "with it; choose one of them"
+            )
 
 
 def _of_encoder(config: Config, dataset: str, backbone: str) -> Iterator[str]:

@@ -241,6 +241,11 @@ def test_postprocessing_makes_rows_of_the_same_predictions(values: dict[str, Any
     values["methods"]["maps"] = maps
     with pytest.raises(UserError, match="maps reads no tokens, which flip would change"):
         checked(values)
+    values["methods"]["maps"] = {"kind": "smooseg", "mirror": True, "postprocess": ["flip"]}
+    with pytest.raises(UserError, match=r"maps averages scores .* \(mirror: true\), and flip tokens .*; choose one"):
+        checked(values)
+    values["methods"]["maps"] = {"kind": "smooseg", "mirror": True, "postprocess": ["bilinear"]}
+    checked(values)
     del values["methods"]["maps"]
     values["methods"]["alignseg"]["postprocess"] = ["erode"]
     with pytest.raises(UserError, match="erode"):
