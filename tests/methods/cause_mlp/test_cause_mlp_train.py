@@ -187,6 +187,21 @@ def test_labels_move_the_head_with_the_leak_and_reach_nothing_without(
         run_train(train_job("cause_mlp", tmp_path / "c", **own))
 
 
+def test_autograd_keeps_one_copy_of_the_memory() -> None:
+    """However many images a batch has: at published size a copy is 1.7 GB."""
+    codes, stored = torch.eye(4)[:3].expand(5, 3, 4), (torch.eye(4).repeat(10, 1), torch.randn(40, 7))
+    student, kept = torch.randn(5, 3, 7, requires_grad=True), []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.shape in ((40, 7), (7, 40)):
+            kept.append(tensor)  # held, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        contrastive_loss(codes, student, student.detach(), stored, Rule())
+    assert len({tensor.data_ptr() for tensor in kept}) == 1
+
+
 def test_shares_of_an_epoch_are_steps(head_world: dict[str, Path], tmp_path: Path) -> None:
     """Two steps an epoch here."""
     job = train_in.job(head_world, "cause_mlp", tmp_path, settings(epochs=1.5, mediator_epochs=0.5), traits)
