@@ -38,6 +38,8 @@ STEPS = np.linspace(0, 100, 101)
 """Percentiles that are kept of a picture, so that those of the set follow from them."""
 SAMPLED = 1 << 20
 """Values of a channel from which percentiles are taken at most, evenly spread."""
+STRIP = 1 << 18
+"""Values of a channel that are scaled at a time."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,12 @@ def _range(values: NDArray[np.float64], scale: Scale) -> Range:
 
 
 def _scaled(values: NDArray[Any], black: float, white: float) -> NDArray[np.uint8]:
-    """8-bit values; all 0 where black and white are one value."""
+    """8-bit values (H, W); all 0 where black and white are one value. Only a strip of rows is in float64 at a time."""
+    scaled = np.zeros(values.shape, dtype=np.uint8)
     if white <= black:
-        return np.zeros(values.shape, dtype=np.uint8)
-    exact = (values.astype(np.float64) - black) * (255 / (white - black))
-    scaled: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(exact, nan=0.0), 0, 255)).astype(np.uint8)
+        return scaled
+    rows = max(1, STRIP // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        exact = (values[start : start + rows].astype(np.float64) - black) * (255 / (white - black))
+        scaled[start : start + rows] = np.rint(np.clip(np.nan_to_num(exact, nan=0.0), 0, 255)).astype(np.uint8)
     return scaled

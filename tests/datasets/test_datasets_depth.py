@@ -225,6 +225,17 @@ def test_a_picture_without_data_moves_no_black_and_white() -> None:
         assert not pictures[1].to_bytes(treatment).any()
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float16", "float64"])
+def test_strips_have_the_bits_of_the_whole(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    values = RANDOM.normal(0, 3000, (37, 23, 3)).clip(0).astype(dtype)
+    if dtype.startswith("float"):
+        values[:4, :3] = np.array([np.nan, np.inf, -np.inf])[:, None]
+    whole = Deep(values).to_bytes(Treatment())
+    for strip in (1, 23, 100):
+        monkeypatch.setattr("patchbank.datasets.depth.STRIP", strip)
+        np.testing.assert_array_equal(Deep(values).to_bytes(Treatment()), whole)
+
+
 @pytest.mark.parametrize("per", ["set", "image"])
 def test_sparse_values_are_seen(per: str) -> None:
     sparse = np.full((100, 100, 1), 40, dtype=np.uint16)
