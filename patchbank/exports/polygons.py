@@ -10,6 +10,7 @@ ring then meets itself, and every polygon is valid in the sense of OGC Simple Fe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,11 +208,23 @@ def _valid(polygon: Polygon) -> bool:
     for first in range(0, len(starts), step):
         if _meeting(starts, stops, number, slice(first, first + step)):
             return False
-    for index, hole in enumerate(polygon.holes):
-        others = [other for at, other in enumerate(polygon.holes) if at != index]
-        if not _inside(hole, polygon.exterior).all() or any(_inside(hole, ring, False).any() for ring in others):
-            return False
-    return True
+    if not all(_inside(hole, polygon.exterior).all() for hole in polygon.holes):
+        return False
+    return not any(
+        _inside(polygon.holes[one], polygon.holes[other], False).any() for one, other in _near(polygon.holes)
+    )
+
+
+def _near(rings: tuple[Ring, ...]) -> Iterator[tuple[int, int]]:
+    """Ordered pairs of different rings whose boxes meet: no other ring has a corner in the second."""
+    if not rings:
+        return
+    low, high = np.stack([ring.min(0) for ring in rings]), np.stack([ring.max(0) for ring in rings])
+    for one in range(len(rings)):
+        meeting = ((low <= high[one]) & (low[one] <= high)).all(1)
+        meeting[one] = False
+        for other in np.flatnonzero(meeting):
+            yield one, int(other)
 
 
 def _meeting(starts: Ring, stops: Ring, number: NDArray[np.int64], some: slice) -> bool:

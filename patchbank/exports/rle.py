@@ -29,7 +29,10 @@ def runs(flat: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def coco_counts(mask: Mask) -> str:
     """The `counts` of COCO's compressed run lengths of a mask (H, W)."""
-    lengths = runs(mask.ravel(order="F")).tolist()
+    return _compressed(runs(mask.ravel(order="F")).tolist())
+
+
+def _compressed(lengths: list[int]) -> str:
     text = bytearray()
     for index, length in enumerate(lengths):
         value = length - lengths[index - 2] if index > 2 else length
@@ -45,6 +48,23 @@ def coco_counts(mask: Mask) -> str:
 def coco_rle(mask: Mask) -> dict[str, object]:
     """COCO's `segmentation` of a mask (H, W) as compressed run lengths."""
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": coco_counts(mask)}
+
+
+def coco_box_rle(mask: Mask, top: int, left: int, shape: tuple[int, ...]) -> dict[str, object]:
+    """`coco_rle` of a picture of `shape` (H, W) that holds nothing but a mask (h, w) at `top`, `left`.
+
+    Only the columns of the box are looked at: those before and behind it lengthen the first and the last run of zeros.
+    """
+    height, width = int(shape[0]), int(shape[1])
+    columns = np.zeros((height, mask.shape[1]), dtype=np.bool_)
+    columns[top : top + mask.shape[0]] = mask
+    lengths = runs(columns.ravel(order="F")).tolist()
+    lengths[0] += left * height
+    if behind := (width - left - mask.shape[1]) * height:
+        if len(lengths) % 2 == 0:  # the last run is one of ones
+            lengths.append(0)
+        lengths[-1] += behind
+    return {"size": [height, width], "counts": _compressed(lengths)}
 
 
 def label_studio_rle(mask: Mask) -> list[int]:

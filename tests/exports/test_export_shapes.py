@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import shapely
@@ -13,8 +15,19 @@ from pycocotools import mask as coco
 from rasterio.features import rasterize
 from scipy import ndimage
 
-from patchbank.exports.polygons import Polygon, area, pieces, polygons, trace, without_holes
-from patchbank.exports.rle import coco_counts, coco_rle, label_studio_rle, runs
+from patchbank.exports.polygons import (
+    Polygon,
+    _inside,
+    _near,
+    _thin,
+    _valid,
+    area,
+    pieces,
+    polygons,
+    trace,
+    without_holes,
+)
+from patchbank.exports.rle import coco_box_rle, coco_counts, coco_rle, label_studio_rle, runs
 
 Mask = NDArray[np.bool_]
 
@@ -92,6 +105,36 @@ def test_run_lengths_are_what_coco_writes_and_reads(mask: Mask) -> None:
     theirs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     assert coco_counts(mask) == theirs["counts"].decode()
     np.testing.assert_array_equal(coco.decode(coco_rle(mask)), mask)
+
+
+@settings(deadline=None, max_examples=60)
+@given(masks(), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
+def test_run_lengths_of_a_box_are_those_of_the_picture(mask: Mask, top: int, left: int, below: int, right: int) -> None:
+    whole = np.pad(mask, ((top, below), (left, right)))
+    assert coco_box_rle(mask, top, left, whole.shape) == coco_rle(whole)
+
+
+@settings(deadline=None, max_examples=60)
+@given(masks(), st.floats(0.5, 4))
+def test_holes_far_apart_are_not_compared(mask: Mask, tolerance: float) -> None:
+    for piece in (piece for _, _, piece in pieces(mask)):
+        polygon = trace(piece)
+        thin = Polygon(polygon.exterior, tuple(_thin(hole, tolerance) for hole in polygon.holes))
+        every = set(itertools.permutations(range(len(thin.holes)), 2))
+        near = set(_near(thin.holes))
+        assert near <= every
+        assert not any(_inside(thin.holes[one], thin.holes[other], False).any() for one, other in every - near)
+
+
+def test_a_hole_in_a_hole_is_not_valid() -> None:
+    def square(low: float, high: float) -> NDArray[np.float64]:
+        return np.array([[low, low], [low, high], [high, high], [high, low]], dtype=np.float64)
+
+    outside = square(0, 20)[::-1]
+    assert _valid(Polygon(outside, (square(2, 6), square(8, 12))))
+    assert not _valid(Polygon(outside, (square(2, 12), square(4, 6))))
+    assert not _valid(Polygon(outside, (square(4, 6), square(2, 12))))
+    assert not _valid(Polygon(outside, (square(22, 26),)))
 
 
 def test_long_runs() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from patchbank.exports.formats import FormatOptions, compact, stream_list
 from patchbank.exports.polygons import polygons, without_holes
 from patchbank.exports.regions import Region, Taken, regions
-from patchbank.exports.rle import coco_rle
+from patchbank.exports.rle import coco_box_rle
 from patchbank.exports.source import Picture
 
 HELP = "annotations.json for training code and most labelling tools (run lengths, or --polygons)"
@@ -60,7 +60,7 @@ def _annotation(
             for polygon in polygons(piece, tolerance, region.top + top, region.left + left):
                 segmentation.append(polygon.exterior.ravel().tolist())
     else:
-        segmentation = coco_rle(region.whole(picture.labels.shape))
+        segmentation = coco_box_rle(region.mask, region.top, region.left, picture.labels.shape)
     return {
         "id": number,
         "image_id": image,
