@@ -27,6 +27,7 @@ if WORKERS > 1:  # before torch is imported: workers share the cores and do not 
         os.environ[variable] = "1"
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One worker a core that this process may use (`-n auto`)."""
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)

@@ -163,4 +163,4 @@ def test_a_wheel_lays_out_a_folder_that_runs_and_its_commands_need_no_checkout(t
     planned = _run(python, *asked, cwd=work / "x y", changed={"HOME": NO_HOME})
     assert planned.returncode == 0, planned.stdout[-3000:]
     assert "This was a dry-run" in planned.stdout
-    assert str(ROOT) not in planned.stdout
+    assert str(ROOT) not in planned.stdout.replace(sys.prefix, "")  # README's environment lies in the checkout
