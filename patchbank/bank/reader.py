@@ -11,7 +11,7 @@ import os
 import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 import h5py
 import numpy as np
@@ -39,6 +39,12 @@ else:
     _Base = object  # torch's loader takes whatever has a length and items; stages that only read arrays need no torch
 
 Mapped = dict[str, NDArray[Any]]
+Samples: TypeAlias = NDArray[np.integer[Any]] | Sequence[int]
+"""Indices of samples, (b,)."""
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+"""field -> (b, ...)."""
+FIELDS = ("tokens", "cls_attention")
+"""What training reads."""
 
 
 def open_bank(path: str | Path, draws: int | None = None, check: bool = False) -> Bank:
@@ -127,12 +133,7 @@ class Bank(_Base):
         h = round((self.tokens_per_view * height / width) ** 0.5)
         return h, self.tokens_per_view // h
 
-    def read(
-        self,
-        rows: NDArray[np.integer[Any]] | Sequence[int],
-        fields: Sequence[str] = ("tokens", "cls_attention"),
-        out: Mapping[str, NDArray[Any]] | None = None,
-    ) -> dict[str, NDArray[Any]]:
+    def read(self, rows: Samples, fields: Sequence[str] = FIELDS, out: Arrays | None = None) -> dict[str, NDArray[Any]]:
         """Rows of samples, in the given order; ascending rows are read fastest.
 
         Args:

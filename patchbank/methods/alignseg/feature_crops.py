@@ -11,7 +11,7 @@ Draw d of an image depends on (training seed, image id, d) only. With equal seed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from patchbank.bank.reader import Bank
+from patchbank.bank.reader import FIELDS, Arrays, Bank, Samples
 from patchbank.errors import UserError
 from patchbank.methods.alignseg.settings import AlignSegSettings
 from patchbank.views.multicrop import Recipe
@@ -85,12 +85,7 @@ class FeatureCrops(Bank):
         h, w = self._whole.grid
         return self.input_size[0] * h // height, self.input_size[1] * w // width
 
-    def read(
-        self,
-        rows: NDArray[np.integer[Any]] | Sequence[int],
-        fields: Sequence[str] = ("tokens", "cls_attention"),
-        out: Mapping[str, NDArray[Any]] | None = None,
-    ) -> dict[str, NDArray[Any]]:
+    def read(self, rows: Samples, fields: Sequence[str] = FIELDS, out: Arrays | None = None) -> dict[str, NDArray[Any]]:
         """Samples, in the given order.
 
         Args:
