@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +46,7 @@ class Inference(nn.Module):
         if not names or not {"shift", "matrix", "normalise"} <= set(tensors):
             raise UserError(f"{path} holds no centroids of k-means; train the row again.")
         centroids = tensors[names[0]]
-        self.record = {**record, "variants": [[names[0], len(centroids)]]}
+        self.record: Mapping[str, Any] = {**record, "variants": [[names[0], len(centroids)]]}
         self._projection = Projection.from_arrays({name: tensor.numpy() for name, tensor in tensors.items()})
         self._spherical = TokenKMeansSettings.parse(record["settings"]).kmeans.spherical
         for name, tensor in (("shift", tensors["shift"]), ("matrix", tensors["matrix"]), ("centroids", centroids)):
