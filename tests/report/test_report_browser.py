@@ -131,7 +131,7 @@ def test_tables_sort_by_mouse_and_keyboard(browser: Any, pages: Path) -> None:
 
     def column(index: int) -> list[str]:
         return [
-            row.find_elements("css selector", "th, td")[index].text
+            row.find_elements("css selector", "th, td")[index].get_property("textContent").strip()
             for row in table.find_elements("css selector", "tbody tr")
         ]
 
