@@ -13,7 +13,7 @@ from typing import Any
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
-from patchbank.methods.tools.view_names import VIEWS, recipes
+from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "CAUSE-MLP"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
@@ -81,6 +81,5 @@ def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
 
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings: with the leak, labels are used and rows say so."""
-    reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
-    changed = replace(TRAITS, recipes=recipes(settings["views"]), reads=reads)
+    changed = on_views(TRAITS, settings)
     return replace(changed, oracle="train") if settings["supervised_leak"] == "reference" else changed

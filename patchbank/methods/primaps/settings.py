@@ -13,7 +13,7 @@ from typing import Any
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
-from patchbank.methods.tools.view_names import VIEWS, recipes
+from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "PriMaPs"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
@@ -83,5 +83,4 @@ def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings: proposals are segments, and nothing is trained."""
     if settings["stage"] == "proposals":
         return Traits(kind="segments", trained=False)
-    reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
-    return Traits(kind="classes", trained=True, recipes=recipes(settings["views"]), curves=True, reads=reads)
+    return on_views(TRAITS, settings)

@@ -7,13 +7,13 @@ dropout of the tokens that are compared. What is published stands in `workflow/s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
-from patchbank.methods.tools.view_names import VIEWS, recipes
+from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "STEGO"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
@@ -90,5 +90,4 @@ def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
 
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings."""
-    reads = ("whole", "mirrored") if settings["mirror"] else ("whole",)
-    return replace(TRAITS, recipes=recipes(settings["views"]), reads=reads)
+    return on_views(TRAITS, settings)
