@@ -23,7 +23,7 @@ SIMILAR = {"pseudo_label": "token_similarity", "pca": 16, "niter": 5, "centre": 
 CHANGES: dict[str, Any] = {
     "recipes": {"whole": {"size": 64}, "multicrop": {"size": 48}, "augmented": {"size": 64, "draws": 1}},
     "floors": ["image-kmeans"],
-    "ceilings": [],
+    "ceilings": ["incontext-knn-m10240-b0.02"],
     "gallery": 0,
     "methods": {"alignseg": {"hidden": 64, "metric_dims": 16}, "transfgu": {**TRAINED, **SIMILAR}},
     "datasets": {
@@ -45,8 +45,11 @@ def test_methods_run_end_to_end(name: str, tmp_path: Path) -> None:
     save_file(model.state_dict(), project.folder / "random.safetensors")
     project.done("eval_demo")
     results = project.folder / "results" / "demo"
-    rows = {row["method"] for row in json.loads((results / "report.json").read_text())["rows"]}
-    assert {"alignseg", "transfgu", "kmeans"} <= rows
+    rows = {row["method"]: row for row in json.loads((results / "report.json").read_text())["rows"]}
+    assert {"alignseg", "transfgu", "kmeans"} <= rows.keys()
+    knn = rows["incontext-knn-m10240-b0.02"]
+    assert (knn["ceiling"], knn["oracle"]) == (True, "train")
+    assert "incontext-knn-m10240-b0.02 (ceiling)" in (results / "report.md").read_text()
     bank = open_bank(results / "bank" / "train-whole.json")
     assert bank.grid == (4, 4)
     assert bank.record["backbone"]["model"] == MODELS[name]

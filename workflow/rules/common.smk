@@ -81,7 +81,7 @@ wildcard_constraints:
     dataset="|".join(C.datasets),
     backbone="|".join(C.values["backbones"]),
     ablation="|".join(C.values["ablations"]) or "none",
-    method="[a-z0-9][a-z0-9_+-]*",
+    method="[a-z0-9][a-z0-9_+.-]*",
     seed="[0-9]+",
     at="(-at-[a-z0-9_]+)?",
     split="[A-Za-z0-9_]+",
