@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_factory import write_steps
 from PIL import Image
@@ -197,6 +197,24 @@ def test_overlay_weighs_colour_and_image() -> None:
         special = overlay(image, np.full_like(labels, code), np.array([[200, 0, 0]], dtype=np.uint8))
         assert len(np.unique(special.reshape(-1, 3), axis=0)) == 2  # two tones: hatched
         assert (special[..., 0] == special[..., 1]).all()  # grey, not a class
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 150), st.integers(1, 6), st.integers(0, 4), st.integers(0, 99))
+def test_an_overlay_is_that_of_every_pixel_by_itself(height: int, width: int, count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels, colours = random.integers(IGNORED, count + 3, (height, width)), palette(count)
+    drawn, edge = overlay(image, labels, colours), edges(labels)
+    for y, x in np.ndindex(height, width):
+        grey = 0.85 * float(image[y, x].astype(np.float64) @ [0.299, 0.587, 0.114])
+        value = 0.6 * (colours[labels[y, x] % count].astype(np.float64) if count else np.zeros(3)) + (1 - 0.6) * grey
+        if labels[y, x] == UNMATCHED:
+            value = np.full(3, 0.8 * (95 if (y + x) % 10 < 3 else 165) + 0.2 * grey)
+        elif labels[y, x] == IGNORED:
+            value = np.full(3, 205.0 if (y - x) % 10 < 3 else 255.0)
+        exact = value * (0.35 if edge[y, x] else 1)
+        assert np.abs(drawn[y, x] - exact).max() <= 0.5 + 1e-9
 
 
 def test_edges_and_numbers() -> None:
