@@ -148,13 +148,14 @@ def number_positions(labels: Labels) -> list[tuple[int, int, int]]:
     for value in np.unique(labels[labels >= 0]):
         regions, count = ndimage.label(labels == value)
         sizes = np.bincount(regions.ravel(), minlength=count + 1)
-        for region in range(1, count + 1):
+        for region, box in enumerate(ndimage.find_objects(regions), 1):
             if sizes[region] < SMALL * labels.size:
                 continue
-            inside = np.pad(regions == region, 1)  # the picture's border counts as an edge
+            # just outside its box nothing belongs to a region, so that no pixel beyond is nearer; the border is an edge
+            inside = np.pad(regions[box] == region, 1)
             depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
-            row, column = np.unravel_index(int(depth.argmax()), labels.shape)
-            positions.append((int(value), int(row), int(column)))
+            row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+            positions.append((int(value), int(row) + box[0].start, int(column) + box[1].start))
     return positions
 
 

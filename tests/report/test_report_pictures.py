@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_factory import write_steps
 from PIL import Image
+from scipy import ndimage
 
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import MARGIN, TITLE, Cell, Grid, legend_entries
@@ -227,6 +228,24 @@ def test_edges_and_numbers() -> None:
     assert labels[places[4]] == 4
     assert 32 <= places[4][1] <= 37  # the middle of the region
     assert not number_positions(np.full((5, 5), UNMATCHED))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(18, 40), st.integers(18, 60), st.integers(0, 99))
+def test_a_number_stands_farthest_from_every_pixel_outside_its_region(height: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = nearest(random.integers(-1, 3, (4, 5)), height, width)
+    seen = number_positions(labels)
+    for value in range(3):
+        regions, count = ndimage.label(labels == value)
+        large = [n for n in range(1, count + 1) if (regions == n).sum() >= 0.03 * labels.size]
+        expected = []
+        for region in large:
+            outside = np.argwhere(np.pad(regions, 1) != region) - 1
+            inside = np.argwhere(regions == region)
+            distances = np.sqrt(((inside[:, None] - outside[None]) ** 2).sum(-1)).min(1)
+            expected.append((value, *inside[distances.argmax()].tolist()))
+        assert [place for place in seen if place[0] == value] == expected
 
 
 def test_own_colours_are_used_where_they_tell_classes_apart() -> None:
