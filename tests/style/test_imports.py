@@ -94,10 +94,28 @@ def test_scripts_import_what_their_stage_needs_and_no_more() -> None:
 
 
 def test_commands_that_answer_at_once_and_the_help_import_nothing_slow() -> None:
-    quick = ("info", "init", "compare", "data_check", "data_fetch", "verify")
+    quick = ("backbones", "data_check", "data_fetch", "export_labels", "info", "init", "compare", "verify")
     programs = {name: f"import patchbank.commands.{name}" for name in quick}
     programs["help"] = "import patchbank.cli\npatchbank.cli._parser()"
     assert imported(programs) == {name: set() for name in programs}
+
+
+HELP = """
+import sys
+from patchbank.cli import main
+sys.argv = ["patchbank"]
+try:
+    main(["--help"])
+except SystemExit:
+    print("LOADED", sorted({"numpy", "PIL", "yaml", "h5py"} & set(sys.modules)))
+"""
+
+
+def test_the_help_imports_no_numpy_either() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", HELP], env=environment, capture_output=True, text=True, check=True)
+    assert "segment" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
 STAGES = """
