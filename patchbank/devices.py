@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 VARIABLE = "PATCHBANK_DEVICES"
-"""Devices that jobs may use, e.g. ``0,1``, where they are not those that are there; on a host without any for tests."""
+"""Devices that jobs may use, e.g. ``0,1``, where they are not those that are there; on a host without any for tests. In
+a job of Slurm only those of them that Slurm gave to it."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.5
 """Seconds between two looks for a device that is free."""
@@ -38,7 +39,11 @@ def devices() -> tuple[str, ...]:
     Found without importing torch: the workflow asks before any job runs.
     """
     if os.environ.get(VARIABLE):
-        return _names(os.environ[VARIABLE])
+        names = _names(os.environ[VARIABLE])
+        if "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ:
+            given = _names(os.environ[VISIBLE])
+            names = tuple(name for name in names if name in given)
+        return names
     shown = sum(1 for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name))
     if not shown:
         return ()

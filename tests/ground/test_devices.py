@@ -71,6 +71,15 @@ def test_devices_are_named_by_the_variable(
     assert cuda_present() == bool(expected)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("1", ("1",)), ("0,1", ("0", "1")), ("", ()), ("3", ())])
+def test_in_a_job_of_slurm_they_are_those_that_slurm_gave(
+    given: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ((VARIABLE, "0,1"), ("SLURM_JOB_ID", "7"), (VISIBLE, given)):
+        monkeypatch.setenv(name, value)
+    assert devices.devices() == expected
+
+
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [(None, ("0", "1", "2")), ("2,0", ("2", "0")), ("GPU-1a", ("GPU-1a",)), ("", ()), ("-1", ()), ("1,-1,2", ("1",))],

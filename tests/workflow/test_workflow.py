@@ -203,3 +203,15 @@ def test_an_extraction_spreads_over_the_devices_that_are_given(tmp_path: Path, m
     assert {part for part, _ in claimed} == {"1", "2"}
     assert {device for _, device in claimed} == {"0", "1"}
     assert json.loads((project.folder / "results/demo/bank/val-whole.json").read_text())["record"]["images"] == 6
+
+
+@pytest.mark.exhaustive
+def test_two_trainings_at_the_same_time_compute_on_different_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    project, rows = Project(tmp_path / "p", TINY), ("kmeans", "linear-probe")
+    project.done(*(f"results/demo/{row}/seed0/checkpoint.json" for row in rows), "--resources", "gpu=2")
+    logs = [(project.folder / f"results/logs/demo/train-{row}-seed0.log").read_text() for row in rows]
+    assert sorted(re.findall(r"computes on device (\d)", "".join(logs))) == ["0", "1"]

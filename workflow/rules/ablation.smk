@@ -16,7 +16,7 @@ checkpoint ablation_row:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         code=ablations.row_code,
         method=ablations.method,
@@ -50,11 +50,12 @@ rule ablation:
         "results/logs/ablations/{ablation}.log",
     benchmark:
         "results/benchmarks/ablations/{ablation}.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     threads: ALL_CORES
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
     params:
         code=ablations.table_code(),
         sets=ablations.methods,

@@ -17,7 +17,7 @@ rule extract:
     threads: ALL_CORES
     resources:
         gpu=GPUS,
-        mem_mb=6000,
+        mem_mb=memory(6000),
     params:
         code=stages.extract_code,
         backbone=stages.backbone,
@@ -39,10 +39,11 @@ checkpoint parts:
         "results/logs/{dataset}/parts-{split}-{recipe}.log",
     benchmark:
         "results/benchmarks/{dataset}/parts-{split}-{recipe}.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("parts", "patchbank.bank.format"),
         extract=stages.extraction,
@@ -62,10 +63,11 @@ rule bank:
         "results/logs/{dataset}/bank-{split}-{recipe}.log",
     benchmark:
         "results/benchmarks/{dataset}/bank-{split}-{recipe}.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("bank", "patchbank.bank.finish"),
     message:
@@ -83,10 +85,11 @@ rule statistics:
         "results/logs/{dataset}/statistics.log",
     benchmark:
         "results/benchmarks/{dataset}/statistics.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("statistics", "patchbank.bank.statistics"),
     message:

@@ -68,6 +68,13 @@ if GIVEN.get("gpu") == 0:
 # jobs with devices of their own share the cores.
 ALL_CORES = 1024
 SHARE = SHARE or ALL_CORES
+
+
+def memory(megabytes):
+    """Memory of a job, in MB: an attempt after one that failed asks for as much more."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
 code = Code(Path(workflow.basedir, "scripts"))
 rows = Rows(C, Finished())
 stages = Stages(rows, code)
@@ -95,11 +102,6 @@ def told_alike(shapes):
     first, *others = [workflow.get_rule(shape.rule) for shape in shapes]
     for other in others:
         other.resources = first.resources
-
-
-def training_threads(wildcards):
-    """As the configuration says, else all that a job may have."""
-    return stages.training_threads(wildcards) or SHARE
 
 
 def tree_of(wildcards):

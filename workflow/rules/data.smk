@@ -8,10 +8,11 @@ rule demo:
         "results/logs/demo/demo.log",
     benchmark:
         "results/benchmarks/demo/demo.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("demo", "patchbank.datasets.demo"),
         settings=C.generated("demo"),
@@ -35,7 +36,7 @@ rule manifest:
         "../../envs/patchbank.yaml"
     threads: ALL_CORES
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=stages.manifest_code,
         spec=stages.spec,
@@ -60,10 +61,11 @@ rule sheet:
         "results/logs/{dataset}/sheet.log",
     benchmark:
         "results/benchmarks/{dataset}/sheet.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("sheet", "patchbank.report.sheet"),
     message:

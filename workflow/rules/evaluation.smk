@@ -19,7 +19,7 @@ rule truth:
         "../../envs/patchbank.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("truth", "patchbank.evaluation.truth_file"),
         label_kind=evaluation.truth_kind,
@@ -50,11 +50,13 @@ for shape in shapes.count():
             dataset=shape.datasets,
             method=shape.methods,
             at="(-instance|-at-[a-z0-9_]+)?",
+        group:
+            "row"
         conda:
             "../../envs/patchbank.yaml"
         threads: 2
         resources:
-            mem_mb=2000,
+            mem_mb=memory(2000),
         params:
             code=code.of("count", "patchbank.evaluation.count"),
             preprocessing=evaluation.preprocessing,
@@ -81,10 +83,11 @@ checkpoint segment_numbers:
         "results/logs/{dataset}/segment_numbers.log",
     benchmark:
         "results/benchmarks/{dataset}/segment_numbers.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("segment_numbers", "patchbank.evaluation.used"),
         rows=evaluation.measured,
@@ -106,10 +109,12 @@ rule score:
         "results/logs/{dataset}/score-{method}{at}.log",
     benchmark:
         "results/benchmarks/{dataset}/score-{method}{at}.tsv"
+    group:
+        "row"
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=evaluation.score_code,
         method=evaluation.method,
@@ -135,7 +140,7 @@ rule compare:
         "../../envs/patchbank.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=evaluation.compare_code,
         methods=evaluation.compared_methods,

@@ -10,7 +10,7 @@ for fetched in fetch_tables():
         conda:
             "../../envs/patchbank.yaml"
         resources:
-            mem_mb=1000,
+            mem_mb=memory(1000),
         params:
             name=fetched,
             data_root=stages.data_root,

@@ -18,10 +18,10 @@ rule train:
         "results/benchmarks/{dataset}/train-{method}-seed{seed}.tsv"
     conda:
         "../../envs/patchbank.yaml"
-    threads: training_threads
+    threads: SHARE
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         code=stages.train_code,
         folder=stages.folder,
@@ -54,12 +54,14 @@ for shape in shapes.predict():
         wildcard_constraints:
             dataset=shape.datasets,
             method=shape.methods,
+        group:
+            stages.predicted_with
         conda:
             "../../envs/patchbank.yaml"
         threads: 2
         resources:
             gpu=GPU,
-            mem_mb=3000,
+            mem_mb=memory(3000),
         params:
             code=stages.predict_code,
             folder=stages.folder,
@@ -91,11 +93,13 @@ for shape in shapes.segment_clusters():
         wildcard_constraints:
             dataset=shape.datasets,
             method=shape.methods,
+        group:
+            "row"
         conda:
             "../../envs/patchbank.yaml"
         threads: 2
         resources:
-            mem_mb=3000,
+            mem_mb=memory(3000),
         params:
             code=code.of("segment_clusters", "patchbank.segments.cluster"),
             settings=stages.clustering,

@@ -16,10 +16,11 @@ rule panel:
         "results/logs/{dataset}/panel.log",
     benchmark:
         "results/benchmarks/{dataset}/panel.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("panel", "patchbank.report.panel"),
         columns=reports.panel_columns,
@@ -43,10 +44,11 @@ rule curves:
         "results/logs/{dataset}/curves-{method}.log",
     benchmark:
         "results/benchmarks/{dataset}/curves-{method}.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("curves", "patchbank.report.curves"),
         seeds=reports.seeds,
@@ -75,7 +77,7 @@ rule pictures:
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=reports.pictures_code,
         folder=stages.folder,
@@ -113,10 +115,11 @@ rule report:
         "results/logs/{dataset}/report.log",
     benchmark:
         "results/benchmarks/{dataset}/report.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("report", "patchbank.report.build", "patchbank.report.write"),
         trained=reports.trained,
@@ -174,7 +177,7 @@ rule page:
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("page", "patchbank.report.page.build"),
         templates=templates_digest(),
@@ -204,10 +207,11 @@ rule summary:
         "results/logs/summary.log",
     benchmark:
         "results/benchmarks/summary.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of(
             "summary", "patchbank.report.summary", "patchbank.report.page.index"

@@ -4,6 +4,7 @@ from snakemake.cli import get_argument_parser
 from snakemake.logging import logger
 from snakemake.settings.types import ExecMode
 
+from patchbank.config.cluster import Request, check_requests
 from patchbank.config.own_folder import MINE, claim
 from patchbank.config.targets import check_targets
 
@@ -40,3 +41,9 @@ if workflow.exec_mode == ExecMode.DEFAULT:
 onstart:
     if C.own:
         claim(*C.own)
+    if workflow.executor_plugin.name == "slurm":
+        submitted = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
+        checked(
+            check_requests,
+            [Request.of_job(workflow.dag.get_job_group(j) or j) for j in submitted],
+        )

@@ -9,10 +9,11 @@ rule weights:
         "results/logs/weights/{backbone}.log",
     benchmark:
         "results/benchmarks/weights/{backbone}.tsv"
+    localrule: True
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
     params:
         code=code.of("weights", "patchbank.weights.fetch"),
         spec=stages.backbone_spec,

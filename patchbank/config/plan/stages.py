@@ -136,10 +136,6 @@ class Stages(Subject):
         """Code of a training."""
         return self.code.of("train", f"patchbank.methods.{self.folder(w)}.train")
 
-    def training_threads(self, w: of.OfSet) -> int:
-        """Threads of a training as the configuration says; 0: all that a job may have."""
-        return int(self.config.of(w.dataset)["training_threads"])
-
     def training_banks(self, w: of.OfRow) -> dict[str, str]:
         """Pointers of the banks that training reads, by recipe."""
         return self.config.training_banks(w.dataset, self.method(w))
@@ -151,6 +147,12 @@ class Stages(Subject):
     def predict_code(self, w: of.OfRow) -> str:
         """Code of a prediction."""
         return self.code.of("predict", f"patchbank.methods.{self.folder(w)}.predict", "patchbank.predictions")
+
+    def predicted_with(self, w: of.OfRow) -> str | None:
+        """The group that a prediction is submitted with on a cluster: its row's, but for heads whose segments are
+        clustered afterwards, for long and without a GPU."""
+        traits = self.method(w).traits
+        return None if traits.trained and traits.kind == "segments" else "row"
 
     def predicted(self, w: of.OfRow) -> list[str]:
         """Names of the splits that are predicted: segments' clusters are fitted on the first, the last is scored."""
