@@ -1,6 +1,6 @@
 """The command line: `patchbank COMMAND ...`, also `python -m patchbank`; commands are files of `patchbank.commands`.
 
-Bad input is one sentence on stderr and exit status 1.
+Bad input is one sentence on stderr and exit status 1, Ctrl-C one and status 130.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from patchbank import commands
 from patchbank.commands import Command
 from patchbank.errors import UserError, said_by_the_disk
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell's."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
@@ -34,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if said is None:
             raise
         print(f"patchbank: {said}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("patchbank: interrupted; complete files are kept, run again.", file=sys.stderr)
+        return INTERRUPTED
     return 1
 
 

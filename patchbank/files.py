@@ -16,12 +16,12 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from patchbank.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CHUNK = 1 << 20
 LONGEST = 255
@@ -134,6 +134,8 @@ def write_npz(path: str | Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{path}: array {name!r} has dtype {array.dtype}; only plain dtypes are stored.")
+    import numpy as np  # scripts set its threads before it is there, and the command line's help needs none
+
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -145,6 +147,8 @@ def read_npz(path: str | Path, names: Sequence[str] | None = None) -> dict[str, 
         path: the file.
         names: only these arrays, as far as they are there; None for all.
     """
+    import numpy as np
+
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):

@@ -17,7 +17,6 @@ from typing import Any
 
 from patchbank.errors import UserError
 from patchbank.files import write_json
-from patchbank.recognise import recognise
 
 FLAG = "--overwrite"
 
@@ -100,6 +99,8 @@ def _run_of(record: Path) -> Mapping[str, Any]:
 
 
 def _in_use(path: Path, option: str) -> UserError:
+    from patchbank.recognise import recognise  # it knows all kinds of files, and the command line's help none
+
     what = recognise(path)[0]
     return UserError(
         f"{path} is there already ({what}) and is not what this command writes; it stays as it is. Give another "

@@ -5,7 +5,8 @@
 | `<name>.safetensors` | the tensors; the record as JSON in the header under `record` |
 | `<name>.json` | the same record, for people and other tools |
 
-The safetensors file is complete in itself and is what `load_checkpoint` reads; both appear atomically.
+The safetensors file is complete in itself and is what `load_checkpoint` reads; both appear atomically. What needs no
+torch saves and loads arrays instead, without importing it: the same bytes.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from patchbank.errors import UserError
 from patchbank.files import atomic_path, write_json
 from patchbank.recognise import mistaken
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NAMED = "A checkpoint is named by its file, e.g. results/SET/METHOD/seed0/checkpoint.safetensors."
 """How a checkpoint is named."""
@@ -41,11 +45,26 @@ def save_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], record: Map
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Write one safetensors file with `record` in its header, atomically."""
-    # one header entry only: safetensors orders several at random, and equal content should be equal bytes
-    header = {"record": json.dumps(record, sort_keys=True, allow_nan=False)}
+    from safetensors.torch import save_file
+
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(plain, temporary, metadata=header)
+        save_file(plain, temporary, metadata=_header(record))
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
+    """`save_checkpoint` of arrays."""
+    from safetensors.numpy import save_file
+
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    with atomic_path(path) as temporary:
+        save_file(plain, temporary, metadata=_header(record))
+    write_json(Path(path).with_suffix(".json"), record)
+
+
+def _header(record: Mapping[str, Any]) -> dict[str, str]:
+    """One entry only: safetensors orders several at random, and equal content should be equal bytes."""
+    return {"record": json.dumps(record, sort_keys=True, allow_nan=False)}
 
 
 def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -57,20 +76,29 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises:
         UserError: the file is missing, broken, or not one of ours.
     """
-    path = Path(path)
+    return _load(Path(path), "pt")
+
+
+def load_arrays(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """`load_checkpoint` with arrays in place of tensors."""
+    return _load(Path(path), "np")
+
+
+def _load(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values in the types of a framework of safetensors, and the record."""
     if not path.exists():
         raise UserError(f"{path} does not exist; train first, or name another checkpoint.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError):
         raise mistaken(path, "a checkpoint", NAMED) from None
     try:
         record = json.loads(header["record"])
     except (KeyError, json.JSONDecodeError):
         raise mistaken(path, "a checkpoint of ours (there is no record in its header)", NAMED) from None
-    return tensors, record
+    return values, record
 
 
 def check_keys(path: str | Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

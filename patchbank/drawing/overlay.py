@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 UNMATCHED = -1
 IGNORED = -2
@@ -21,6 +19,12 @@ ALPHA = 0.6
 
 DIM = 0.85
 """Brightness that the greyscale image keeps under the colours."""
+
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Shares of red, green and blue in grey (Rec. 601)."""
+
+BAND = 64
+"""Rows of an overlay that are drawn at a time, so that they stay in the processor's cache."""
 
 HATCH = 10
 """Period of the hatches in pixels."""
@@ -41,10 +45,10 @@ Colours = NDArray[np.uint8]
 
 def palette(count: int) -> Colours:
     """`count` RGB colours (count, 3): up to 8 for colour-blind readers, more from matplotlib's tables."""
-    from matplotlib.colors import to_rgb
-
-    colours = [to_rgb(name) for name in OKABE_ITO]
+    colours = [tuple(int(name[i : i + 2], 16) / 255 for i in (1, 3, 5)) for name in OKABE_ITO]
     if count > len(colours):
+        import matplotlib  # slow, and most sets have few colours, or their own
+
         maps = (matplotlib.colormaps[name].colors for name in ("tab10", "tab20b", "tab20c", "Set3"))  # type: ignore[attr-defined]
         # greys would look like the image below
         colours = [tuple(colour) for table in maps for colour in table if max(colour) - min(colour) > 0.1]
@@ -95,18 +99,26 @@ def overlay(image: Picture, labels: Labels, colours: Colours) -> Picture:
     Returns:
         uint8 (H, W, 3), with thin dark lines between regions.
     """
-    grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
-    grey = grey[..., None] * DIM
     # an empty table of colours still needs one row to index
-    table = colours if len(colours) else np.zeros((1, 3), dtype=np.uint8)
-    picture = ALPHA * table[np.maximum(labels, 0) % len(table)] + (1 - ALPHA) * grey
-    for code, light, dark, rising in ((UNMATCHED, 165.0, 95.0, True), (IGNORED, 255.0, 205.0, False)):
-        marked = labels == code
-        stripes = np.where(_stripes(labels.shape, rising), dark, light)[..., None]
-        picture = np.where(marked[..., None], 0.8 * stripes + 0.2 * grey if code == UNMATCHED else stripes, picture)
-    picture[edges(labels)] *= 0.35
-    rounded: Picture = np.clip(np.round(picture), 0, 255).astype(np.uint8)
-    return rounded
+    table = ALPHA * (colours if len(colours) else np.zeros((1, 3), dtype=np.uint8))
+    index = np.maximum(labels, 0)
+    if index.max(initial=0) >= len(table):
+        index %= len(table)
+    edge, drawn = edges(labels), np.empty_like(image)
+    for top in range(0, len(labels), BAND):
+        rows = slice(top, top + BAND)
+        ids = labels[rows]
+        grey = ((image[rows].astype(np.float64) @ LUMA) * DIM)[..., None]
+        picture = table.take(index[rows], axis=0)
+        picture += (1 - ALPHA) * grey
+        for code, light, dark, rising in ((UNMATCHED, 165.0, 95.0, True), (IGNORED, 255.0, 205.0, False)):
+            marked = ids == code
+            if marked.any():
+                stripes = np.where(_stripes(labels.shape, rising, rows)[marked], dark, light)[..., None]
+                picture[marked] = 0.8 * stripes + 0.2 * grey[marked] if code == UNMATCHED else stripes
+        picture[edge[rows]] *= 0.35
+        drawn[rows] = np.rint(picture, out=picture)
+    return drawn
 
 
 def swatch(code: int, colours: Colours, height: int, width: int) -> Picture:
@@ -131,20 +143,24 @@ def number_positions(labels: Labels) -> list[tuple[int, int, int]]:
     positions: list[tuple[int, int, int]] = []
     if min(labels.shape) < NUMBER:
         return positions
+    from scipy import ndimage  # slow, and only pictures with numbers need it
+
     for value in np.unique(labels[labels >= 0]):
         regions, count = ndimage.label(labels == value)
         sizes = np.bincount(regions.ravel(), minlength=count + 1)
-        for region in range(1, count + 1):
+        for region, box in enumerate(ndimage.find_objects(regions), 1):
             if sizes[region] < SMALL * labels.size:
                 continue
-            inside = np.pad(regions == region, 1)  # the picture's border counts as an edge
+            # just outside its box nothing belongs to a region, so that no pixel beyond is nearer; the border is an edge
+            inside = np.pad(regions[box] == region, 1)
             depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
-            row, column = np.unravel_index(int(depth.argmax()), labels.shape)
-            positions.append((int(value), int(row), int(column)))
+            row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+            positions.append((int(value), int(row) + box[0].start, int(column) + box[1].start))
     return positions
 
 
-def _stripes(shape: tuple[int, ...], rising: bool) -> NDArray[np.bool_]:
-    rows, columns = np.indices(shape)
-    striped: NDArray[np.bool_] = (rows + (columns if rising else -columns)) % HATCH < HATCH // 3
+def _stripes(shape: tuple[int, ...], rising: bool, rows: slice) -> NDArray[np.bool_]:
+    """Which pixels of some rows of a picture (H, W) are dark in its hatches."""
+    down, across = np.arange(shape[0])[rows, None], np.arange(shape[1])
+    striped: NDArray[np.bool_] = (down + (across if rising else -across)) % HATCH < HATCH // 3
     return striped

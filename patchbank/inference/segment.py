@@ -3,9 +3,10 @@
 Inputs: picture files and folders, a checkpoint, the encoder's weights, and segment clusters where ids are to mean the
 same in every picture. Outputs: see `patchbank.inference.pictures`.
 
-The next pictures are decoded and the last ones written while one is computed; a bounded number waits in memory. A file
-that cannot be used, or whose outputs cannot be written, is reported and left out; only a full or read-only disk stops
-the others. The same inputs give the same bytes on a CPU.
+Threads read, decode and squash the next pictures, and name, enlarge and write the segments of the last ones, while this
+one runs encoder and head; a bounded number of pictures waits in memory before and behind it. A file that cannot be
+used, or whose outputs cannot be written, is reported and left out; only a full or read-only disk stops the others. The
+same inputs give the same bytes on a CPU.
 """
 
 from __future__ import annotations
@@ -19,14 +20,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from patchbank.backbones.encoder import Precision
-from patchbank.backbones.sizes import round_to_patch
-from patchbank.backbones.vit import FrozenViT
 from patchbank.datasets.contrast import contrast
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN, decode_file
@@ -37,14 +33,11 @@ from patchbank.inference.folder import check_folder, make_folder
 from patchbank.inference.inputs import Input, find_inputs, set_treatment
 from patchbank.inference.naming import Naming, dataset_ids, head_ids, own_segments
 from patchbank.inference.pictures import DIGITS, GridSegments, PictureWriter, Upsample
-from patchbank.inference.tokens import Grid, views_per_pass, whole_tokens, windowed_tokens
+from patchbank.inference.segmenter import SIZE, Prepared, Scored, Segmenter
 from patchbank.methods import contract
 from patchbank.methods.shape import TokenModel
 from patchbank.progress import track
 from patchbank.threads import available
-
-SIZE = 448
-"""Side of the squashed picture, as of recipe `whole`."""
 
 T = TypeVar("T")
 Sink = Callable[[str, Image.Image, GridSegments], None]
@@ -84,45 +77,6 @@ class SegmentSettings:
         """What shapes the outputs, in values of JSON."""
         size = None if self.window else self.size or SIZE
         return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision}
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """Pictures to segments on the patch grid.
-
-    Attributes:
-        vit: the encoder.
-        model: the method's model.
-        naming: from segments to ids.
-        size, window: see `SegmentSettings`.
-    """
-
-    vit: FrozenViT
-    model: TokenModel
-    naming: Naming
-    size: int = SIZE
-    window: int | None = None
-
-    @property
-    def batch(self) -> int:
-        """Pictures that are worked on together."""
-        return 1 if self.window else views_per_pass(self.vit, round_to_patch(self.size, self.vit.patch))
-
-    @torch.inference_mode()
-    def __call__(self, images: Sequence[Image.Image]) -> list[GridSegments]:
-        """Segments of some pictures; several only without a window."""
-        if self.window:
-            tokens, grid = windowed_tokens(self.vit, images[0], self.window)
-        else:
-            tokens, grid = whole_tokens(self.vit, images, self.size)
-        scores = self.model.scores(tokens).cpu().numpy()
-        return [self._name(one, part, grid) for one, part in zip(scores, tokens, strict=True)]
-
-    def _name(self, scores: NDArray[np.float32], tokens: Tensor, grid: Grid) -> GridSegments:
-        ids = np.arange(len(scores)) if self.naming.assignment is None else self.naming.assignment
-        if self.naming.clusters is not None:
-            ids = self.naming.clusters.ids(scores.argmax(0), tokens.cpu().numpy(), len(scores))
-        return GridSegments(scores.reshape(-1, *grid), ids)
 
 
 @dataclass(frozen=True)
@@ -239,29 +193,28 @@ def segment_files(
         report(problem)
 
     with ThreadPoolExecutor(workers, "read") as readers, ThreadPoolExecutor(workers, "write") as writers:
-        writing: deque[tuple[Input, Future[None]]] = deque()
+        writing: deque[tuple[Input, Future[str | None]]] = deque()
 
         def finish() -> None:
             one, future = writing.popleft()
             try:
-                future.result()
+                problem = future.result()
             except OSError as error:
                 if error.errno in NO_ROOM or error.filename is None:  # of the disk, or of no one path
                     raise
-                refuse(f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror}).")
-
-        loaded = _ahead(readers, partial(_load, note=note, treatment=treatment), inputs, workers + segmenter.batch)
-        for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
-            for problem in (image for _, image in group if isinstance(image, str)):
+                problem = f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror})."
+            if problem is not None:
                 refuse(problem)
-            good = [(one, image) for one, image in group if not isinstance(image, str)]
-            for (one, image), segments in zip(
-                good, segmenter([image for _, image in good]) if good else [], strict=True
-            ):
-                if not np.isfinite(segments.scores).all():
-                    refuse(f"{one.path}: the encoder's tokens are not finite numbers.")
-                    continue
-                writing.append((one, writers.submit(sink, one.name, image, segments)))
+
+        read = partial(_read, segmenter=segmenter, note=note, treatment=treatment)
+        loaded = _ahead(readers, read, inputs, workers + segmenter.batch)
+        for group in _groups(track(loaded, "segment", "picture", len(inputs)), segmenter.batch):
+            for problem in (picture for _, picture in group if isinstance(picture, str)):
+                refuse(problem)
+            good = [(one, picture) for one, picture in group if not isinstance(picture, str)]
+            scored = segmenter.score([picture for _, picture in good]) if good else []
+            for (one, picture), scores in zip(good, scored, strict=True):
+                writing.append((one, writers.submit(_write, one, picture.image, scores, segmenter, sink)))
                 while len(writing) > workers:
                     finish()
         while writing:
@@ -269,7 +222,9 @@ def segment_files(
     return problems
 
 
-def _load(one: Input, note: Callable[[str], None], treatment: Treatment) -> tuple[Input, Image.Image | str]:
+def _read(
+    one: Input, segmenter: Segmenter, note: Callable[[str], None], treatment: Treatment
+) -> tuple[Input, Prepared | str]:
     """The picture, or the sentence that says why there is none."""
     try:
         decoded = decode_file(one.path, treatment)
@@ -278,7 +233,15 @@ def _load(one: Input, note: Callable[[str], None], treatment: Treatment) -> tupl
     left = contrast(decoded)
     if left.problem:
         note(f"{one.path} is {left.problem} (8-bit values {left.lowest} to {left.highest}); its segments are of that.")
-    return one, decoded.image
+    return one, segmenter.prepare(decoded.image)
+
+
+def _write(one: Input, image: Image.Image, scored: Scored, segmenter: Segmenter, sink: Sink) -> str | None:
+    """Hand the segments to `sink`, or return the sentence that says why there are none."""
+    if not np.isfinite(scored.scores).all():
+        return f"{one.path}: the encoder's tokens are not finite numbers."
+    sink(one.name, image, segmenter.name(scored))
+    return None
 
 
 def _ahead(
@@ -286,12 +249,16 @@ def _ahead(
 ) -> Iterator[T]:
     """Results of `function` in order, `waiting` of them computed ahead."""
     futures: deque[Future[T]] = deque()
-    for item in items:
-        futures.append(pool.submit(function, item))
-        if len(futures) > waiting:
+    try:
+        for item in items:
+            futures.append(pool.submit(function, item))
+            if len(futures) > waiting:
+                yield futures.popleft().result()
+        while futures:
             yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
+    finally:  # nothing is read that nobody waits for
+        for future in futures:
+            future.cancel()
 
 
 def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

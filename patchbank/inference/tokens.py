@@ -13,9 +13,11 @@ Memory: one grid of tokens (4 D bytes a patch) and one batch of windows, whateve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -35,20 +37,33 @@ def views_per_pass(vit: Encoder, size: int) -> int:
     return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // (size // vit.patch) ** 2)
 
 
-def whole_tokens(vit: Encoder, images: Sequence[Image.Image], size: int) -> tuple[Tensor, Grid]:
-    """Tokens of whole pictures, each squashed to a square as recipe `whole` does it.
+def squashed(image: Image.Image, patch: int, size: int) -> NDArray[Any]:
+    """A whole picture of any size, squashed to a square as recipe `whole` does it.
+
+    Args:
+        image: RGB.
+        patch: side of the encoder's patch in pixels.
+        size: side of the square in pixels, rounded to the patch.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    pixels: NDArray[Any] = Recipe(patch, size).make(image, "", 0).pixels[0]
+    return pixels
+
+
+def whole_tokens(vit: Encoder, pixels: Sequence[NDArray[Any]]) -> tuple[Tensor, Grid]:
+    """Tokens of whole pictures.
 
     Args:
         vit: the encoder.
-        images: RGB pictures of any sizes.
-        size: side of the square in pixels, rounded to the patch.
+        pixels: what `squashed` made of each, all of one size.
 
     Returns:
         (B, N, D) float16 on the encoder's device, and the grid (h, w) with h * w == N.
     """
-    recipe = Recipe(vit.patch, size)
-    pixels = np.concatenate([recipe.make(image, "", 0).pixels for image in images])
-    return vit(vit.normalise(torch.from_numpy(pixels))).tokens.to(torch.float16), vit.grid(*recipe.size)
+    stacked = np.stack(pixels)
+    return vit(vit.normalise(torch.from_numpy(stacked))).tokens.to(torch.float16), vit.grid(*stacked.shape[1:3])
 
 
 def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tensor, Grid]:

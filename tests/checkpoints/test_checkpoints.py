@@ -4,12 +4,13 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden_files import load_golden
 
 from patchbank.checkpoints.dino import clean_backbone_keys
-from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
+from patchbank.checkpoints.store import check_keys, load_arrays, load_checkpoint, save_arrays, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg import published as reference
 
@@ -31,6 +32,26 @@ def test_round_trip_of_our_own(tmp_path: Path) -> None:
     save_checkpoint(path, tensors, record)
     assert path.read_bytes() == bytes_before
     assert {p.name for p in path.parent.iterdir()} == {"c.safetensors", "c.json"}
+
+
+def test_arrays_are_the_same_bytes_as_tensors(tmp_path: Path) -> None:
+    arrays = {
+        "k12-s0": np.arange(12, dtype=np.float32).reshape(3, 4),
+        "turned": np.arange(6, dtype=np.float64).reshape(2, 3).T,
+        "normalise": np.array(True, dtype=np.uint8),
+        "ids": np.array([3, -1]),
+    }
+    record = {"method": "x", "list": [1, 2.5, None]}
+    save_arrays(tmp_path / "a.safetensors", arrays, record)
+    save_checkpoint(tmp_path / "t.safetensors", {k: torch.from_numpy(v) for k, v in arrays.items()}, record)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "t.safetensors").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "t.json").read_bytes()
+    found, found_record = load_arrays(tmp_path / "t.safetensors")
+    assert found_record == record
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
 
 
 def test_a_checkpoint_that_is_none(tmp_path: Path) -> None:

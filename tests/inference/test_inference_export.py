@@ -17,7 +17,8 @@ from patchbank.cli import main
 from patchbank.files import sha256_file
 from patchbank.inference import onnx_model
 from patchbank.inference.encoder import load_encoder, load_model
-from patchbank.inference.segment import Segmenter, own_segments
+from patchbank.inference.naming import own_segments
+from patchbank.inference.segmenter import Segmenter
 from patchbank.methods.alignseg.head import load_head, save_head
 from patchbank.methods.alignseg.model import QueryDecoder
 from patchbank.methods.alignseg.published import write_reference

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +18,12 @@ from PIL import Image
 
 from patchbank.drawing.overlay import UNMATCHED, overlay, palette
 from patchbank.inference import pictures
+from patchbank.inference import segment as segment_module
 from patchbank.inference.inputs import find_inputs
 from patchbank.inference.naming import own_segments
 from patchbank.inference.pictures import NO_ID, GridSegments, draw_overlay
-from patchbank.inference.segment import Segmenter, segment_files
+from patchbank.inference.segment import segment_files
+from patchbank.inference.segmenter import Prepared, Segmenter
 from patchbank.inference.tokens import views_per_pass, window_starts, windowed_tokens
 
 
@@ -134,6 +138,119 @@ def test_a_writer_that_fails_is_heard(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no space left"):
         segment_files(find_inputs([tmp_path / "a.png"], tmp_path), segmenter, full)
+
+
+WAIT = 20
+"""Seconds after which something that should happen at the same time did not."""
+
+
+class Stages:
+    """An encoder, and a sink, that go on only when the stages beside them have worked on other pictures."""
+
+    def __init__(self, count: int) -> None:
+        self.read, self.encoding, self.written = ([threading.Event() for _ in range(count)] for _ in range(3))
+        self.waited: list[bool] = []
+        self.order: list[str] = []
+
+    def encode(self, number: int) -> None:
+        """Ends when the picture before has been written, and the next one been read."""
+        self.encoding[number].set()
+        others = [*self.written[:number][-1:], *self.read[number + 1 : number + 2]]
+        self.waited += [event.wait(WAIT) for event in others]
+
+    def sink(self, name: str, image: Image.Image, found: GridSegments) -> None:
+        """Writes when the next picture is in the encoder."""
+        number = int(name)
+        self.waited += [event.wait(WAIT) for event in self.encoding[number + 1 : number + 2]]
+        self.order.append(name)
+        self.written[number].set()
+
+
+def numbered(folder: Path, count: int) -> None:
+    """Pictures 0.png, 1.png... whose colours tell their numbers."""
+    for number in range(count):
+        Image.new("RGB", (8, 8), (number, number, number)).save(folder / f"{number}.png")
+
+
+def test_pictures_are_read_encoded_and_written_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbered(tmp_path, 7)
+    stages = Stages(7)
+
+    class Model:
+        segments, dim = 2, 4
+
+        def scores(self, tokens: torch.Tensor) -> torch.Tensor:
+            stages.encode(int(tokens[0, 0, 0]))
+            return torch.zeros(1, 2, tokens.shape[1])
+
+    prepare = Segmenter.prepare
+
+    def prepared(self: Segmenter, image: Image.Image) -> Prepared:
+        assert threading.current_thread().name.startswith("read")
+        ready = prepare(self, image)
+        stages.read[np.asarray(image)[0, 0, 0]].set()
+        return ready
+
+    monkeypatch.setattr(Segmenter, "prepare", prepared)
+    segmenter: Any = Segmenter(FakeViT(), Model(), own_segments(2), size=8)  # type: ignore[arg-type]
+    inputs = find_inputs([tmp_path], tmp_path / "out")
+    assert segment_files(inputs, segmenter, stages.sink) == []
+    assert stages.waited == [True] * (3 * 6)
+    assert stages.order == [str(number) for number in range(7)]
+
+
+def test_what_waits_before_and_behind_the_encoder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbered(tmp_path, 40)
+    monkeypatch.setattr(segment_module, "available", lambda: 3)  # two threads read, two write
+    inside, most = Counter[str](), Counter[str]()
+    lock, prepare = threading.Lock(), Segmenter.prepare
+
+    def count(what: str, step: int) -> None:
+        with lock:
+            inside[what] += step
+            most[what] = max(most[what], inside[what])
+
+    class Model:
+        segments, dim = 2, 4
+
+        def scores(self, tokens: torch.Tensor) -> torch.Tensor:
+            count("read", -1)
+            count("scored", 1)
+            return torch.zeros(1, 2, tokens.shape[1])
+
+    def prepared(self: Segmenter, image: Image.Image) -> Prepared:
+        count("read", 1)
+        return prepare(self, image)
+
+    monkeypatch.setattr(Segmenter, "prepare", prepared)
+    segmenter: Any = Segmenter(FakeViT(), Model(), own_segments(2), size=8)  # type: ignore[arg-type]
+    inputs = find_inputs([tmp_path], tmp_path / "out")
+    assert segment_files(inputs, segmenter, lambda *_: count("scored", -1)) == []
+    assert (inside["read"], inside["scored"]) == (0, 0)
+    assert most["read"] <= 2 + 1 + 1  # ahead, and the one that is encoded
+    assert most["scored"] <= 2 + 1
+
+
+def test_an_interrupt_keeps_what_was_segmented_and_ends_at_once(tmp_path: Path) -> None:
+    numbered(tmp_path, 30)
+
+    class Model:
+        segments, dim = 2, 4
+
+        def scores(self, tokens: torch.Tensor) -> torch.Tensor:
+            if int(tokens[0, 0, 0]) == 4:
+                raise KeyboardInterrupt
+            return torch.zeros(1, 2, tokens.shape[1])
+
+    segmenter: Any = Segmenter(FakeViT(), Model(), own_segments(2), size=8)  # type: ignore[arg-type]
+    written: list[str] = []
+    inputs = sorted(find_inputs([tmp_path], tmp_path / "out"), key=lambda one: int(one.name))
+    with pytest.raises(KeyboardInterrupt):
+        segment_files(inputs, segmenter, lambda name, image, found: written.append(name))
+    assert sorted(written) == ["0", "1", "2", "3"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read", "write"))]
 
 
 def test_a_picture_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:

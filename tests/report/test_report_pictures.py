@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from page_factory import write_steps
 from PIL import Image
+from scipy import ndimage
 
 from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.layout import MARGIN, TITLE, Cell, Grid, legend_entries
@@ -199,6 +200,24 @@ def test_overlay_weighs_colour_and_image() -> None:
         assert (special[..., 0] == special[..., 1]).all()  # grey, not a class
 
 
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 150), st.integers(1, 6), st.integers(0, 4), st.integers(0, 99))
+def test_an_overlay_is_that_of_every_pixel_by_itself(height: int, width: int, count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels, colours = random.integers(IGNORED, count + 3, (height, width)), palette(count)
+    drawn, edge = overlay(image, labels, colours), edges(labels)
+    for y, x in np.ndindex(height, width):
+        grey = 0.85 * float(image[y, x].astype(np.float64) @ [0.299, 0.587, 0.114])
+        value = 0.6 * (colours[labels[y, x] % count].astype(np.float64) if count else np.zeros(3)) + (1 - 0.6) * grey
+        if labels[y, x] == UNMATCHED:
+            value = np.full(3, 0.8 * (95 if (y + x) % 10 < 3 else 165) + 0.2 * grey)
+        elif labels[y, x] == IGNORED:
+            value = np.full(3, 205.0 if (y - x) % 10 < 3 else 255.0)
+        exact = value * (0.35 if edge[y, x] else 1)
+        assert np.abs(drawn[y, x] - exact).max() <= 0.5 + 1e-9
+
+
 def test_edges_and_numbers() -> None:
     labels = np.zeros((20, 40), dtype=np.int64)
     labels[:, 30:] = 4
@@ -209,6 +228,24 @@ def test_edges_and_numbers() -> None:
     assert labels[places[4]] == 4
     assert 32 <= places[4][1] <= 37  # the middle of the region
     assert not number_positions(np.full((5, 5), UNMATCHED))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(18, 40), st.integers(18, 60), st.integers(0, 99))
+def test_a_number_stands_farthest_from_every_pixel_outside_its_region(height: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = nearest(random.integers(-1, 3, (4, 5)), height, width)
+    seen = number_positions(labels)
+    for value in range(3):
+        regions, count = ndimage.label(labels == value)
+        large = [n for n in range(1, count + 1) if (regions == n).sum() >= 0.03 * labels.size]
+        expected = []
+        for region in large:
+            outside = np.argwhere(np.pad(regions, 1) != region) - 1
+            inside = np.argwhere(regions == region)
+            distances = np.sqrt(((inside[:, None] - outside[None]) ** 2).sum(-1)).min(1)
+            expected.append((value, *inside[distances.argmax()].tolist()))
+        assert [place for place in seen if place[0] == value] == expected
 
 
 def test_own_colours_are_used_where_they_tell_classes_apart() -> None:

@@ -104,6 +104,11 @@ def told_alike(shapes):
         other.resources = first.resources
 
 
+def training_threads(wildcards):
+    """As the configuration says, else all that a job may have."""
+    return stages.training_threads(wildcards) or SHARE
+
+
 def tree_of(wildcards):
     """What the manifest is made from; a set that is not there stops everything at once, with the expected tree."""
     return checked(stages.tree, wildcards)

@@ -18,7 +18,7 @@ rule train:
         "results/benchmarks/{dataset}/train-{method}-seed{seed}.tsv"
     conda:
         "../../envs/patchbank.yaml"
-    threads: SHARE
+    threads: training_threads
     resources:
         gpu=GPU,
         mem_mb=memory(4000),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchbank.bank.reader import open_bank
-from patchbank.checkpoints.store import load_checkpoint
+from patchbank.checkpoints.store import load_arrays
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
 from patchbank.methods.jobs import PredictJob
@@ -17,8 +17,7 @@ def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image."""
     options = TokenKMeansSettings.parse(job.settings)
     bank = open_bank(job.banks["whole"])
-    tensors, _ = load_checkpoint(job.trained())
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    arrays, _ = load_arrays(job.trained())
     projection = Projection.from_arrays(arrays)
     centroids = {name: array for name, array in arrays.items() if is_variant(name)}
     record = PredictionRecord(

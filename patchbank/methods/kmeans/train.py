@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 
-import torch
-
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
 from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics
-from patchbank.checkpoints.store import save_checkpoint
+from patchbank.checkpoints.store import save_arrays
 from patchbank.clustering.kmeans import cap, fit_kmeans
 from patchbank.clustering.projection import fit_projection
 from patchbank.files import write_text
@@ -35,13 +33,13 @@ def train(job: TrainJob) -> None:
     tokens = sample_tokens(bank, options.sample, seed)
     projection = fit_projection(tokens, options.projection, Statistics.load(job.statistics))
     points = projection(tokens)
-    tensors = {name: torch.from_numpy(value) for name, value in projection.arrays().items()}
+    arrays = projection.arrays()
     steps, epochs = ["k,seed,iteration,objective"], ["k,seed,objective"]
     fits = [(k, s) for k in options.k for s in options.kmeans_seeds]
     LOG.info("k-means on %d of %d tokens", len(points), len(bank) * bank.tokens_per_view)
     for k, s in track(fits, "token k-means", "fit"):
         fit = fit_kmeans(points, cap(k, len(points)), derive("token-kmeans", seed, k, s), options.kmeans)
-        tensors[variant_name(k, s)] = torch.from_numpy(fit.centroids)
+        arrays[variant_name(k, s)] = fit.centroids
         steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
         epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
@@ -53,6 +51,6 @@ def train(job: TrainJob) -> None:
         "backbone": bank.record["backbone"],
         "threads": cpu_threads.limit(job.threads),
     }
-    save_checkpoint(job.files.checkpoint, tensors, record)
+    save_arrays(job.files.checkpoint, arrays, record)
     write_text(job.files.steps_csv, "\n".join(steps) + "\n")
     write_text(job.files.epochs_csv, "\n".join(epochs) + "\n")

@@ -1,0 +1,100 @@
+"""From decoded pictures to named segments on the patch grid: what is computed of a picture, and nothing of files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.backbones.sizes import round_to_patch
+from patchbank.backbones.vit import FrozenViT
+from patchbank.inference.naming import Naming
+from patchbank.inference.pictures import GridSegments
+from patchbank.inference.tokens import Grid, squashed, views_per_pass, whole_tokens, windowed_tokens
+from patchbank.methods.shape import TokenModel
+
+SIZE = 448
+"""Side of the squashed picture, as of recipe `whole`."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One picture before the encoder.
+
+    Attributes:
+        image: upright, RGB.
+        squashed: (H, W, 3) uint8 of a whole picture; None where a window slides over it.
+    """
+
+    image: Image.Image
+    squashed: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One picture after encoder and head.
+
+    Attributes:
+        scores: (Q, N) float32 of every patch, higher is better.
+        tokens: (N, D) float16 where ids are those of clusters, else None.
+        grid: (h, w) with h * w == N.
+    """
+
+    scores: NDArray[np.float32]
+    tokens: NDArray[np.float16] | None
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Pictures to segments on the patch grid, in three steps: threads may take the first and the last.
+
+    Attributes:
+        vit: the encoder.
+        model: the method's model.
+        naming: from segments to ids.
+        size, window: see `SegmentSettings`.
+    """
+
+    vit: FrozenViT
+    model: TokenModel
+    naming: Naming
+    size: int = SIZE
+    window: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """Pictures that are worked on together."""
+        return 1 if self.window else views_per_pass(self.vit, round_to_patch(self.size, self.vit.patch))
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the encoder gets of a picture."""
+        return Prepared(image, None if self.window else squashed(image, self.vit.patch, self.size))
+
+    @torch.inference_mode()
+    def score(self, pictures: Sequence[Prepared]) -> list[Scored]:
+        """Encoder and head on some pictures; several only without a window."""
+        if self.window:
+            tokens, grid = windowed_tokens(self.vit, pictures[0].image, self.window)
+        else:
+            tokens, grid = whole_tokens(self.vit, [one.squashed for one in pictures if one.squashed is not None])
+        scores = self.model.scores(tokens).cpu().numpy()
+        kept = tokens.cpu().numpy() if self.naming.clusters is not None else [None] * len(scores)
+        return [Scored(one, part, grid) for one, part in zip(scores, kept, strict=True)]
+
+    def name(self, scored: Scored) -> GridSegments:
+        """The segments of a picture with their ids."""
+        count = len(scored.scores)
+        ids = np.arange(count) if self.naming.assignment is None else self.naming.assignment
+        if self.naming.clusters is not None and scored.tokens is not None:
+            ids = self.naming.clusters.ids(scored.scores.argmax(0), scored.tokens, count)
+        return GridSegments(scored.scores.reshape(-1, *scored.grid), ids)
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[GridSegments]:
+        """Segments of some pictures; several only without a window."""
+        return [self.name(scored) for scored in self.score([self.prepare(image) for image in images])]
