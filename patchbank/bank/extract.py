@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from patchbank.backbones.vit import FrozenViT
+from patchbank.bank.coding import Coding
+from patchbank.bank.coding_fit import described, fitted
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.fill import BlockBank, ShardRows, fill_blocks
 from patchbank.bank.finish import pointed, present
 from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
-from patchbank.bank.record import at_block, make_record
+from patchbank.bank.record import at_block, coded, make_record
 from patchbank.bank.settings import ExtractSettings as ExtractSettings
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
@@ -74,15 +76,19 @@ def extract(job: ExtractJob) -> None:
     paths = {entry.id: images.root / entry.image for entry in images.entries(job.split)}
     vit = FrozenViT(job.spec, job.weights, precision=settings.precision, blocks=job.spec.blocks)
     recipe = make_recipe(settings.recipe, settings.recipe_settings, vit.patch)
-    sha256, storage = read_json(job.provenance)["sha256"], (settings.precision, settings.dtype)
-    record = make_record(images, job.split, vit, sha256, recipe, *storage, settings.images_per_shard)
-    folder, content = bank_folder(job.bank_root, record), content_hash(record)
     blocks = [vit.block] if isinstance(recipe, EncodingRecipe) else vit.blocks
-    banks = [bank for block in blocks if (bank := _to_fill(job, at_block(record, block), list(paths))).parts]
+    sha256, shapes = read_json(job.provenance)["sha256"], row_shapes(vit, recipe, np.dtype(settings.features))
+    codings: Mapping[int, Coding] = {}
+    if settings.coding is not None and "tokens" in shapes:
+        codings = fitted(images, vit, sha256, settings, blocks, job.bank_root)
+        shapes = codings[vit.block].shapes(shapes, settings.dtype)
+    storage = (settings.precision, settings.dtype if codings else settings.features, settings.images_per_shard)
+    records = _records(make_record(images, job.split, vit, sha256, recipe, *storage), blocks, codings, settings)
+    record = records[vit.block]
+    folder, content = bank_folder(job.bank_root, record), content_hash(record)
+    banks = [bank for block in blocks if (bank := _to_fill(job, records[block], list(paths), codings.get(block))).parts]
     if banks:
-        rows = ShardRows(
-            paths, vit, recipe, row_shapes(vit, recipe, np.dtype(settings.dtype)), content, images.depth or PLAIN
-        )
+        rows = ShardRows(paths, vit, recipe, shapes, content, images.depth or PLAIN)
         samples = sum(len(ids) for bank in banks for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
         check_space(folder, job.beside * samples * row_bytes(rows.shapes), way_out)
@@ -97,7 +103,17 @@ def extract(job: ExtractJob) -> None:
     write_json(job.out, {"folder": pointed(folder, job.out), "record": record})
 
 
-def _to_fill(job: ExtractJob, record: Mapping[str, Any], ids: Sequence[str]) -> BlockBank:
+def _records(
+    record: Mapping[str, Any], blocks: Sequence[int], codings: Mapping[int, Coding], settings: ExtractSettings
+) -> dict[int, dict[str, Any]]:
+    """The record of each block's bank."""
+    records = {block: at_block(record, block) for block in blocks}
+    if settings.coding is None or not codings:
+        return records
+    return {block: coded(records[block], described(codings[block], settings.coding)) for block in blocks}
+
+
+def _to_fill(job: ExtractJob, record: Mapping[str, Any], ids: Sequence[str], coding: Coding | None) -> BlockBank:
     """The bank of a record, with those of the job's shards that are not there yet."""
     folder, parts = bank_folder(job.bank_root, record), cut(ids, record["shards"])
     wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
@@ -107,4 +123,4 @@ def _to_fill(job: ExtractJob, record: Mapping[str, Any], ids: Sequence[str]) -> 
     for i in todo:  # what a kill left behind
         for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
             left.unlink()
-    return BlockBank(record["backbone"]["block"], folder, todo, content_hash(record))
+    return BlockBank(record["backbone"]["block"], folder, todo, content_hash(record), coding)

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from patchbank.backbones.encoder import Encoder
+from patchbank.bank.coding import Coding
 from patchbank.bank.encode import Pictures, encode_rows, image_views, rows_at_blocks
 from patchbank.bank.format import shard_name
 from patchbank.bank.stored import Outlet, Rows, uploaded
@@ -88,12 +89,14 @@ class BlockBank:
         folder: the bank's.
         parts: shard index -> sorted ids, of the shards to compute.
         content: hash of what shapes a row.
+        coding: of its tokens; None for none.
     """
 
     block: int
     folder: Path
     parts: Mapping[int, Sequence[str]]
     content: str
+    coding: Coding | None = None
 
 
 def fill(
@@ -184,7 +187,7 @@ class _ShardQueue:
     def __init__(self, bank: BlockBank, rows: ShardRows, most: int) -> None:
         self._bank, self._rows = bank, rows
         self._depth = WAITING.get(rows.vit.device.type, WAITING["cpu"])
-        self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1)
+        self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1, bank.coding)
         self._waiting: deque[Future[None]] = deque()
         self._taker, self._writers = ThreadPoolExecutor(1, "shard"), ThreadPoolExecutor(WRITERS, "write")
         self._open = ExitStack()
@@ -214,7 +217,8 @@ class _ShardQueue:
         if self._writer is None:
             samples = len(self._bank.parts[shard]) * self._rows.recipe.draws
             path = self._bank.folder / shard_name(shard)
-            writer = ShardWriter(path, self._bank.content, samples, self._rows.shapes, self._writers, WRITERS)
+            threads, coding = (self._writers, WRITERS), self._bank.coding
+            writer = ShardWriter(path, self._bank.content, samples, self._rows.shapes, *threads, coding)
             self._writer = self._open.enter_context(writer)
         self._writer.append(rows.wait())
         if self._writer.full:

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 
+from patchbank.bank.coding import Coding
 from patchbank.bank.format import AGAIN, cut, damaged_rows, images_of, row_fields, shard_name
 from patchbank.bank.predecessors import same_values
 from patchbank.datasets.manifest import Manifest
@@ -114,6 +115,8 @@ def _join(folder: Path, names: Sequence[str], fields: Sequence[str]) -> list[str
     with atomic_path(folder / "bank.h5") as temporary, h5py.File(temporary, "w", libver="latest") as joined:
         with h5py.File(folder / names[0], "r") as first:
             kinds = {n: (first[n].shape[1:], first[n].dtype) for n in (*fields, "crc")}
+            for name, part in Coding.of(first).arrays.items():
+                joined.create_dataset(name, data=part)
         counts = []
         for name in names:
             with h5py.File(folder / name, "r") as shard:

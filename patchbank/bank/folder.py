@@ -12,6 +12,7 @@ from pathlib import Path
 from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.bank.format import read_record
+from patchbank.bank.settings import CodingSettings
 from patchbank.datasets.manifest import Manifest
 from patchbank.datasets.scan import scan
 from patchbank.datasets.spec import make_spec
@@ -30,6 +31,7 @@ def bank_of_folder(
     settings: ExtractSettings,
     weights: Path | None = None,
     threads: int | None = None,
+    pca: int = 0,
 ) -> dict[str, str]:
     """Extract every split of a folder at the backbone's block and all of its further blocks, in one pass of each.
 
@@ -40,6 +42,7 @@ def bank_of_folder(
         settings: recipe, precision, storage.
         weights: folder with `weights.safetensors` and `weights.json`; None fetches them into `out`.
         threads: CPU threads.
+        pca: directions that are kept of all channels; 0 keeps the channels.
 
     Returns:
         Pointer of each bank -> the bank's folder.
@@ -56,6 +59,11 @@ def bank_of_folder(
     if weights is None:
         fetch_weights(spec, *files)
     found.save(manifest)
+    if settings.dtype == "int8" or pca:
+        splits = _splits(found)
+        trained = "train" if "train" in splits else splits[0]
+        whole = {key: value for key, value in settings.recipe_settings.items() if key != "shift"}
+        settings = replace(settings, coding=CodingSettings(trained, whole, pca))
     banks = {}
     for split in _splits(found):
         for block in (spec.block, *spec.blocks):

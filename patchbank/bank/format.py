@@ -7,14 +7,14 @@ file, contiguous and uncompressed:
 
 | dataset | shape | dtype | unit |
 |---|---|---|---|
-| `tokens` | (samples, views, N, D) | float16 or float32 | features |
-| `cls` | (samples, views, D) | as tokens | features |
-| `cls_attention` | (samples, views, heads, N) | as tokens | share of attention |
+| `tokens` | (samples, views, N, D) | float16, float32, or int8 (`patchbank.bank.coding`) | features |
+| `cls` | (samples, views, D) | float16 or float32 | features |
+| `cls_attention` | (samples, views, heads, N) | as `cls` | share of attention |
 | `boxes` | (samples, views, 4) | float32 | pixels of the image (or as the recipe says), x0 y0 x1 y1 |
 | `flip` | (samples, views) | uint8 | 1 = mirrored |
 | `image` | (samples,) | S16 | content id |
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
-| `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all stored tokens of the shard |
+| `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all tokens of the shard, as readers get them |
 
 A recipe may store other datasets instead (`views.lastblock`, `views.windows`), and an encoder without a class token has
 neither `cls` nor `cls_attention`: the record then lists `fields`, in the order in which the checksum reads them. Sums
@@ -53,6 +53,8 @@ OF_CLASS = ("cls", "cls_attention")
 """Those of them that an encoder without a class token does not have."""
 _IMAGES = ("manifest", "shards", "images", "ids", "contents")
 _VALUES = ("format", "code", "recipe", "precision", "dtype")
+_OF_SOME = ("depth", "coding")
+"""Keys of the records of some banks: sets with deep pictures, small tokens."""
 _LABELS = ("name",)
 """Keys of a record's `backbone` that only name it."""
 
@@ -95,8 +97,8 @@ def shard_name(index: int) -> str:
 def _values(record: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the values of a row."""
     backbone = {key: value for key, value in record["backbone"].items() if key not in _LABELS}
-    depth = {"depth": record["depth"]} if "depth" in record else {}
-    return {"backbone": backbone, **depth, **{key: record[key] for key in _VALUES}}
+    some = {key: record[key] for key in _OF_SOME if key in record}
+    return {"backbone": backbone, **some, **{key: record[key] for key in _VALUES}}
 
 
 def content_hash(record: Mapping[str, Any]) -> str:

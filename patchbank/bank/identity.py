@@ -26,6 +26,7 @@ SHAPING = (
     "patchbank.backbones.sizes",
     "patchbank.backbones.vit",
     "patchbank.bank.cast",
+    "patchbank.bank.coding",
     "patchbank.bank.encode",
     "patchbank.datasets.matlab",
     "patchbank.datasets.rgb",
@@ -33,6 +34,7 @@ SHAPING = (
     "patchbank.views.augmented",
     "patchbank.views.center320",
     "patchbank.views.colour",
+    "patchbank.views.dense",
     "patchbank.views.fields",
     "patchbank.views.five",
     "patchbank.views.flipped",
@@ -96,6 +98,11 @@ def depth_code() -> str:
     """Hash of the code that makes 8-bit pictures of deep ones: part of the record of sets that have such."""
     hashes = [_module_hash(f"patchbank.datasets.{name}") for name in ("depth", "tiff")]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+
+
+def coding_code() -> str:
+    """Hash of the code that codes tokens: part of the record of banks with small tokens."""
+    return _module_hash("patchbank.bank.coding")[:16]
 
 
 @cache

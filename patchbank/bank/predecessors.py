@@ -69,11 +69,11 @@ _HELD = ("format", "dataset", "split", "backbone", "recipe", "precision", "dtype
 def same_values(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Content hashes that stand for the values of `record`: its own, then those of its predecessors.
 
-    The first records were of before deep pictures were treated, so a set with such pictures has none of them.
+    The first records were of before deep pictures were treated and tokens coded, so banks with such have none of them.
     """
     recipe = record["recipe"]["name"]
     later = [content_hash({**record, "code": code}) for code in BY_VALUES.get(recipe, ())]
     held = {key: record[key] for key in _HELD}
-    imports = () if "depth" in record else BY_IMPORTS.get(recipe, ())
+    imports = () if {"depth", "coding"} & set(record) else BY_IMPORTS.get(recipe, ())
     first = [digest({**held, "package": RELEASED, "code": code}, 16) for code in imports]
     return (content_hash(record), *later, *first)

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.bank.coding import Coding
 from patchbank.bank.format import (
     AGAIN,
     contents_of,
@@ -88,6 +89,7 @@ class Bank(_Base):
         self._check = check
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)]) * self._stored_draws
         self._mapped: dict[int, Mapped] = {}
+        self._coding: Coding | None = None
         self._process = os.getpid()
         _allow_files(2 * int(self.record["shards"]))
 
@@ -122,9 +124,9 @@ class Bank(_Base):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Stored dtype of the tokens."""
+        """dtype of the tokens: the stored one, float32 of int8 tokens (`patchbank.bank.coding`)."""
         dtype: np.dtype[Any] = np.dtype(str(self.record["dtype"]))
-        return dtype
+        return np.dtype(np.float32) if dtype == np.int8 else dtype
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -139,10 +141,10 @@ class Bank(_Base):
         Args:
             rows: (b,) sample indices.
             fields: which datasets (see `patchbank.bank.format`).
-            out: arrays to fill, (b, ...) in the stored dtype; made when not given.
+            out: arrays to fill, (b, ...) in the stored dtype, `tokens` in `dtype`; made when not given.
 
         Returns:
-            field -> (b, ...) in the stored dtype.
+            field -> (b, ...) in the stored dtype, `tokens` in `dtype`.
 
         Raises:
             IndexError: for a sample that the bank does not have; a negative index is none here.
@@ -164,12 +166,16 @@ class Bank(_Base):
             self._one_of(name)
         result: dict[str, NDArray[Any]] = {}
         for name in fields:
-            result[name] = out[name] if out else np.empty((len(index), *kinds[name].shape[1:]), kinds[name].dtype)
+            dtype = self.dtype if name == "tokens" else kinds[name].dtype
+            result[name] = out[name] if out else np.empty((len(index), *kinds[name].shape[1:]), dtype)
         for i, (shard, row) in enumerate(zip(shards.tolist(), stored.tolist(), strict=True)):
             mapped = self._shard(shard)
             local = row - int(self._starts[shard])
             for name in fields:
-                result[name][i] = mapped[name][local]
+                if name == "tokens" and self._coding is not None:
+                    self._coding.decode_into(mapped[name][local], result[name][i])
+                else:
+                    result[name][i] = mapped[name][local]
             if self._check:
                 self._compare(mapped, local, shard)
         return result
@@ -236,6 +242,8 @@ class Bank(_Base):
                 if images_of(shard) != self._parts[index]:
                     raise UserError(f"{path} holds other images than bank.json says. {AGAIN}")
                 layout = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
+                if self._coding is None and self.record["dtype"] == "int8":
+                    self._coding = Coding.of(shard)
             # one map a shard, because each holds a file descriptor
             mapped = np.memmap(path, np.uint8, "r")
         except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files

@@ -79,6 +79,11 @@ def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:
     return {**record, "fields": [name for name in FIELDS if name not in OF_CLASS]}
 
 
+def coded(record: Mapping[str, Any], coding: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of the same bank with tokens that are coded as `coding` says (`patchbank.bank.coding_fit`)."""
+    return {**record, "coding": dict(coding)}
+
+
 def at_block(record: Mapping[str, Any], block: int) -> dict[str, Any]:
     """The record of the same bank of another block of the encoder."""
     return {**record, "backbone": {**record["backbone"], "block": block}}

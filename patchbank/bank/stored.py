@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from patchbank.bank.cast import cast
+from patchbank.bank.coding import Coding
 from patchbank.bank.encode import Pictures
 from patchbank.bank.sums import Sums
 from patchbank.errors import UserError
@@ -49,6 +50,7 @@ class Rows:
         checks: sums of the fields, finite where the field is, and the moments of `tokens`, as `device_checks` makes
             them; None where the host still has to make them.
         slot: buffers that `values` lie in, and where they go when the rows are written.
+        given: coded tokens as readers will be given them; None where they are not coded, or `checks` are made of them.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Rows:
         copied: torch.cuda.Event | None = None,
         checks: Mapping[str, torch.Tensor] | None = None,
         slot: tuple[Buffers, deque[Buffers]] | None = None,
+        given: torch.Tensor | None = None,
     ) -> None:
-        self.images, self._fields, self._values = images, fields, values
+        self.images, self._fields, self._values, self._given = images, fields, values, given
         self._copied, self._checks, self._slot = copied, checks, slot
 
     def wait(self) -> Stored:
@@ -73,7 +76,8 @@ class Rows:
             self._copied.synchronize()
         arrays = {name: value.numpy() for name, value in self._values.items()}
         if self._checks is None:
-            sums = Sums.of(_flat(arrays["tokens"])) if "tokens" in arrays else None
+            tokens = arrays.get("tokens") if self._given is None else self._given.numpy()
+            sums = None if tokens is None else Sums.of(_flat(tokens))
             finite = {name: bool(np.isfinite(array).all()) for name, array in arrays.items() if name != "tokens"}
             if sums is not None:
                 finite["tokens"] = bool(np.isfinite(sums.total).all())
@@ -82,7 +86,7 @@ class Rows:
             finite = {name: bool(check.isfinite().all()) for name, check in self._checks.items()}
         for name in (name for name in arrays if not finite.get(name, True)):
             raise _refused(name, self._fields[name], arrays[name], self.images)
-        self._fields = {}
+        self._fields, self._given = {}, None
         return Stored(self.images, arrays, sums)
 
     def done(self) -> None:
@@ -105,9 +109,13 @@ class Outlet:
         shapes: of a row's fields (`patchbank.bank.encode.row_shapes`).
         rows: most rows that are sent at once.
         slots: how many sendings may be under way or waiting to be written.
+        coding: of the tokens; None for none.
     """
 
-    def __init__(self, device: torch.device, shapes: Shapes, rows: int, slots: int) -> None:
+    def __init__(
+        self, device: torch.device, shapes: Shapes, rows: int, slots: int, coding: Coding | None = None
+    ) -> None:
+        self._coding = coding
         self._dtypes = {name: torch.from_numpy(np.empty(0, dtype)).dtype for name, (_, dtype) in shapes.items()}
         self._stream = _stream(device) if device.type == "cuda" else None
         self._free: deque[Buffers] = deque()
@@ -120,10 +128,15 @@ class Outlet:
             images: content id of each row.
             fields: every field but `image`, (rows, ...), on any device.
         """
-        stored = {name: cast(fields[name], dtype) for name, dtype in self._dtypes.items()}
+        said = fields if self._coding is None else {**fields, "tokens": self._coding.project(fields["tokens"])}
+        stored = {name: cast(said[name], dtype) for name, dtype in self._dtypes.items() if dtype != torch.int8}
+        given = None
+        if self._coding is not None and self._coding.step is not None:
+            codes, given = _coded(self._coding, said["tokens"])
+            stored = {"tokens": codes, **stored}
         if self._stream is None:
-            return Rows(images, fields, stored)
-        checks = device_checks(stored)
+            return Rows(images, said, stored, given=given)
+        checks = device_checks(stored if given is None else {**stored, "tokens": given})
         buffers = self._buffers(checks)
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
@@ -131,7 +144,7 @@ class Outlet:
             sums = {name: _copy(value, buffers[f"check {name}"]) for name, value in checks.items()}
             copied: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             copied.record(self._stream)
-        return Rows(images, fields, copies, copied, sums, (buffers, self._free))
+        return Rows(images, said, copies, copied, sums, (buffers, self._free))
 
     def _buffers(self, checks: Mapping[str, torch.Tensor]) -> Buffers:
         """Buffers that nobody uses."""
@@ -213,6 +226,13 @@ def _copy(value: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
     return buffer
 
 
+def _coded(coding: Coding, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes of tokens, and what readers will be given for them, which is not finite where the token is not."""
+    codes = coding.encode(tokens)
+    given = coding.decode(codes)
+    return codes, given.add_(tokens - tokens)
+
+
 def _flat(tokens: NDArray[Any]) -> NDArray[Any]:
     return tokens.reshape(-1, tokens.shape[-1])
 
@@ -227,7 +247,8 @@ def _sums(checks: Mapping[str, torch.Tensor], arrays: Mapping[str, NDArray[Any]]
 
 def _refused(name: str, values: torch.Tensor, stored: NDArray[Any], images: Sequence[str]) -> UserError:
     """Names the first value that cannot be stored."""
-    row, view, *rest = (int(i) for i in np.argwhere(~np.isfinite(stored))[0])
+    kept = stored if stored.dtype.kind == "f" else values.cpu().numpy()
+    row, view, *rest = (int(i) for i in np.argwhere(~np.isfinite(kept))[0])
     channel = rest[-1] if rest else view
     value = float(values[(row, view, *rest)])
     return UserError(

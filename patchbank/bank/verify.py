@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.bank.coding import Coding
 from patchbank.bank.format import (
     AGAIN,
     contents_of,
@@ -46,6 +47,7 @@ def verify_bank(path: str | Path) -> int:
             with h5py.File(shard_path, "r") as shard:
                 belongs = shard.attrs.get("complete") and shard.attrs.get("content") in contents_of(record)
                 same, count = images_of(shard) == ids, len(shard["image"])
+                coded = "coding" not in record or Coding.of(shard).sha256 == record["coding"]["sha256"]
             bad = damaged_rows(shard_path, row_fields(record))
         except (OSError, KeyError) as error:
             problems.append(f"{shard_path} is not readable ({error})")
@@ -53,10 +55,12 @@ def verify_bank(path: str | Path) -> int:
         rows += count
         if not belongs:
             problems.append(f"{shard_path} is not a complete shard of this bank")
+        if not coded:
+            problems.append(f"{shard_path}: what its tokens are coded with (token_...) is not what bank.json says")
         if not same:
             problems.append(f"{shard_path} holds other images than bank.json says")
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
-        if belongs and same and bad:
+        if belongs and same and (bad or not coded):
             kept.append(shard_path.name)
     raise_problems(f"{folder} is damaged", problems, made_and_kept(kept) + AGAIN)
     return rows
@@ -73,6 +77,13 @@ def _features(bank: Bank) -> Iterator[tuple[str, NDArray[Any]]]:
         return
     row = bank.read([0], [name for name in bank.fields if name not in ("boxes", "flip", "image")])
     yield from ((name, np.broadcast_to(value, (len(bank), *value.shape[1:]))) for name, value in row.items())
+
+
+def _coding(record: Mapping[str, Any]) -> str:
+    """What tokens are stored as, where they are coded."""
+    kept = record["coding"]["pca"]
+    what = f"{kept} directions of tokens" if kept else "tokens"
+    return f"{what} stored as {record['dtype']}, fitted on {record['coding']['fitted_on']}"
 
 
 def describe_bank(path: str | Path) -> str:
@@ -94,6 +105,7 @@ def describe_bank(path: str | Path) -> str:
         f"weights    SHA-256 {backbone['sha256']}",
         f"recipe     {recipe['name']}: {views}",
         *(f"{name:<10} {value.shape} {value.dtype}" for name, value in _features(bank)),
+        *(["coding     " + _coding(record)] if "coding" in record else []),
         f"size       {size / 1e6:.1f} MB",
         f"format     {record['format']}, code {record['code']}",
     ]

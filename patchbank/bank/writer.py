@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from patchbank.bank.coding import Coding
 from patchbank.bank.format import FORMAT, row_crc
 from patchbank.bank.stored import Outlet, Stored
 from patchbank.bank.sums import Sums
@@ -37,6 +38,7 @@ class ShardWriter:
         shapes: per-row shape and dtype of every field but `image`, in the order in which checksums read them.
         threads: write rows beside each other; None writes them one after the other.
         parts: into how many parts rows are divided for them.
+        coding: of the tokens, which stands beside the rows.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class ShardWriter:
         shapes: Shapes,
         threads: Executor | None = None,
         parts: int = 1,
+        coding: Coding | None = None,
     ) -> None:
+        self._coding = coding
         self._atomic, self._content, self._samples, self._shapes = atomic_path(path), content, samples, shapes
         self._threads, self._parts = threads, parts
         self._row = 0
@@ -84,7 +88,8 @@ class ShardWriter:
             UserError: for a value that is not finite, or beyond the stored dtype; it names image, view and channel.
         """
         tensors = {name: torch.from_numpy(np.array(fields[name])) for name in self._shapes}
-        self.append(Outlet(torch.device("cpu"), self._shapes, len(images), 1).send(images, tensors).wait())
+        outlet = Outlet(torch.device("cpu"), self._shapes, len(images), 1, self._coding)
+        self.append(outlet.send(images, tensors).wait())
 
     def append(self, rows: Stored) -> None:
         """Append rows that are cast, summed up and checked."""
@@ -123,6 +128,8 @@ class ShardWriter:
                 raise RuntimeError(f"shard has {self._row} of {self._samples} rows")
             self._file.create_dataset("image", data=self._images)
             self._file.create_dataset("crc", data=self._crc)
+            for name, part in ({} if self._coding is None else self._coding.arrays).items():
+                self._file.create_dataset(name, data=part)
             if self._sums is not None:
                 self._sums.store(self._file)
             self._file.flush()

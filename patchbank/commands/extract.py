@@ -30,11 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of --model, where timm has none")
     parser.add_argument("--size", type=positive, default=448, metavar="N", help="side in pixels (default 448)")
     parser.add_argument(
+        "--shift", type=positive, default=1, metavar="N", help="N times as dense a grid, at N^2 the time"
+    )
+    parser.add_argument(
         "--block", type=int, nargs="+", metavar="B", help="blocks to read in one pass, from 0 (default: the backbone's)"
     )
     parser.add_argument("--no-norm", action="store_true", help="leave the final norm out")
     parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
-    parser.add_argument("--dtype", choices=["float16", "float32"], default="float16", help="of stored values")
+    parser.add_argument("--dtype", choices=["float16", "float32", "int8"], default="float16", help="of stored values")
+    parser.add_argument(
+        "--pca", type=positive, default=0, metavar="K", help="store K directions instead of all channels"
+    )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: all)")
     add_overwrite(parser)
 
@@ -52,16 +58,22 @@ def run(options: argparse.Namespace) -> int:
     from patchbank.bank.extract import ExtractSettings
     from patchbank.bank.folder import bank_of_folder
     from patchbank.plain import to_plain
+    from patchbank.views.bounds import stored_as
 
     spec = encoder(options)
     kept = Path(KEPT.format(name=spec.name)) if options.backbone else None
     if kept is not None and not all((kept / f"weights.{kind}").is_file() for kind in ("safetensors", "json")):
         kept = None
     told = {"folder": str(pictures.absolute()), "backbone": to_plain(spec), "size": options.size}
+    if options.shift > 1:
+        told["shift"] = options.shift
+    if options.pca:
+        told["pca"] = options.pca
     run_of = {**told, "precision": options.precision, "dtype": options.dtype}
     claim_folder(out, "extract.json", run_of, ("manifest.json", "bank", "weights"), options.overwrite)
-    settings = ExtractSettings("whole", {"size": options.size}, options.precision, options.dtype)
-    for pointer, folder in bank_of_folder(pictures, out, spec, settings, kept, count).items():
+    recipe = stored_as("whole", {"size": options.size, "shift": options.shift})
+    settings = ExtractSettings(*recipe, options.precision, options.dtype)
+    for pointer, folder in bank_of_folder(pictures, out, spec, settings, kept, count, options.pca).items():
         print(f"{pointer}: {folder}")
     return 0
 

@@ -142,9 +142,10 @@ def _by_recipe(paths: Sequence[str]) -> dict[str, tuple[Path, Mapping[str, Any]]
     if not paths:
         return {}
     from patchbank.bank.format import read_record
+    from patchbank.views.bounds import read_as
 
     records = [(Path(path), read_record(path)[1]) for path in paths]
-    return {record["recipe"]["name"]: (path, record) for path, record in records}
+    return {read_as(record["recipe"]["name"]): (path, record) for path, record in records}
 
 
 def _changes(assignments: Sequence[str]) -> dict[str, Any]:

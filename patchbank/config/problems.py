@@ -14,6 +14,9 @@ from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.views.bounds import recipe_problems
 
+ALL_CHANNELS = frozenset({"lastblock", "windows"})
+"""Recipes that store what the encoder says in its own channels and no tokens; `extract.pca` does not reach them."""
+
 
 def problems(config: Config) -> Iterator[str]:
     """One sentence for each problem."""
@@ -56,10 +59,15 @@ def problems(config: Config) -> Iterator[str]:
 
 
 def _of_postprocessing(config: Config, dataset: str, method: Method) -> Iterator[str]:
+    reads, shift = method.traits.reads, config.recipe(dataset, "whole")["shift"]
+    if shift > 1 and "mirrored" in reads:
+        yield f"{method.name} reads the mirror image's plain grid (mirror: true), and recipes.whole.shift is {shift}"
     for option in config.of(dataset)["methods"][method.name].get("postprocess", ()):
-        features, reads = postprocessing.named(option).features, method.traits.reads
+        features = postprocessing.named(option).features
         if features and "whole" not in reads:
             yield f"{method.name} reads no tokens, which {option} would change"
+        elif features and shift > 1:
+            yield f"recipes.whole.shift is {shift}, and {option} averages tokens of the plain grid; choose one of them"
         elif features and "mirrored" in reads:
             yield (
                 f"{method.name} averages scores with those of the mirror image (mirror: true), and {option} tokens "
@@ -69,11 +77,21 @@ def _of_postprocessing(config: Config, dataset: str, method: Method) -> Iterator
 
 def _of_encoder(config: Config, dataset: str, backbone: str) -> Iterator[str]:
     """What a set's methods ask of an encoder that it does not have; nothing of one that only building could tell."""
-    facts = config.backbone(backbone).facts
+    facts, pca = config.backbone(backbone).facts, config.of(dataset)["extract"]["pca"]
     if facts is None:
         return
+    if pca > facts.width:
+        yield f"datasets.{dataset}: extract.pca is {pca}, and tokens of {backbone} have a width of {facts.width}"
+        return
     for method in config.methods(dataset):
-        contract.check_width(method.folder, method.settings, facts.width)
+        contract.check_width(method.folder, method.settings, pca or facts.width)
+        whole = sorted(ALL_CHANNELS.intersection({*method.traits.recipes, *method.traits.reads}))
+        listed = " and ".join(whole)
+        if pca and whole:
+            yield (
+                f"datasets.{dataset}: {method.name} reads {listed}, which hold all channels of {backbone}, "
+                f"beside tokens of {pca} directions (extract.pca); leave pca or the method out"
+            )
         missing = "" if facts.class_token else contract.needs_class_token(method.folder, method.settings)
         if missing:
             yield f"datasets.{dataset}: {backbone} has no class token, and {method.name}: {missing}"

@@ -1,4 +1,4 @@
-"""Which settings of recipes make no sense, in words."""
+"""Which settings of recipes make no sense, in words, and which recipe they ask for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,21 @@ def recipe_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the settings of a recipe beyond their types, one sentence a problem; nothing for most."""
     if {"global_scale", "local_scale"} <= set(settings):
         yield from scale_problems(settings["global_scale"], settings["local_scale"])
+    if settings.get("shift", 1) > 1 and settings.get("resize", "pil") != "pil":
+        yield f"shift is {settings['shift']}, which needs resize: pil; received {settings['resize']!r}"
+
+
+def stored_as(recipe: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The recipe that makes a bank, and its settings: `whole` with a `shift` above 1 is `dense`."""
+    kept = {key: value for key, value in settings.items() if key != "shift"}
+    if recipe == "whole" and settings.get("shift", 1) > 1:
+        return "dense", {**kept, "shift": settings["shift"]}
+    return recipe, kept
+
+
+def read_as(recipe: str) -> str:
+    """The recipe in whose place methods read a bank."""
+    return "whole" if recipe == "dense" else recipe
 
 
 def scale_problems(global_scale: Sequence[float], local_scale: Sequence[float]) -> Iterator[str]:

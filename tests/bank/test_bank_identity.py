@@ -21,13 +21,25 @@ from patchbank.fingerprint import module_file
 from patchbank.views.base import make_recipe
 from patchbank.weights.spec import BackboneSpec
 
-RECIPES = ("augmented", "center320", "five", "flipped", "lastblock", "mirrored", "multicrop", "whole", "windows")
+RECIPES = (
+    "augmented",
+    "center320",
+    "dense",
+    "five",
+    "flipped",
+    "lastblock",
+    "mirrored",
+    "multicrop",
+    "whole",
+    "windows",
+)
 ENCODER = "patchbank.backbones.vit"
 MARK = "Shapes the values of banks"
 MANIFEST = "patchbank.datasets.manifest"
 HARMLESS = {
     "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
+    "patchbank.bank.coding_fit": "what it fits stands in the record",
     "patchbank.bank.extract": "which shards",
     "patchbank.bank.fill": "in which order, by how many workers",
     "patchbank.bank.finish": "which shards are there already",
@@ -66,6 +78,7 @@ HARMLESS = {
 CODES = {
     "augmented": "6666618ba919ac6b",
     "center320": "7b57a63add1d054b",
+    "dense": "2e14088427e05edb",
     "five": "5297c4f07316b1d4",
     "flipped": "37bd67b57f0de7a3",
     "lastblock": "ccd1badfb3d75548",

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from plan_factory import CHANGES, NotYet, Plan
 
-from patchbank.bank.settings import ExtractSettings
+from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.config.folders import PROJECT
 from patchbank.config.plan import stages
 from patchbank.config.plan.code import Code
@@ -121,6 +121,17 @@ def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan
         "fit_predictions": [f"{folder}+flip/seed{seed}/train.h5" for seed in range(3)],
         "eval_predictions": [f"{folder}+flip/seed{seed}/val.h5" for seed in range(3)],
     }
+
+
+def test_small_and_dense_banks_are_asked_for_by_the_same_pointers(tmp_path: Path) -> None:
+    changes = {"recipes": {"whole": {"shift": 2}}, "extract": {"dtype": "int8", "pca": 96}}
+    asked = Plan(tmp_path, changes).stages
+    dense, crops = (asked.extract_settings(of(recipe=recipe, split="val")) for recipe in ("whole", "multicrop"))
+    assert (dense["recipe"], dense["recipe_settings"]["shift"]) == ("dense", 2)
+    coding = {"split": "train", "whole": {"size": 448, "resize": "pil"}, "pca": 96}
+    assert dense["coding"] == crops["coding"] == coding
+    assert from_plain(ExtractSettings, dense).coding == CodingSettings(**coding)
+    assert asked.extract_code(of(recipe="whole")) != asked.extract_code(of(recipe="multicrop"))
 
 
 def test_a_set_that_has_to_be_on_disk_shows_its_tree_and_a_generated_one_waits_for_its_rule(plan: Plan) -> None:

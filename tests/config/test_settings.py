@@ -64,6 +64,10 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
         (("datasets", "msrc", "settings"), {"seedz": [1]}, "datasets.msrc.settings"),
         (("methods", "alignseg", "heads"), 5, "heads is 5, which does not divide the tokens' width 384"),
         (("recipes", "multicrop", "local_scale"), [0.01, 0.05], "local_scale is [0.01, 0.05]; local crops must share"),
+        (("extract", "pca"), 385, "extract.pca is 385, and tokens of dinov2_vits14_saliency have a width of 384"),
+        (("extract", "pca"), 128, "heads is 3, which does not divide the tokens' width 128"),
+        (("extract", "pca"), 96, None),
+        (("recipes", "whole", "shift"), 5, "recipes.whole.shift: 5 is greater than the maximum of 4"),
         (("recipes", "multicrop", "global_scale"), [1.0, 0.5], "global_scale is [1.0, 0.5]; the smaller bound comes"),
         (("backbones", "dino_vits8", "sources"), [{"kind": "hub"}], "tag must be given"),
         (("datasets", "voc", "images"), "curated", "images is 'curated', but layout voc knows only all"),
@@ -88,6 +92,17 @@ def test_wrong_values_are_named_with_the_way_out(
     with pytest.raises(UserError) as caught:
         checked(values)
     assert said in str(caught.value)
+
+
+def test_what_small_and_dense_banks_leave_out_is_said(values: dict[str, Any]) -> None:
+    values["extract"]["pca"] = 96
+    values["methods"]["transfgu"] = {}
+    with pytest.raises(UserError, match=r"transfgu reads lastblock and windows, which hold all channels of .*pca"):
+        checked(values)
+    values["extract"]["pca"], values["recipes"]["whole"]["shift"] = 0, 2
+    values["methods"]["kmeans"]["postprocess"] = ["flip"]
+    with pytest.raises(UserError, match=r"recipes\.whole\.shift is 2, and flip averages tokens of the plain grid"):
+        checked(values)
 
 
 @pytest.mark.parametrize("setting", [{"preprocessing": "full"}, {"score_at": ["full"]}])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patchbank.bank.settings import ExtractSettings
+from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
@@ -17,6 +17,7 @@ from patchbank.files import read_json
 from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
 from patchbank.segments.settings import SegmentClusterSettings
+from patchbank.views.bounds import stored_as
 
 
 class Stages(Subject):
@@ -77,7 +78,7 @@ class Stages(Subject):
 
     def extract_code(self, w: of.OfBank) -> str:
         """Code of an extraction: the stage and its recipe."""
-        return self.code.of("extract", "patchbank.bank.spread", f"patchbank.views.{w.recipe}")
+        return self.code.of("extract", "patchbank.bank.spread", f"patchbank.views.{self._stored(w, w.recipe)[0]}")
 
     def backbone(self, w: of.OfSet) -> dict[str, Any]:
         """The backbone of a set."""
@@ -86,7 +87,15 @@ class Stages(Subject):
     def extract_settings(self, w: of.OfBank) -> dict[str, Any]:
         """How a bank is made."""
         options = {key: value for key, value in self.extraction(w).items() if key != "shards_per_job"}
-        return to_plain(ExtractSettings(w.recipe, self.config.recipe(w.dataset, w.recipe), **options))
+        coding, pca = None, options.pop("pca")
+        if options["dtype"] == "int8" or pca:
+            plain = {key: value for key, value in self.config.recipe(w.dataset, "whole").items() if key != "shift"}
+            coding = CodingSettings(self.config.splits(w.dataset)["train"], plain, pca)
+        return to_plain(ExtractSettings(*self._stored(w, w.recipe), **options, coding=coding))
+
+    def _stored(self, w: of.OfSet, recipe: str) -> tuple[str, dict[str, Any]]:
+        """The recipe that makes a bank, and its settings."""
+        return stored_as(recipe, self.config.recipe(w.dataset, recipe))
 
     def extraction(self, w: of.OfSet) -> Mapping[str, Any]:
         """Settings of the encoder's forward pass and of how its output is stored."""
