@@ -2,12 +2,14 @@
 
     python benchmarks/bench_small_banks.py --train BANK --val BANK --manifest results/msrc/manifest.json --work DIR
         [--codings int8 pca128 pca128-int8 pca64] [--rows kmeans kmeans-whitened image-kmeans linear-probe alignseg]
+        [--other NAME BANK BANK]
 
 `BANK` are float16 banks of recipe `whole` (folder or pointer). Their tokens are coded as extraction does it, with a fit
 on the sample of train that it takes; only are they read back from float16 first, whose error is a hundredth of an
 int8 step. Every row is then trained, predicted, counted and scored on each bank by the pipeline's functions, k-means
 with three seeds, and compared with itself on float16 over the same images: difference in points, 95 % interval
-of the paired bootstrap over images. Reading is timed in five paired rounds: 32 random images a batch.
+of the paired bootstrap over images. `--other` compares further banks of the same images and splits, such as dense ones.
+Reading is timed in five paired rounds: 32 random images a batch.
 """
 
 from __future__ import annotations
@@ -144,8 +146,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("train", "val", "manifest", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--codings", nargs="+", default=["int8", "pca128", "pca128-int8", "pca64"])
+    parser.add_argument("--codings", nargs="*", default=["int8", "pca128", "pca128-int8", "pca64"])
     parser.add_argument("--rows", nargs="+", default=["kmeans", "kmeans-whitened", "image-kmeans", "linear-probe"])
+    parser.add_argument("--other", nargs=3, action="append", default=[], metavar=("NAME", "TRAIN", "VAL"))
     options = parser.parse_args()
     print(machine())
     manifest = Manifest.load(options.manifest)
@@ -162,6 +165,7 @@ def main() -> None:
         }
         if dtype == "int8":
             print(f"{name}: {clipped(sources['val'], coding):.1e} of the numbers of val lie beyond the last step")
+    banks |= {name: {"train": Path(train), "val": Path(val)} for name, train, val in options.other}
     speeds = reading([open_bank(paths["train"]) for paths in banks.values()])
     for (name, paths), speed in zip(banks.items(), speeds, strict=True):
         folder = open_bank(paths["train"]).folder
@@ -171,9 +175,10 @@ def main() -> None:
         name: score(options.rows, config, manifest.dataset, paths, (options.manifest, truth), options.work / name)
         for name, paths in banks.items()
     }
-    print("row, protocol: float16 | " + " | ".join(options.codings))
+    others = [name for name in banks if name != "float16"]
+    print("row, protocol: float16 | " + " | ".join(others))
     for row in options.rows:
-        found = compare_methods([done[name][row][0] for name in (*options.codings, "float16")])["comparisons"]
+        found = compare_methods([done[name][row][0] for name in (*others, "float16")])["comparisons"]
         for protocol in PROTOCOLS:
             plain = next(r for r in done["float16"][row][1] if r["protocol"] == protocol)
             cells = [

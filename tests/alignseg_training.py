@@ -24,7 +24,7 @@ class FakeBank:
         self.images, self.draws, self.views = [f"{i:016x}" for i in range(images)], draws, views
         self.grid, self.tokens_per_view, self.dim, self.input_size = (4, 5), 20, DIM, (56, 70)
         self.record = {"backbone": {"name": "fake", "block": 8}, "fake": seed}
-        self.dtype = np.dtype(dtype)
+        self.dtype, self.coding = np.dtype(dtype), None
         shape = (images * draws, views, 20)
         self.data = {
             "tokens": (random.standard_normal((*shape, DIM)) + 1).astype(dtype),

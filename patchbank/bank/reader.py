@@ -129,6 +129,12 @@ class Bank(_Base):
         return np.dtype(np.float32) if dtype == np.int8 else dtype
 
     @property
+    def coding(self) -> Coding | None:
+        """What int8 tokens are decoded with; None where tokens are stored as floats."""
+        self._any()
+        return self._coding
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the patch grid of a view."""
         height, width = self.input_size
@@ -141,7 +147,8 @@ class Bank(_Base):
         Args:
             rows: (b,) sample indices.
             fields: which datasets (see `patchbank.bank.format`).
-            out: arrays to fill, (b, ...) in the stored dtype, `tokens` in `dtype`; made when not given.
+            out: arrays to fill, (b, ...) in the stored dtype, `tokens` in `dtype`; made when not given. An int8 array
+                is filled with the codes of int8 tokens, which `coding` decodes.
 
         Returns:
             field -> (b, ...) in the stored dtype, `tokens` in `dtype`.
@@ -172,7 +179,7 @@ class Bank(_Base):
             mapped = self._shard(shard)
             local = row - int(self._starts[shard])
             for name in fields:
-                if name == "tokens" and self._coding is not None:
+                if name == "tokens" and self._coding is not None and result[name].dtype != np.int8:
                     self._coding.decode_into(mapped[name][local], result[name][i])
                 else:
                     result[name][i] = mapped[name][local]

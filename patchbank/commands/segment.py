@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=positive, metavar="PX", help="slide a window over the picture at its own resolution instead"
     )
     parser.add_argument(
+        "--shift", type=positive, default=1, metavar="N", help="N times as dense a patch grid a side, at N^2 the time"
+    )
+    parser.add_argument(
         "--upsample",
         choices=["bilinear", "nearest"],
         default="bilinear",
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from patchbank.inference.segment import ModelFiles, SegmentSettings, segment
 
     checkpoint = options.checkpoint or row_checkpoint(options.row)
-    fields = ("size", "window", "upsample", "soft", "precision", "device")
+    fields = ("size", "window", "shift", "upsample", "soft", "precision", "device")
     written, problems, naming = segment(
         options.paths,
         ModelFiles(checkpoint, options.weights, options.backbone, options.clusters, options.own_ids),

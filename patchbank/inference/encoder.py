@@ -83,7 +83,10 @@ def load_encoder(
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} cannot be loaded as weights of {spec.model} ({reason}).") from None
     if vit.dim != model.dim:
-        raise UserError(f"{checkpoint} reads tokens of width {model.dim}; those of {spec.name} have {vit.dim}.")
+        raise UserError(
+            f"{checkpoint} reads tokens of width {model.dim}; those of {spec.name} have {vit.dim}. A head that was "
+            "trained on directions of tokens (extract.pca) segments the pictures of its banks alone."
+        )
     model.to(target)
     return vit
 

@@ -50,6 +50,7 @@ class SegmentSettings:
     Attributes:
         size: side in pixels to which a whole picture is squashed, rounded to the patch; None is `SIZE`.
         window: side in pixels of a sliding window over the picture at its own resolution; None squashes it whole.
+        shift: how many times as dense a side the patch grid of a whole picture is (recipe `dense`).
         upsample: from the patch grid to pixels.
         soft: whether soft assignments are written too.
         precision: of the encoder.
@@ -58,6 +59,7 @@ class SegmentSettings:
 
     size: int | None = None
     window: int | None = None
+    shift: int = 1
     upsample: Upsample = "bilinear"
     soft: bool = False
     precision: Precision = "float32"
@@ -65,18 +67,21 @@ class SegmentSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one message."""
-        given = {"--size": self.size, "--window": self.window}
+        given = {"--size": self.size, "--window": self.window, "--shift": self.shift}
         problems = [
             f"{n} is {value}, it must be at least 1" for n, value in given.items() if value is not None and value < 1
         ]
         if self.size is not None and self.window is not None:
             problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
+        if self.shift > 1 and self.window is not None:
+            problems.append("--window gathers tokens of the plain grid, so --shift has no meaning beside it")
         raise_problems("The settings cannot be used", problems)
 
     def shaping(self) -> dict[str, str | int | None]:
         """What shapes the outputs, in values of JSON."""
         size = None if self.window else self.size or SIZE
-        return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision}
+        dense = {"shift": self.shift} if self.shift > 1 else {}
+        return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision, **dense}
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ def segment(
     model = load_model(files.checkpoint)
     naming = files.naming(model)
     vit = load_encoder(model, files.checkpoint, files.backbone, files.weights, settings.device, settings.precision)
-    segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window)
+    segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window, settings.shift)
     treatment = set_treatment(files.checkpoint)
     depth = {} if treatment is None else {"depth": treatment.to_json()}
     run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}

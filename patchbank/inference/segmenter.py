@@ -28,7 +28,7 @@ class Prepared:
 
     Attributes:
         image: upright, RGB.
-        squashed: (H, W, 3) uint8 of a whole picture; None where a window slides over it.
+        squashed: (shift^2, H, W, 3) uint8 of a whole picture; None where a window slides over it.
     """
 
     image: Image.Image
@@ -58,7 +58,7 @@ class Segmenter:
         vit: the encoder.
         model: the method's model.
         naming: from segments to ids.
-        size, window: see `SegmentSettings`.
+        size, window, shift: see `SegmentSettings`.
     """
 
     vit: FrozenViT
@@ -66,6 +66,7 @@ class Segmenter:
     naming: Naming
     size: int = SIZE
     window: int | None = None
+    shift: int = 1
 
     @property
     def batch(self) -> int:
@@ -74,7 +75,7 @@ class Segmenter:
 
     def prepare(self, image: Image.Image) -> Prepared:
         """What the encoder gets of a picture."""
-        return Prepared(image, None if self.window else squashed(image, self.vit.patch, self.size))
+        return Prepared(image, None if self.window else squashed(image, self.vit.patch, self.size, self.shift))
 
     @torch.inference_mode()
     def score(self, pictures: Sequence[Prepared]) -> list[Scored]:

@@ -13,6 +13,7 @@ Memory: one grid of tokens (4 D bytes a patch) and one batch of windows, whateve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.sizes import round_to_patch
+from patchbank.views import dense
 from patchbank.views.whole import Recipe
 
 BATCH_TOKENS = 8192
@@ -37,18 +39,20 @@ def views_per_pass(vit: Encoder, size: int) -> int:
     return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // (size // vit.patch) ** 2)
 
 
-def squashed(image: Image.Image, patch: int, size: int) -> NDArray[Any]:
-    """A whole picture of any size, squashed to a square as recipe `whole` does it.
+def squashed(image: Image.Image, patch: int, size: int, shift: int = 1) -> NDArray[Any]:
+    """A whole picture of any size, squashed to a square as recipe `whole` does it, or `dense` at every shift.
 
     Args:
         image: RGB.
         patch: side of the encoder's patch in pixels.
         size: side of the square in pixels, rounded to the patch.
+        shift: how many times as dense a side the grid is.
 
     Returns:
-        (H, W, 3) uint8.
+        (shift * shift, H, W, 3) uint8.
     """
-    pixels: NDArray[Any] = Recipe(patch, size).make(image, "", 0).pixels[0]
+    recipe = Recipe(patch, size) if shift == 1 else dense.Recipe(patch, size, shift)
+    pixels: NDArray[Any] = recipe.make(image, "", 0).pixels
     return pixels
 
 
@@ -57,13 +61,21 @@ def whole_tokens(vit: Encoder, pixels: Sequence[NDArray[Any]]) -> tuple[Tensor, 
 
     Args:
         vit: the encoder.
-        pixels: what `squashed` made of each, all of one size.
+        pixels: what `squashed` made of each, all of one size and shift.
 
     Returns:
         (B, N, D) float16 on the encoder's device, and the grid (h, w) with h * w == N.
     """
-    stacked = np.stack(pixels)
-    return vit(vit.normalise(torch.from_numpy(stacked))).tokens.to(torch.float16), vit.grid(*stacked.shape[1:3])
+    stacked = torch.from_numpy(np.stack(pixels))
+    shifts, height, width = stacked.shape[1:4]
+    h, w = vit.grid(height, width)
+    chunks = torch.split(stacked.flatten(0, 1), len(pixels))  # as many views a pass as without shifts
+    tokens = torch.cat([vit(vit.normalise(chunk)).tokens for chunk in chunks]).to(torch.float16)
+    if shifts == 1:
+        return tokens, (h, w)
+    shift = isqrt(shifts)
+    by_picture = tokens.reshape(len(pixels), shifts, h * w, vit.dim)
+    return dense.interleaved(by_picture, (h, w), shift), (shift * h, shift * w)
 
 
 def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tensor, Grid]:

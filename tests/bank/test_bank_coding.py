@@ -33,6 +33,8 @@ from patchbank.bank.writer import ShardWriter
 from patchbank.cli import main
 from patchbank.errors import UserError
 from patchbank.files import read_json, read_npz
+from patchbank.methods.alignseg import batches as alignseg_batches
+from patchbank.methods.tools.batches import Batch
 
 WHOLE = ExtractSettings("whole", {"size": 32}, images_per_shard=4, batch_tokens=64)
 CODING = CodingSettings("train", {"size": 32})
@@ -118,6 +120,18 @@ def test_readers_are_given_tokens(world: Path) -> None:
     exact_others, others = (bank.read(range(9), ("cls", "boxes")) for bank in (exact, small))
     np.testing.assert_array_equal(others["cls"], exact_others["cls"].astype(np.float16))
     np.testing.assert_array_equal(others["boxes"], exact_others["boxes"])
+
+
+def test_codes_of_a_bank_that_stays_on_a_device_are_decoded_there(world: Path) -> None:
+    small = open_bank(world / "train-small.json")
+    batches = [Batch(0, 0, False, np.array([1, 4, 5])), Batch(0, 1, True, np.array([0, 2, 8]))]
+    needed, device = np.arange(9), torch.device("cpu")
+    streamed = [tokens.clone() for _, tokens, _ in alignseg_batches._streamed(small, batches, None, device)]
+    resident = [tokens for _, tokens, _ in alignseg_batches._resident(small, batches, None, needed, device)]
+    assert alignseg_batches._resident_dtype(small) == torch.int8
+    for one, other in zip(resident, streamed, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_other_splits_and_recipes_are_coded_as_the_training_images(world: Path, tmp_path: Path) -> None:

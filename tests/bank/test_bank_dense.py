@@ -7,16 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bank_factory import extract_all, make_images
+import torch
+from bank_factory import TINY, extract_all, make_images
 from jobs import predict_job, train_job
 
 from patchbank import open_bank
+from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.settings import CodingSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.bank.verify import verify_bank
 from patchbank.commands.train import _by_recipe
 from patchbank.config.load import default_config
+from patchbank.datasets.images import load_image
+from patchbank.datasets.manifest import Manifest
+from patchbank.inference.tokens import squashed, whole_tokens
 from patchbank.methods.alignseg.feature_crops import FeatureCrops
 from patchbank.methods.alignseg.settings import AlignSegSettings
 from patchbank.methods.contract import run_predict, run_train
@@ -57,6 +62,17 @@ def test_methods_predict_on_the_finer_grid(name: str, world: Path, tmp_path: Pat
     run_predict(predict_job(row.folder, tmp_path / "val.h5", banks=val, checkpoint=checkpoint, **common))
     with PredictionReader(tmp_path / "val.h5") as predictions:
         assert predictions.grid == (4, 4)
+
+
+def test_a_picture_outside_a_bank_gets_the_tokens_of_the_bank(world: Path) -> None:
+    manifest, bank = Manifest.load(world / "manifest.json"), open_bank(world / "dense.json")
+    entry = manifest.entries("train")[2]
+    vit = FrozenViT(TINY, world / "weights.safetensors", device="cpu")
+    with torch.inference_mode():
+        tokens, grid = whole_tokens(vit, [squashed(load_image(manifest.root / entry.image), 16, 32, 2)])
+    stored = bank.read([bank.images.index(entry.id)], ("tokens",))["tokens"][0, 0]
+    assert (grid, tuple(tokens.shape)) == ((4, 4), (1, 16, 192))
+    np.testing.assert_allclose(tokens[0].numpy(), stored, rtol=2e-3, atol=2e-3)
 
 
 def test_crops_of_whole_image_tokens_are_denser_too(world: Path) -> None:

@@ -2,8 +2,8 @@
 
 Epoch e uses draw e % draws of every image in an order drawn from (seed, e); the last incomplete batch is dropped.
 Inside a batch rows ascend, because a bank reads ascending rows fastest, and all batches of a run have one size. On a
-GPU the whole bank moves into its memory when it fits; else a thread reads the next batch while the current one is
-worked on.
+GPU the whole bank moves into its memory when it fits, int8 tokens as they are stored; else a thread reads the next
+batch while the current one is worked on.
 
 What training sees of this is an iterator of `Loaded`: a batch, its tokens, its masks.
 """
@@ -65,7 +65,7 @@ def load_batches(
         device: where tensors have to be.
     """
     needed = np.unique(np.concatenate([batch.rows for batch in batches]))
-    size = len(needed) * bank.views * bank.tokens_per_view * bank.dim * bank.dtype.itemsize
+    size = len(needed) * bank.views * bank.tokens_per_view * bank.dim * _resident_dtype(bank).itemsize
     if device.type == "cuda" and size < _FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
         LOG.info("the bank (%.1f GB) stays in the memory of %s", size / 1e9, device)
         yield from _resident(bank, batches, masks, needed, device)
@@ -82,16 +82,19 @@ def _resident(
 ) -> Iterator[Loaded]:
     """Everything is on the device before the first step; a batch is two gathers there and never waits for the host."""
     shape = (len(needed), bank.views, bank.tokens_per_view)
-    tokens = torch.empty((*shape, bank.dim), dtype=_torch_dtype(bank), device=device)
+    tokens = torch.empty((*shape, bank.dim), dtype=_resident_dtype(bank), device=device)
     foreground = torch.ones(shape, dtype=torch.bool, device=device)
     for start in track(range(0, len(needed), _READ_ROWS), f"bank to {device}", unit="block"):
         rows = needed[start : start + _READ_ROWS]
-        tokens[start : start + len(rows)] = torch.from_numpy(bank.read(rows, ("tokens",))["tokens"]).to(device)
+        read = torch.empty((len(rows), *tokens.shape[1:]), dtype=tokens.dtype)
+        bank.read(rows, ("tokens",), out={"tokens": read.numpy()})
+        tokens[start : start + len(rows)] = read.to(device)
         if masks:
             foreground[start : start + len(rows)] = torch.from_numpy(masks(rows)).to(device, torch.bool)
     positions = torch.from_numpy(np.searchsorted(needed, np.stack([batch.rows for batch in batches]))).to(device)
     for batch, position in zip(batches, positions, strict=True):
-        yield batch, tokens.index_select(0, position).flatten(0, 1), foreground.index_select(0, position)
+        part = tokens.index_select(0, position).flatten(0, 1)
+        yield batch, part if bank.coding is None else bank.coding.decode(part), foreground.index_select(0, position)
 
 
 def _streamed(
@@ -112,6 +115,11 @@ def _streamed(
         # on a GPU this waits for the copy
         tokens = part.to(device).flatten(0, 1)
         yield batch, tokens, torch.from_numpy(masks(batch.rows)).to(device) if masks else everywhere
+
+
+def _resident_dtype(bank: Bank) -> torch.dtype:
+    """Of tokens that stay on a device: codes are a quarter of what is decoded."""
+    return _torch_dtype(bank) if bank.coding is None else torch.int8
 
 
 def _torch_dtype(bank: Bank) -> torch.dtype:

@@ -79,6 +79,11 @@ class FeatureCrops(Bank):
         return np.dtype(np.float32)
 
     @property
+    def coding(self) -> None:
+        """Crops are made of decoded tokens."""
+        return
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the patch grid of a crop."""
         height, width = self._whole.input_size
