@@ -1,7 +1,7 @@
 """TransFGU's speed: pseudo labels in closed form against autograd, segmenter steps against their limit.
 
     python benchmarks/bench_transfgu.py [--model vit_small_patch8_224] [--size 320] [--centroids 27] [--repetitions 3]
-        [--batch 64] [--only labels|steps]
+        [--batch 64] [--only labels|steps|bfloat16]
 
 Random weights; speed does not depend on them. Pseudo labels of one image:
 
@@ -14,6 +14,9 @@ Steps: a training step from cached tokens against the same step with the frozen 
 step can win at most is (encoder + decoder) / decoder; `reached` is its share of that, with the reading of tokens and
 maps and the RoI-align counted. The published decoder's step is the same one with its attention written out (softmax and
 dropout of an N x N matrix), paired with ours.
+
+bfloat16 (only when asked for): a product of the decoder's largest shape and a step in both precisions, and how far
+logits, loss and gradients of the same weights and views lie apart without dropout.
 """
 
 from __future__ import annotations
@@ -201,6 +204,40 @@ def bench_steps(vit: FrozenViT, folder: Path, blocks: Any, arguments: argparse.N
     print(f"  limit {limit:.2f} times, reached {won:.2f} times: {won / limit:.0%} (bar 90%)")
 
 
+def bench_bfloat16(dim: int, arguments: argparse.Namespace) -> None:
+    settings, batch, patches = TransFGUSettings(things=arguments.centroids), arguments.batch, arguments.patches
+    student, teacher = build_decoder(dim, settings), build_decoder(dim, settings, 1).eval().requires_grad_(False)
+    views, order = (
+        Views(torch.randn(batch, patches, dim), torch.rand(batch, settings.maps, patches)),
+        torch.randperm(settings.classes),
+    )
+    optimiser = build_optimiser(student, settings)
+
+    def losses(half: bool) -> Any:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return batch_losses(student, teacher, views, settings, 0, order)
+
+    def compared(half: bool) -> list[torch.Tensor]:
+        student.eval().zero_grad()
+        loss = losses(half).total
+        loss.backward()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = student(views.tokens)[0].float()
+        return [logits, loss.detach(), torch.cat([part.grad.flatten() for part in student.parameters()])]
+
+    for name, exact, half in zip(("logits", "loss", "gradients"), compared(False), compared(True), strict=True):
+        print(f"  {name}: bfloat16 lies {float((half - exact).norm() / exact.norm()):.2%} from float32")
+    left, right = torch.randn(batch * (patches + settings.classes), dim), torch.randn(dim, 4 * dim)
+    work = 2 * left.shape[0] * right.numel() / 1e9
+    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b, half = left.to(kind), right.to(kind), kind == torch.bfloat16
+        (product,) = paired([lambda a=a, b=b: a @ b], arguments.repetitions)
+        step = [lambda half=half: update(optimiser, student.train(), losses(half).total)]
+        (steps,) = paired(step, arguments.repetitions)
+        speed = work / statistics.median(product)
+        print(f"  {name}: products {speed:.1f} GFLOP/s, a step of {batch} crops {spread(steps)} s", flush=True)
+
+
 def main() -> None:
     as_a_stage()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -209,11 +246,15 @@ def main() -> None:
     parser.add_argument("--centroids", type=int, default=27)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--only", choices=("labels", "steps"))
+    parser.add_argument("--only", choices=("labels", "steps", "bfloat16"))
+    parser.add_argument("--patches", type=int, default=256, help="of a crop, for bfloat16")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     vit = FrozenViT(BackboneSpec("random", arguments.model), None, device="cpu")
     print(machine())
+    if arguments.only == "bfloat16":
+        bench_bfloat16(vit.dim, arguments)
+        return
     with tempfile.TemporaryDirectory() as name:
         blocks = write_bank(Path(name), vit, "lastblock", {"size": arguments.size}, 8)
         if arguments.only != "steps":
