@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import patchbank
-from patchbank import commands
+from patchbank import commands, stopping
 from patchbank.commands import Command
 from patchbank.errors import UserError, said_by_the_disk
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that is not UTF-8 is no reason to end
+    stopping.install()
     try:
         options = _parser().parse_args(arguments)
         return int(options.run(options))
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("patchbank: interrupted; complete files are kept, run again.", file=sys.stderr)
         return INTERRUPTED
+    except stopping.Stopped:
+        print(f"patchbank: {stopping.MESSAGE}", file=sys.stderr)
+        return stopping.STATUS
     return 1
 
 

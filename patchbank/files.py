@@ -1,7 +1,8 @@
 """Writing files so that nothing half-written is ever visible, and reading small ones.
 
 Every output is written under a temporary name beside its target, flushed to the disk and renamed; a reader sees
-the old file, or the new one, or none.
+the old file, or the new one, or none. A temporary name holds that of the process that writes, so that what a killed one
+left can be told from what a living one still writes, and be removed (`sweep`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchbank.alive import Process, this_process
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 LONGEST = 255
 """Bytes of a file's name on the file systems in use."""
+DAY = 86400.0
+"""Seconds after which a temporary file of another host counts as left over."""
 
 
 @contextmanager
@@ -36,8 +41,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix, suffix = f".{cut_name(target.stem, 60)}.", ".tmp" + target.suffix
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=target.parent)
+    prefix, suffix = _around(target, target.stem)
+    handle, name = tempfile.mkstemp(prefix=f"{prefix}{this_process()}.", suffix=suffix, dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -56,7 +61,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{cut_name(target.name, 60)}.", suffix=".tmp", dir=target.parent))
+    prefix = f".{cut_name(target.name, 60)}.{this_process()}."
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
     try:
         temporary.chmod(0o777 & ~_umask())
         yield temporary
@@ -69,6 +75,44 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(paths: Iterable[str | Path]) -> None:
+    """Remove the temporary files of these outputs that processes left which are gone; those of living ones stay.
+
+    A file of another host counts as left over when nothing was written to it for a day.
+    """
+    known: dict[Path, dict[tuple[str, str], None]] = {}
+    for path in map(Path, paths):
+        ways = known.setdefault(path.parent, {})
+        ways[_around(path, path.stem)] = ways[f".{cut_name(path.name, 60)}.", ".tmp"] = None
+    for folder, ways in known.items():
+        for file in list(folder.glob(".*")) if folder.is_dir() else ():
+            for start, end in ways:
+                if file.name.startswith(start) and file.name.endswith(end):
+                    writer = Process.parse(file.name[len(start) : -len(end)].rpartition(".")[0])
+                    if writer is not None and _left(file, writer):
+                        _remove(file)
+
+
+def _left(file: Path, writer: Process) -> bool:
+    gone = writer.gone()
+    try:
+        return time.time() - file.stat().st_mtime > DAY if gone is None else gone
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _around(target: Path, name: str) -> tuple[str, str]:
+    """What stands before and behind the writer's name in the name of a temporary file."""
+    return f".{cut_name(name, 60)}.", ".tmp" + target.suffix
 
 
 def cut_name(name: str, most: int) -> str:
@@ -116,7 +160,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON with sorted keys, atomically. NaN and infinities are refused with ValueError."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """What `write_json` writes."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:

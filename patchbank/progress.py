@@ -9,11 +9,13 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from patchbank import stopping
+
 Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, unit: str = "it", total: int | None = None) -> Iterator[Item]:
-    """Iterate over `items` with a tqdm bar on stderr when that is a terminal."""
+    """Iterate over `items` with a tqdm bar on stderr when that is a terminal; end behind an item where SIGTERM came."""
     bar = tqdm(
         items,
         desc=description,
@@ -23,7 +25,9 @@ def track(items: Iterable[Item], description: str, unit: str = "it", total: int 
         disable=not sys.stderr.isatty(),
         dynamic_ncols=True,
     )
-    yield from bar
+    for item in bar:
+        yield item
+        stopping.check()
 
 
 @contextmanager

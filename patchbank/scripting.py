@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from patchbank import devices, threads
+from patchbank import devices, stopping, threads
 from patchbank.errors import UserError, said_by_the_disk
+from patchbank.files import sweep
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, write_left_out
 
 BY_ITSELF = ("instances",)
@@ -30,9 +31,12 @@ def stage(snakemake: Any) -> Iterator[None]:
     Where the rule's param `optional` is true, the stage belongs to a row that may be left out
     (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
 
+    On SIGTERM the stage ends (`patchbank.stopping`), with one sentence and `stopping.STATUS`.
+
     Args:
         snakemake: the object that Snakemake gives to a script.
     """
+    stopping.install()
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     threads.limit(int(snakemake.threads))
@@ -44,6 +48,7 @@ def stage(snakemake: Any) -> Iterator[None]:
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))
     try:
+        sweep(map(str, snakemake.output))
         if optional and (entry := _missing_input(snakemake)) is not None:
             _leave_out(snakemake, entry.reason)
             sys.exit(0)
@@ -53,7 +58,13 @@ def stage(snakemake: Any) -> Iterator[None]:
         elif gpu == 1:
             devices.claim()
         yield
+    except stopping.Stopped:
+        log.error(stopping.MESSAGE)
+        raise
     except Exception as error:
+        if stopping.asked():  # a process of ours that got the signal too, and ended before this one
+            log.error("%s (%s)", stopping.MESSAGE, error)
+            sys.exit(stopping.STATUS)
         if optional and isinstance(error, CannotBeMade):
             _leave_out(snakemake, str(error))
             return

@@ -1,13 +1,13 @@
 """Stage `extract`: run the frozen encoder once over the views of every image and store what it says.
 
 How shards are computed stands in `patchbank.bank.fill`, what shapes their values in `patchbank.bank.encode`. Shards
-that are complete already (of this record, or of an older one with the same content and ids) are kept; an interrupted
-extraction repeats at most one shard per job.
+that are complete already (of this record, or of an older one with the same content and ids) are kept, those that
+another process computes are left to it (`patchbank.bank.claims`); an interrupted extraction repeats at most one shard
+per job.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 
 from patchbank.backbones.vit import FrozenViT
+from patchbank.bank.claims import ShardClaims
 from patchbank.bank.coding import Coding
 from patchbank.bank.coding_fit import described, fitted
 from patchbank.bank.encode import row_shapes
-from patchbank.bank.fill import BlockBank, ShardRows, fill_blocks
-from patchbank.bank.finish import pointed, present
-from patchbank.bank.format import bank_folder, content_hash, cut, row_bytes, shard_name
+from patchbank.bank.fill import ShardRows, fill_blocks
+from patchbank.bank.finish import pointed
+from patchbank.bank.format import bank_folder, content_hash, row_bytes
 from patchbank.bank.record import at_block, coded, make_record
 from patchbank.bank.settings import ExtractSettings as ExtractSettings
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import check_space, read_json, write_json
+from patchbank.leases import Leases
 from patchbank.views.base import EncodingRecipe, SideFiles, make_recipe
 from patchbank.weights.spec import BackboneSpec
-
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,16 @@ def extract(job: ExtractJob) -> None:
     records = _records(make_record(images, job.split, vit, sha256, recipe, *storage), blocks, codings, settings)
     record = records[vit.block]
     folder, content = bank_folder(job.bank_root, record), content_hash(record)
-    banks = [bank for block in blocks if (bank := _to_fill(job, records[block], list(paths), codings.get(block))).parts]
-    if banks:
-        rows = ShardRows(paths, vit, recipe, shapes, content, images.depth or PLAIN)
-        samples = sum(len(ids) for bank in banks for ids in bank.parts.values()) * recipe.draws
+    rows = ShardRows(paths, vit, recipe, shapes, content, images.depth or PLAIN)
+    with Leases() as leases:
+        claims = ShardClaims(leases, job.bank_root, list(records.values()), list(paths), job.part, codings)
+        missing = claims.missing()
+        samples = sum(len(ids) for bank in missing for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
         check_space(folder, job.beside * samples * row_bytes(rows.shapes), way_out)
         try:
-            fill_blocks(banks, rows, settings.batch_tokens, job.threads)
+            for banks in claims.turns(missing):
+                fill_blocks(banks, rows, settings.batch_tokens, job.threads, claims=claims)
         except OSError as error:
             raise UserError(
                 f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
@@ -111,16 +113,3 @@ def _records(
     if settings.coding is None or not codings:
         return records
     return {block: coded(records[block], described(codings[block], settings.coding)) for block in blocks}
-
-
-def _to_fill(job: ExtractJob, record: Mapping[str, Any], ids: Sequence[str], coding: Coding | None) -> BlockBank:
-    """The bank of a record, with those of the job's shards that are not there yet."""
-    folder, parts = bank_folder(job.bank_root, record), cut(ids, record["shards"])
-    wanted = np.array_split(np.arange(len(parts)), job.part[1])[job.part[0]].tolist()
-    todo = {i: parts[i] for i in wanted if parts[i] and not present(folder, shard_name(i), record, parts[i])}
-    if todo:
-        LOG.info("%s: %d of %d shards to compute", folder, len(todo), len(wanted))
-    for i in todo:  # what a kill left behind
-        for left in folder.glob(f".{Path(shard_name(i)).stem}.*.tmp.h5"):
-            left.unlink()
-    return BlockBank(record["backbone"]["block"], folder, todo, content_hash(record), coding)

@@ -6,14 +6,15 @@ and does not wait for what it said to be checked and written; a bounded number o
 
 from __future__ import annotations
 
+import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -29,6 +30,7 @@ from patchbank.datasets.images import PLAIN, load_image
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.progress import track
+from patchbank.stopping import at_the_next
 from patchbank.threads import helpers
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes
@@ -99,6 +101,27 @@ class BlockBank:
     coding: Coding | None = None
 
 
+class Claims(Protocol):
+    """Which shards this process computes, where others fill the same banks at the same time."""
+
+    def claim(self, bank: BlockBank, shard: int) -> bool:
+        """Claim a shard just before it is computed; False where another process computes or has made it."""
+
+    def made(self, bank: BlockBank, shard: int) -> None:
+        """A claimed shard is on the disk."""
+
+
+class Everything:
+    """Claims of a process that is alone with its banks."""
+
+    def claim(self, bank: BlockBank, shard: int) -> bool:
+        """Every shard."""
+        return True
+
+    def made(self, bank: BlockBank, shard: int) -> None:
+        """Nobody waits for it."""
+
+
 def fill(
     folder: Path,
     parts: Mapping[int, Sequence[str]],
@@ -124,6 +147,7 @@ def fill_blocks(
     batch_tokens: int,
     threads: int | None = None,
     workers: int | None = None,
+    claims: Claims | None = None,
 ) -> None:
     """Compute shards of the banks of some blocks in one pass over the images, and write them.
 
@@ -134,6 +158,7 @@ def fill_blocks(
         threads: CPU threads of this job.
         workers: decoding processes; by default as many as there are threads beside a GPU, one beside an encoder that
             computes with the same cores.
+        claims: which shards are left to others; by default none.
 
     Raises:
         UserError: an image cannot be read, or a value cannot be stored.
@@ -142,16 +167,16 @@ def fill_blocks(
     h, w = rows.vit.grid(*recipe.size)
     least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
     size = max(least, batch_tokens // (recipe.draws * recipe.views * h * w))
-    parts = {shard: ids for bank in banks for shard, ids in bank.parts.items()}
-    batches = [(s, list(ids[i : i + size])) for s, ids in sorted(parts.items()) for i in range(0, len(ids), size)]
+    batches = _Batches(banks, size, claims or Everything())
     if workers is None:
         workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
-    loader = image_batches([ids for _, ids in batches], rows, workers)
-    loaded = track(zip(batches, loader, strict=True), f"extract {banks[0].folder.name}", "batch", len(batches))
+    loader = image_batches(batches, rows, workers)
+    loaded = track(batches.beside(loader), f"extract {banks[0].folder.name}", "batch", len(batches))
     shard_of_batch = -1
-    with ExitStack() as stack:
-        queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, size * recipe.draws))) for bank in banks]
-        for (shard, ids), pictures in uploaded(loaded, device):
+    with at_the_next(), ExitStack() as stack:
+        most = size * recipe.draws
+        queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, most, batches.claims))) for bank in banks]
+        for (shard, ids, claimed), pictures in uploaded(loaded, device):
             if isinstance(pictures, str):
                 raise UserError(pictures)
             if shard != shard_of_batch:
@@ -159,8 +184,44 @@ def fill_blocks(
                 shard_of_batch = shard
             fields = _fields(banks, rows, pictures, batch_tokens)
             for bank, queue in queues:
-                if shard in bank.parts:
+                if bank.block in claimed:
                     queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields[bank.block])
+
+
+Asked = tuple[int, list[str], set[int]]
+"""Shard, ids and blocks of a batch."""
+
+
+class _Batches:
+    """Ids of the batches of claimed shards, shard after shard; one is claimed when its first batch is asked for.
+
+    Args:
+        banks: whose shards are computed.
+        size: images of a batch.
+        claims: asked for each shard of each bank.
+    """
+
+    def __init__(self, banks: Sequence[BlockBank], size: int, claims: Claims) -> None:
+        self._banks, self._size, self.claims = banks, size, claims
+        self._parts = {shard: ids for bank in banks for shard, ids in bank.parts.items()}
+        self._asked: deque[Asked] = deque()
+
+    def __len__(self) -> int:
+        """Batches of all shards, claimed or not."""
+        return sum(-(-len(ids) // self._size) for ids in self._parts.values())
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for shard, ids in sorted(self._parts.items()):
+            claimed = {b.block for b in self._banks if shard in b.parts and self.claims.claim(b, shard)}
+            for start in range(0, len(ids) if claimed else 0, self._size):
+                batch = list(ids[start : start + self._size])
+                self._asked.append((shard, batch, claimed))
+                yield batch
+
+    def beside(self, loaded: DataLoader[Pictures | str]) -> Iterator[tuple[Asked, Pictures | str]]:
+        """What every batch is, beside its pictures."""
+        for pictures in loaded:
+            yield self._asked.popleft(), pictures
 
 
 def _fields(
@@ -182,10 +243,11 @@ class _ShardQueue:
         bank: where they go.
         rows: as of `fill_blocks`.
         most: rows of a batch.
+        claims: told of every shard that is on the disk.
     """
 
-    def __init__(self, bank: BlockBank, rows: ShardRows, most: int) -> None:
-        self._bank, self._rows = bank, rows
+    def __init__(self, bank: BlockBank, rows: ShardRows, most: int, claims: Claims) -> None:
+        self._bank, self._rows, self._claims = bank, rows, claims
         self._depth = WAITING.get(rows.vit.device.type, WAITING["cpu"])
         self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1, bank.coding)
         self._waiting: deque[Future[None]] = deque()
@@ -224,6 +286,7 @@ class _ShardQueue:
         if self._writer.full:
             self._writer = None
             self._open.close()
+            self._claims.made(self._bank, shard)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -237,14 +300,16 @@ class _ShardQueue:
                 future.result()
 
 
-def image_batches(batches: Sequence[Sequence[str]], rows: ShardRows, workers: int) -> DataLoader[Pictures | str]:
+def image_batches(
+    batches: Sequence[Sequence[str]] | _Batches, rows: ShardRows, workers: int
+) -> DataLoader[Pictures | str]:
     """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
     return DataLoader(
         ImageViews(rows.paths, rows.recipe, rows.treatment),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=min(workers, len(batches)),
         pin_memory=rows.vit.device.type == "cuda",
-        worker_init_fn=_single_thread,
+        worker_init_fn=_start_worker,
         collate_fn=_stack,
         multiprocessing_context="fork",  # others would import the calling script again
     )
@@ -259,5 +324,6 @@ def _stack(samples: list[Pictures | str]) -> Pictures | str:
     return pixels, boxes, flip
 
 
-def _single_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all processes of a job get it; the one that encodes ends this one

@@ -16,7 +16,8 @@ from patchbank.bank.format import AGAIN, cut, damaged_rows, images_of, row_field
 from patchbank.bank.predecessors import same_values
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
-from patchbank.files import atomic_path, read_json, write_json
+from patchbank.files import atomic_path, read_json, sweep, write_json
+from patchbank.leases import sweep_leases
 
 LOG = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
     """
     done = [read_json(part) for part in parts]
     folder, record = Path(parts[0]).parent / done[0]["folder"], done[0]["record"]
+    sweep_leases(folder)
     if any(other != done[0] for other in done):
         raise UserError(f"The parts of {folder} were made with different settings. {AGAIN}")
     ids = sorted(entry.id for entry in Manifest.load(manifest).entries(record["split"]))
@@ -40,6 +42,7 @@ def finish(parts: Sequence[str | Path], manifest: str | Path, pointer: str | Pat
     missing = [name for name, part in names.items() if not present(folder, name, record, part)]
     if missing:
         raise UserError(f"{folder} misses {len(missing)} shard(s), first {missing[0]}. {AGAIN}")
+    sweep(folder / name for name in (*names, "bank.json", "bank.h5"))
     contents = _join(folder, list(names), row_fields(record))
     write_json(folder / "bank.json", {**record, "ids": ids, "contents": contents})
     write_json(pointer, {"bank": pointed(folder, pointer), "record": record})
@@ -57,12 +60,12 @@ def present(folder: Path, name: str, record: Mapping[str, Any], ids: Sequence[st
         ids: sorted ids of the shard's images.
     """
     contents = same_values(record)
-    if _complete(folder / name, contents, ids):
+    if complete(folder / name, contents, ids):
         return True
     recipe = record["recipe"]["name"]
     # folders of other kinds, too: the backbone may have had another name
     for sibling in sorted(folder.parent.parent.glob(f"*/{recipe}-*/{name}")):
-        if sibling.parent != folder and _complete(sibling, contents, ids) and _sound(sibling, row_fields(record)):
+        if sibling.parent != folder and complete(sibling, contents, ids) and _sound(sibling, row_fields(record)):
             folder.mkdir(parents=True, exist_ok=True)
             _link(sibling, folder / name)
             LOG.info("%s: taken from %s", folder / name, sibling)
@@ -96,7 +99,8 @@ def pointed(folder: Path, pointer: str | Path) -> str:
     return os.path.relpath(folder.resolve(), Path(pointer).parent.resolve())
 
 
-def _complete(path: Path, contents: Sequence[str], ids: Sequence[str]) -> bool:
+def complete(path: Path, contents: Sequence[str], ids: Sequence[str]) -> bool:
+    """Whether a file is a whole shard of these images with one of these content hashes."""
     if not path.is_file():
         return False
     try:

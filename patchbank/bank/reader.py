@@ -187,6 +187,25 @@ class Bank(_Base):
                 self._compare(mapped, local, shard)
         return result
 
+    def tokens_at(self, sample: int, positions: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Some tokens of one sample; only the pages of the file that hold them are read.
+
+        Args:
+            sample: its index.
+            positions: (m,) of the tokens, view after view: token n of view v is at v * N + n.
+
+        Returns:
+            (m, D) in the stored dtype, in the order of `positions`.
+        """
+        stored = sample // self.draws * self._stored_draws + sample % self.draws
+        shard = int(np.searchsorted(self._starts, stored, side="right")) - 1
+        if self._check or not 0 <= sample < len(self) or self._any()["tokens"].dtype != self.dtype:
+            tokens = self.read([sample], ("tokens",))["tokens"]
+        else:
+            tokens = self._shard(shard)["tokens"][stored - int(self._starts[shard])]
+        chosen: NDArray[Any] = tokens.reshape(-1, tokens.shape[-1])[positions]
+        return chosen
+
     def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
         """One sample; `-1` is the last one, as of a list.
 

@@ -12,7 +12,7 @@ from patchbank.seeds import generator
 def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
     """A random sample of a bank's tokens (m, D), without replacement, the same number (+-1) from every image.
 
-    Memory is bounded by the sample and one image.
+    Memory is bounded by the sample. Of an image only the sampled tokens are read, in the order in which they lie.
     """
     images, per_view = len(bank), bank.views * bank.tokens_per_view
     total = min(sample, images * per_view)
@@ -22,8 +22,7 @@ def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
     end = 0
     for row, count in enumerate(counts.tolist()):
         if count:
-            tokens = bank.read([row], ("tokens",))["tokens"].reshape(per_view, bank.dim)
             rng = generator("token-sample", seed, bank.images[row // bank.draws])
-            taken[end : end + count] = tokens[np.sort(rng.choice(per_view, count, replace=False))]
+            taken[end : end + count] = bank.tokens_at(row, np.sort(rng.choice(per_view, count, replace=False)))
             end += count
     return taken

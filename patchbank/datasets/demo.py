@@ -12,8 +12,6 @@ An image depends on its seed, split and number only.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from scipy import ndimage
 from patchbank.datasets.classes import load_table
 from patchbank.datasets.demo_textures import GROUNDS, TOYS, Field
 from patchbank.errors import UserError
-from patchbank.files import atomic_path, write_json
+from patchbank.files import atomic_folder, atomic_path, write_json
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -66,16 +64,8 @@ def generate(folder: str | Path, seed: int = 0, train: int = 64, val: int = 32, 
     target = Path(folder)
     if target.exists() and not (target / MARKER).is_file() and any(target.iterdir()):
         raise UserError(f"{target} holds files that are not a demo set; name an empty folder.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    try:
-        temporary.chmod(0o755)
+    with atomic_folder(target) as temporary:
         _fill(temporary, seed, {"train": train, "val": val}, size)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def render(seed: int, split: str, number: int, size: int) -> tuple[NDArray[np.uint8], ...]:

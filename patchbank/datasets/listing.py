@@ -168,7 +168,7 @@ def state_of(path: Path) -> str:
     `cp -p`, `rsync -a`, archives and `touch -r`, the time of change is the system's own. "" where there is no file.
     """
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 (a third quicker than the path's own)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
@@ -214,7 +214,8 @@ def by_reason(left_out: Sequence[LeftOut], root: Path) -> dict[str, list[str]]:
 def relative(root: Path, path: Path) -> str:
     """`path` relative to the root, with slashes; as it is where it lies elsewhere."""
     # text, because paths cost seconds where there are many
-    top, text = f"{root}/".replace("//", "/"), os.fspath(path)
+    top, text = os.fspath(root) + "/", os.fspath(path)
+    top = "/" if top == "//" else top
     return text[len(top) :] if text.startswith(top) else text
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import PIL
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.probe import Kind, Probe
-from patchbank.files import digest, write_text
+from patchbank.files import digest, sweep, write_text
 from patchbank.fingerprint import code_fingerprint
 
 FORMAT = "patchbank-scan-3"
@@ -44,7 +45,8 @@ class Remembered:
         self._root, self._treatment = root, treatment
         self._path = None if folder is None else folder / f"{root.resolve().name}-{digest(str(root.resolve()))}.txt"
         self._lines: dict[str, str] = {}
-        self._changed = False
+        self._new: set[str] = set()
+        self._read: tuple[int, int] | None = None
         self.note = ""
         if self._path is not None and self._path.exists():
             self._load(self._path)
@@ -60,19 +62,26 @@ class Remembered:
     def keep(self, kind: Kind, name: str, state: str, probe: Probe) -> None:
         """Remember a usable file; `state` was taken before it was read."""
         if self._path is not None and state and not probe.problem and len(probe.values) <= MANY:
-            self._lines[_key(kind, name)] = f"{state}\t{probe.to_json()}"
-            self._changed = True
+            key = _key(kind, name)
+            self._lines[key] = f"{state}\t{probe.to_json()}"
+            self._new.add(key)
 
     def save(self) -> None:
-        """Write what is new, atomically. Files that are gone are forgotten."""
-        if self._path is None or not self._changed:
+        """Write what is new, atomically. Files that are gone are forgotten; what another scan wrote meanwhile stays."""
+        if self._path is None or not self._new:
             return
+        sweep([self._path])
+        if self._path.exists() and _state(self._path) != self._read:
+            mine = {key: self._lines[key] for key in self._new}
+            self._load(self._path)
+            self._lines |= mine
         lines = [f"{key}\t{rest}" for key, rest in sorted(self._lines.items()) if (self._root / _name(key)).exists()]
         body = "".join(line + "\n" for line in lines)
         write_text(self._path, json.dumps(self._header(body)) + "\n" + body)
 
     def _load(self, path: Path) -> None:
         try:
+            self._read = _state(path)
             first, _, body = path.read_text(encoding="ascii").partition("\n")
             header, expected = json.loads(first), self._header(body)
         except (OSError, ValueError) as error:
@@ -92,8 +101,13 @@ class Remembered:
         return {"format": FORMAT, "code": code, "treatment": treatment, "sha256": sha256}
 
 
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
 def _key(kind: Kind, name: str) -> str:
-    return json.dumps([kind, name])
+    return f'["{kind}", {encode_basestring_ascii(name)}]'  # as JSON, without the overhead of its encoder
 
 
 def _name(key: str) -> str:

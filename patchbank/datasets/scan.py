@@ -25,7 +25,7 @@ import numpy as np
 
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import numbering
-from patchbank.datasets.labels import NOT_IN_MAP, describe_unknown, unknown_values
+from patchbank.datasets.labels import NOT_IN_MAP, UNKNOWN, describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
 from patchbank.datasets.manifest import Entry, Manifest, find
@@ -106,7 +106,9 @@ def examine(
     listing = find(spec)
     for text in told(listing.left_out, spec.root):
         _say(log, f"{spec.name}: left out: {text}")
-    lut, remembered = spec.lut(), Remembered(memory, spec.root, spec.treatment)
+    lut = spec.lut()
+    known = frozenset(raw for raw, label in enumerate(lut) if label != UNKNOWN)
+    remembered = Remembered(memory, spec.root, spec.treatment)
     _say(log, remembered.note)
     splits, tally = _splits(listing), Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
@@ -118,7 +120,7 @@ def examine(
         shown = track(probed, f"scan {spec.name}", "image", len(splits))
         for item, names, probes in zip(splits, files, shown, strict=True):
             raw.update(dict(probes["mask"].values) if "mask" in probes else {})
-            wrong = list(_problems(names, probes, lut))
+            wrong = list(_problems(names, probes, lut, known))
             problems += wrong
             if wrong:
                 bad += 1
@@ -192,8 +194,8 @@ def _read(files: list[_File], quick: bool, treatment: Treatment) -> list[Probe]:
     ]
 
 
-def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) -> Iterator[str]:
-    """What is wrong with one item; each sentence names the file relative to the root."""
+def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int], known: frozenset[int]) -> Iterator[str]:
+    """What is wrong with one item; each sentence names the file relative to the root. `known`: raw values in `lut`."""
     misnamed = next((file.name for file in files if file.name != printable(file.name)), None)
     if misnamed is not None:
         yield f"{printable(misnamed)}: name is not UTF-8; rename it"
@@ -207,8 +209,8 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int]) 
             same = (probe.height, probe.width) == (image.width, image.height)
             turned = "; the image is turned by its EXIF orientation, the mask is not" if same else ""
             yield f"{name}: is {probe.width}x{probe.height}, but its image is {image.width}x{image.height}{turned}"
-        unknown = unknown_values(np.array([value for value, _ in probe.values], np.int64), lut)
-        if unknown:
+        if not known.issuperset(value for value, _ in probe.values):  # which is quicker where there are many masks
+            unknown = unknown_values(np.array([value for value, _ in probe.values], np.int64), lut)
             yield f"{name}: {describe_unknown(unknown, lut)}"
 
 

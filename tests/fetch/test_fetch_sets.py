@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
@@ -24,6 +23,7 @@ from patchbank.errors import UserError
 from patchbank.fetch import Archive, FetchTable, fetch, load_fetch_table, table_names
 from patchbank.fetch.download import Expected
 from patchbank.fetch.unpack import BadArchive, unpack
+from patchbank.leases import Leases
 
 SPLITS = ("train", "val")
 
@@ -143,13 +143,14 @@ def test_sets_behind_a_log_in_name_the_page(name: str, tmp_path: Path) -> None:
 def test_one_process_at_a_time(server: Server, tmp_path: Path) -> None:
     work = tmp_path / "voc" / ".fetch"
     work.mkdir(parents=True)
-    descriptor = os.open(work, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="Another process fetches to"):
+    unpacked = work / "unpack-other" / "file"
+    unpacked.parent.mkdir()
+    unpacked.touch()
+    with Leases() as leases:
+        assert leases.take(work / "set")
+        with pytest.raises(UserError, match=r"Another process fetches to .*process [0-9]+ on .*; wait for it"):
             bring(local(server, "voc"), tmp_path)
-    finally:
-        os.close(descriptor)
+    assert unpacked.exists()  # what the other one unpacks is left to it
 
 
 def test_tables_are_sound() -> None:

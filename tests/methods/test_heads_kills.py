@@ -1,7 +1,7 @@
-"""Trainings of heads on single tokens are killed with SIGKILL, wherever they are, and end as if nothing had happened.
+"""Trainings of heads on single tokens get SIGKILL or SIGTERM, wherever they are, and end as if nothing had happened.
 
 A fresh process imports torch once and forks a child for every attempt. A child tells every finished step through a
-pipe; the parent lets it finish some of them, waits for a moment, and kills.
+pipe; the parent lets it finish some of them, waits for a moment, and sends a signal.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pytest
 from head_world import RUNS, head_world, job_of, tensors_of
 
 from patchbank.methods.jobs import TrainingFiles
+from patchbank.stopping import STATUS, Stopped, install
 
 KILLS = 5
 LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
@@ -37,9 +38,12 @@ def attempt(method: str, job: Any) -> tuple[int, int]:
         os.close(writing)
         return child, reading
     try:
+        install()
         stage = import_module(f"patchbank.methods.{method}.train")
         stage.train(job, on_step=lambda step: os.write(writing, step.to_bytes(4, "big")))
         os._exit(0)
+    except Stopped:
+        os._exit(STATUS)
     finally:
         os._exit(1)
 
@@ -54,14 +58,16 @@ def steps_of(pipe: int, count: int | None = None) -> list[int]:
 def kill_and_resume(method: str, job: Any) -> list[list[int]]:
     """The steps of every killed attempt, and of the last one, which ends by itself."""
     chance, told = random.Random(0), []
-    for _ in range(KILLS):
+    for number in range(KILLS):
+        sent = (signal.SIGKILL, signal.SIGTERM)[number % 2]
         child, pipe = attempt(method, job)
         steps = steps_of(pipe, chance.randrange(1, 12))
         time.sleep(chance.random() * 0.02)
-        os.kill(child, signal.SIGKILL)
+        os.kill(child, sent)
         steps += steps_of(pipe)
         os.close(pipe)
-        os.waitpid(child, 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in ((-sent,) if sent == signal.SIGKILL else (STATUS, 0))
         told.append(steps)
     child, pipe = attempt(method, job)
     told.append(steps_of(pipe))

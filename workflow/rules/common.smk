@@ -11,6 +11,7 @@ from patchbank.config.plan.reports import Reports
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
+from patchbank.config.plan.trees import TreesOfARun
 from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
@@ -77,7 +78,8 @@ def memory(megabytes):
 
 code = Code(Path(workflow.basedir, "scripts"))
 rows = Rows(C, Finished())
-stages = Stages(rows, code)
+# Every job on a cluster reads the Snakefile again, and none of them looks at a set's files again.
+stages = Stages(rows, code, TreesOfARun(workflow.is_main_process))
 evaluation = Evaluation(rows, code)
 reports = Reports(rows, code, evaluation)
 shapes = Shapes(rows)

@@ -12,7 +12,7 @@ from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.subject import Subject
-from patchbank.datasets.manifest import tree_fingerprint
+from patchbank.config.plan.trees import TreesOfARun
 from patchbank.files import read_json
 from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
@@ -23,9 +23,9 @@ from patchbank.views.bounds import stored_as
 class Stages(Subject):
     """Inputs and params from the images to the predictions and their segment clusters."""
 
-    def __init__(self, rows: Rows, code: Code) -> None:
+    def __init__(self, rows: Rows, code: Code, trees: TreesOfARun | None = None) -> None:
         super().__init__(rows, code)
-        self._trees: dict[str, str] = {}
+        self._trees = trees or TreesOfARun()
 
     # data
 
@@ -50,9 +50,7 @@ class Stages(Subject):
         """What the manifest is made from; `UserError` with the expected tree where the set is not there."""
         if self.config.generated(w.dataset) is not None:
             return "generated"
-        if w.dataset not in self._trees:  # walks all folders of the set
-            self._trees[w.dataset] = tree_fingerprint(self.config.spec(w.dataset))
-        return self._trees[w.dataset]
+        return self._trees.of(self.config.spec(w.dataset))
 
     # weights
 

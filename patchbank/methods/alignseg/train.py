@@ -55,6 +55,7 @@ from patchbank.methods.tools.batches import Batch, steps_per_epoch
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.state import TrainingState
 from patchbank.progress import track
+from patchbank.stopping import at_the_next
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -178,19 +179,20 @@ class _Run:
         step = CapturedStep(self._step, self._device) if on_gpu else self._step
         loaded = load_batches(self._bank, batches, masks, self._device)
         log = StepLog(rows, FETCH_EVERY if on_gpu else 1, self._place)
-        for batch, tokens, foreground in track(loaded, "AlignSeg", unit="step", total=len(batches)):
-            rate = settings.learning_rate(batch.epoch)
-            if batch.index == 0:
-                set_learning_rate(self._optimiser, rate)
-            log.add(batch, rate, step(tokens, foreground))
-            done = batch.epoch + 1
-            if batch.last and (done % settings.checkpoint_every == 0 or done == settings.epochs):
-                log.fetch()
-                self._check_weights(batch)
-                if done < settings.epochs:
-                    self.state.save({"model": self.model}, self._optimiser, done, log.rows)
-            if on_step:
-                on_step(batch.epoch * in_epoch + batch.index)
+        with at_the_next():
+            for batch, tokens, foreground in track(loaded, "AlignSeg", unit="step", total=len(batches)):
+                rate = settings.learning_rate(batch.epoch)
+                if batch.index == 0:
+                    set_learning_rate(self._optimiser, rate)
+                log.add(batch, rate, step(tokens, foreground))
+                done = batch.epoch + 1
+                if batch.last and (done % settings.checkpoint_every == 0 or done == settings.epochs):
+                    log.fetch()
+                    self._check_weights(batch)
+                    if done < settings.epochs:
+                        self.state.save({"model": self.model}, self._optimiser, done, log.rows)
+                if on_step:
+                    on_step(batch.epoch * in_epoch + batch.index)
         return log.rows
 
     def metric(self) -> Tensor | None:

@@ -1,7 +1,8 @@
 """Trainings that count steps: phases one after the other, each of which goes on where it was killed.
 
 A phase's state (`patchbank.methods.tools.state`) is written every `checkpoint_every` steps and at its end, so that a
-finished phase is not repeated. All states are removed when the training has ended well.
+finished phase is not repeated, and after the step in which the system asks to end (`patchbank.stopping`). All states
+are removed when the training has ended well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.tools.batches import read_ahead
 from patchbank.methods.tools.state import TrainingState
 from patchbank.progress import track
+from patchbank.stopping import asked, at_the_next
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,18 +85,19 @@ class Phases:
             LOG.info("%s: %s goes on after step %d of %d", self._title, phase.name, first, phase.steps)
         loaded = read_ahead(lambda number: phase.load(first + number), phase.steps - first)
         name = f"{self._title} {phase.name}"
-        for number, batch in enumerate(track(loaded, name, unit="step", total=phase.steps - first), first):
-            rows.append(phase.step(number, batch))
-            if not torch.isfinite(torch.tensor(rows[-1][0])):
-                raise UserError(
-                    f"{name}: the loss of step {number} is {rows[-1][0]}; the last good state stays in {state.folder}. "
-                    "Lower the learning rate, or check the bank with `patchbank verify`."
-                )
-            done = number + 1
-            if done % self._every == 0 or done == phase.steps:
-                state.save(phase.models, phase.optimiser, done, rows)
-            if self._on_step:
-                self._on_step(self._before + number)
+        with at_the_next():
+            for number, batch in enumerate(track(loaded, name, unit="step", total=phase.steps - first), first):
+                rows.append(phase.step(number, batch))
+                if not torch.isfinite(torch.tensor(rows[-1][0])):
+                    raise UserError(
+                        f"{name}: the loss of step {number} is {rows[-1][0]}; the last good state stays in "
+                        f"{state.folder}. Lower the learning rate, or check the bank with `patchbank verify`."
+                    )
+                done = number + 1
+                if done % self._every == 0 or done == phase.steps or asked():
+                    state.save(phase.models, phase.optimiser, done, rows)
+                if self._on_step:
+                    self._on_step(self._before + number)
         self._before += phase.steps
         return rows
 

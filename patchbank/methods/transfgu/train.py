@@ -55,6 +55,7 @@ from patchbank.methods.transfgu.schedule import age_of, alpha_of, restarts
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
 from patchbank.methods.transfgu.step import batch_losses, dropout_seed, negative_order, update
 from patchbank.progress import track
+from patchbank.stopping import at_the_next
 
 if TYPE_CHECKING:
     from patchbank.bank.reader import Bank
@@ -187,19 +188,20 @@ class _Run:
         LOG.info("TransFGU: %d steps on %s, teacher renewed at epochs %s", len(batches), self._device, self.restarts)
         started = time.perf_counter()
         loaded = load_batches(self._bank, self._prepared.labels, batches, self._device)
-        for batch, views in track(loaded, "TransFGU", unit="step", total=len(batches)):
-            if batch.index == 0 and batch.epoch in self.restarts:
-                self._restart()
-            values = self._step(batch, views)
-            now = time.perf_counter()
-            rows.append([len(rows), batch.epoch, settings.lr, *values, len(batch.rows) / (now - started)])
-            started = now
-            done = batch.epoch + 1
-            if batch.last and done % settings.checkpoint_every == 0 and done < settings.epochs:
-                self._check_weights(batch)
-                self._state.save(self._models, self._optimiser, done, rows)
-            if on_step:
-                on_step(len(rows) - 1)
+        with at_the_next():
+            for batch, views in track(loaded, "TransFGU", unit="step", total=len(batches)):
+                if batch.index == 0 and batch.epoch in self.restarts:
+                    self._restart()
+                values = self._step(batch, views)
+                now = time.perf_counter()
+                rows.append([len(rows), batch.epoch, settings.lr, *values, len(batch.rows) / (now - started)])
+                started = now
+                done = batch.epoch + 1
+                if batch.last and done % settings.checkpoint_every == 0 and done < settings.epochs:
+                    self._check_weights(batch)
+                    self._state.save(self._models, self._optimiser, done, rows)
+                if on_step:
+                    on_step(len(rows) - 1)
         if batches:
             self._check_weights(batches[-1])
         skipped = sum(row[COLUMNS.index("skipped")] for row in rows)

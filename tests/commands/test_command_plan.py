@@ -1,0 +1,72 @@
+"""`patchbank plan`: bytes are those that extraction writes, hours those of a hand-made calculation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bank_factory import TINY, extract_all, make_images
+
+from patchbank.bank.encode import row_shapes
+from patchbank.bank.extract import ExtractSettings
+from patchbank.bank.format import row_bytes
+from patchbank.bank.reader import open_bank
+from patchbank.cli import main
+from patchbank.config.load import default_config
+from patchbank.planning.cost import Machine, _Encoder, stages_of
+from patchbank.views.base import make_recipe
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_bytes_of_a_row_are_those_of_a_bank(tmp_path: Path) -> None:
+    make_images(tmp_path, 2)
+    bank = open_bank(extract_all(tmp_path, ExtractSettings("whole", {"size": 32})))
+    facts = TINY.facts
+    assert facts is not None
+    recipe = make_recipe("whole", {"size": 32}, facts.patch)
+    shapes = row_shapes(_Encoder(facts), recipe, bank.dtype)  # type: ignore[arg-type]
+    stored = bank.read([0], bank.fields[:-1])
+    assert {name: (value.shape[1:], value.dtype) for name, value in stored.items()} == shapes
+    assert row_bytes(shapes) == sum(value.nbytes for value in stored.values())
+
+
+def test_hours_and_bytes_of_demo_by_hand() -> None:
+    stages = {s.name: s for s in stages_of(default_config(), "demo", {"train": 1000, "val": 100}, Machine("cpu", 4))}
+    # ViT-S/14 up to block 8 of 448x448: 1,024 patches and the class token, 6 heads, float16; box and flip
+    whole = 2 * (1024 * 384 + 384 + 6 * 1024) + 16 + 1
+    assert stages["bank train-whole"].size == 1000 * whole
+    assert stages["bank val-whole"].size == 100 * whole
+    one_pass = 9 * (24 * 1025 * 384**2 + 4 * 1025**2 * 384)
+    seconds = 1000 * one_pass / (2 * 0.144e12) + 1000 / (2 * 457)
+    assert stages["bank train-whole"].seconds == pytest.approx(seconds)
+    # 4 draws of 3 views of 224x224
+    crops = 4 * 3 * (2 * (256 * 384 + 384 + 6 * 256) + 16 + 1)
+    assert stages["bank train-multicrop"].size == 1000 * crops
+    # 60 epochs of 31 steps, 3 seeds, at twice the measured rate
+    assert stages["3 trainings of alignseg"].seconds == pytest.approx(60 * 31 * 3 / 24.2)
+    assert stages["3 trainings of kmeans"].seconds is None
+
+
+def test_the_command_prints_a_table_and_what_halves_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "demo", "--device", "h100"]) == 0
+    said = capsys.readouterr().out
+    assert "images (the configuration); h100, 16 cores" in said
+    assert "bank train-multicrop" in said
+    assert "are free, which is enough." in said
+    assert "`methods: alignseg: tokens_from: whole` leaves 33% of the GB" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["moon"], "'moon' is not a set of the configuration (camvid"),
+        (["demo", "--device", "abacus"], "No rates of --device abacus were measured; there are rates of cpu, h100."),
+    ],
+)
+def test_what_is_not_known_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *arguments]) == 1
+    assert said in capsys.readouterr().err
