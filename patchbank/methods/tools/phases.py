@@ -94,10 +94,12 @@ class Phases:
                         f"{state.folder}. Lower the learning rate, or check the bank with `patchbank verify`."
                     )
                 done = number + 1
-                if done % self._every == 0 or done == phase.steps or asked():
+                if done % self._every == 0 or done == phase.steps:
                     state.save(phase.models, phase.optimiser, done, rows)
                 if self._on_step:
                     self._on_step(self._before + number)
+                if asked():
+                    state.save(phase.models, phase.optimiser, done, rows)
         self._before += phase.steps
         return rows
 
