@@ -25,20 +25,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
+from patchbank.clustering.agreement import agreement
 from patchbank.datasets.manifest import Manifest
 from patchbank.evaluation.count import count_predictions, summarise
-from patchbank.evaluation.measures import adjusted_rand
 from patchbank.evaluation.score import Scoring, context_of, score_method
 from patchbank.evaluation.truth_file import Truth
 from patchbank.files import read_npz, write_json
@@ -137,16 +134,6 @@ def patch_stability(prediction: Path, k: int) -> float | None:
     with PredictionReader(prediction) as reader:
         names = [name for name in reader.variants if k_and_seed(name)[0] == k]
         return agreement([reader.labels(name, 0, len(reader.images)).ravel() for name in names])
-
-
-def agreement(labels: Sequence[NDArray[np.integer[Any]]]) -> float | None:
-    """Mean adjusted Rand index of all pairs of labellings (n,) of the same things; None where there is no pair."""
-    indices = []
-    for a, b in combinations(labels, 2):
-        together = np.zeros((int(a.max()) + 1, int(b.max()) + 1), np.int64)
-        np.add.at(together, (a, b), 1)
-        indices.append(adjusted_rand(together))
-    return float(np.mean(indices)) if indices else None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,8 @@ def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
 
     Memory is bounded by the sample. Of an image only the sampled tokens are read, in the order in which they lie.
     """
-    images, per_view = len(bank), bank.views * bank.tokens_per_view
-    total = min(sample, images * per_view)
-    counts = np.full(images, total // images)
-    counts[generator("token-sample", seed).permutation(images)[: total % images]] += 1
-    taken = np.empty((total, bank.dim), dtype=np.float32)
+    per_view, counts = bank.views * bank.tokens_per_view, sample_counts(bank, sample, seed)
+    taken = np.empty((int(counts.sum()), bank.dim), dtype=np.float32)
     end = 0
     for row, count in enumerate(counts.tolist()):
         if count:
@@ -26,3 +23,12 @@ def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
             taken[end : end + count] = bank.tokens_at(row, np.sort(rng.choice(per_view, count, replace=False)))
             end += count
     return taken
+
+
+def sample_counts(bank: Bank, sample: int, seed: int) -> NDArray[np.int64]:
+    """How many tokens of each of the bank's samples `sample_tokens` takes (n,), one sample after the other."""
+    images = len(bank)
+    total = min(sample, images * bank.views * bank.tokens_per_view)
+    counts = np.full(images, total // images, dtype=np.int64)
+    counts[generator("token-sample", seed).permutation(images)[: total % images]] += 1
+    return counts

@@ -80,18 +80,3 @@ def mean(values: Floats) -> float:
     """Mean of the values that are not NaN; NaN where there is none."""
     kept = values[~np.isnan(values)]
     return float(kept.mean()) if len(kept) else float("nan")
-
-
-def adjusted_rand(pixels: Ints) -> float:
-    """Adjusted Rand index of two partitions from their common members (K, C), with pairs n (n - 1).
-
-    1 where the denominator is not positive (AlignSeg's evaluation code, see protocol `objects`).
-    """
-
-    def pairs(sizes: Ints) -> float:
-        return float((sizes.astype(np.float64) * (sizes - 1)).sum())  # int64 overflows in the product below
-
-    together, left, right, total = pairs(pixels), pairs(pixels.sum(1)), pairs(pixels.sum(0)), pairs(pixels.sum())
-    chance = left * right / total if total else 0.0
-    span = (left + right) / 2 - chance
-    return (together - chance) / span if span > 0 else 1.0

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from patchbank.clustering.agreement import adjusted_rand
 from patchbank.evaluation.counts import Counts, image_confusions
-from patchbank.evaluation.measures import Floats, Score, adjusted_rand, mean, pairwise_iou
+from patchbank.evaluation.measures import Floats, Score, mean, pairwise_iou
 from patchbank.evaluation.terms import ImageMeans, Terms
 
 CLUSTERS = "image"
