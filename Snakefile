@@ -19,6 +19,7 @@ include: "workflow/rules/methods.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/ablation.smk"
+include: "workflow/rules/sweep.smk"
 include: "workflow/rules/targets.smk"
 
 

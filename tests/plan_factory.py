@@ -17,6 +17,7 @@ from patchbank.config.plan.evaluation import Evaluation
 from patchbank.config.plan.reports import Reports
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.stages import Stages
+from patchbank.config.plan.sweeps import Sweeps
 from patchbank.config.schema import merge
 
 
@@ -65,3 +66,4 @@ class Plan:
         self.evaluation = Evaluation(self.rows, code)
         self.reports = Reports(self.rows, code, self.evaluation)
         self.ablations = Ablations(self.rows, code, self.evaluation)
+        self.sweeps = Sweeps(self.rows, code, self.evaluation)

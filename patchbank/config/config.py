@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from patchbank.config import sweeps
 from patchbank.config.encoders import backbone_spec, with_normalisation
 from patchbank.config.folders import SCHEMA, read_shipped
 from patchbank.config.own_folder import with_own_folder
 from patchbank.config.schema import complete, expand_paths, merge
 from patchbank.datasets.spec import DatasetSpec, SetValues, make_spec
+from patchbank.errors import UserError
 from patchbank.evaluation import postprocessing
 from patchbank.files import digest
 from patchbank.methods import contract
@@ -61,6 +63,7 @@ class Config:
         self._resolved: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, DatasetSpec] = {}
         self._methods: dict[str, list[Method]] = {}
+        self._sweeps: dict[str, dict[str, BackboneSpec]] = {}
 
     @property
     def datasets(self) -> list[str]:
@@ -84,7 +87,13 @@ class Config:
         return str(Path(self.values["bank_root"]))
 
     def of(self, dataset: str) -> dict[str, Any]:
-        """The configuration as one set sees it: the global values, changed by the set's own `settings`."""
+        """The configuration as one set sees it: the global values, changed by the set's own `settings`.
+
+        A set at an encoder of its sweep (`patchbank.config.sweeps`) has the rows of the sweep.
+        """
+        name, encoder = sweeps.parted(dataset)
+        if encoder and dataset not in self._resolved:
+            self._resolved[dataset] = sweeps.settings(self.of(name))
         if dataset not in self._resolved:
             changes = self.values["datasets"][dataset]["settings"]
             # what the set leaves alone is complete and checked already
@@ -106,6 +115,7 @@ class Config:
 
     def spec(self, dataset: str) -> DatasetSpec:
         """The set as the datasets room knows it."""
+        dataset, _ = sweeps.parted(dataset)
         if dataset not in self._specs:
             self._specs[dataset] = self._make_spec(dataset)
         return self._specs[dataset]
@@ -128,6 +138,32 @@ class Config:
         file = entry.pop("file", None)
         sources = ([{"kind": "file", "path": file}] if file else []) + list(entry.pop("sources"))
         return backbone_spec(name, {**entry, "sources": sources})
+
+    def sweep(self, dataset: str) -> dict[str, BackboneSpec]:
+        """The encoders that a set is swept over, by their names.
+
+        Raises:
+            UserError: a block that does not exist, or nobody knows which do.
+        """
+        if dataset not in self._sweeps:
+            asked = self.of(dataset)["sweep"]
+            names = asked["backbones"] or [self.backbone_name(dataset)]
+            self._sweeps[dataset] = sweeps.encoders([self.backbone(name) for name in names], asked["blocks"])
+        return self._sweeps[dataset]
+
+    def encoder(self, dataset: str) -> BackboneSpec:
+        """The encoder that a set is read with, or that of a set at an encoder of its sweep.
+
+        Raises:
+            UserError: the sweep has no such encoder.
+        """
+        name, encoder = sweeps.parted(dataset)
+        if not encoder:
+            return self.backbone(self.backbone_name(name))
+        known = self.sweep(name)
+        if encoder not in known:
+            raise UserError(f"sweep_{name}: {encoder!r} is not one of {', '.join(known)}.")
+        return known[encoder]
 
     def splits(self, dataset: str) -> dict[str, str]:
         """Names of the splits by role: ``train``, ``eval`` and ``fit``."""
@@ -244,7 +280,7 @@ class Config:
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "name", "classes", "label_map", "depth"}
+        apart |= {"folder", "name", "classes", "label_map", "depth", "sweep", "criteria"}
         return {key: value for key, value in self.of(dataset).items() if key not in apart}
 
     def digest(self, dataset: str) -> str:

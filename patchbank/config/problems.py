@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from patchbank.clustering.projection import ProjectionSettings
+from patchbank.config import sweeps
 from patchbank.config.config import Config
 from patchbank.config.own_folder import RESERVED
 from patchbank.datasets.layouts import check_layout
@@ -43,6 +44,7 @@ def problems(config: Config) -> Iterator[str]:
             if "overcluster" in config.of(name)["protocols"] and not more:
                 yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"
             yield from _of_floors(config, name)
+            yield from _of_sweep(config, name)
             ProjectionSettings(**config.shared(name)["projection"])
             spec = config.spec(name)
             check_layout(spec)
@@ -109,6 +111,23 @@ def _of_floors(config: Config, dataset: str) -> Iterator[str]:
                 yield f"datasets.{dataset}: {kind}: {name!r} is not one of {', '.join(names)}"
             else:
                 config.floor(dataset, f"{name}-2" if known[name].traits.at_counts else name)
+
+
+def _of_sweep(config: Config, dataset: str) -> Iterator[str]:
+    """Rows and backbones of the sweep; which blocks there are is asked when a sweep is."""
+    sweep, known = config.of(dataset)["sweep"], contract.rows()
+    for name in sweep["backbones"]:
+        if name not in config.values["backbones"]:
+            listed = ", ".join(config.values["backbones"])
+            yield f"datasets.{dataset}: sweep.backbones: {name!r} is not one of the backbones ({listed})"
+    swept = sweeps.at(dataset, "any")
+    config.methods(swept)
+    for name in sweep["beside"]:
+        row = contract.row_named(name)
+        if not row.traits.floor and not row.traits.ceiling:
+            listed = ", ".join(name for name, of in known.items() if of.traits.floor or of.traits.ceiling)
+            yield f"datasets.{dataset}: sweep.beside: {name!r} is neither a floor nor a ceiling ({listed})"
+        config.floor(swept, name)
 
 
 def _of_ablations(config: Config) -> Iterator[str]:

@@ -79,6 +79,13 @@ def _of_set(name: str, known: Sequence[str], config: Config, entries: Sequence[s
     return f"there is no set {name!r}. {_near('eval_', name, known)} A folder of your own: {OWN}"
 
 
+def _of_sweep(name: str, known: Sequence[str], config: Config, entries: Sequence[str]) -> str:
+    """``sweep_<name>``."""
+    return (
+        f"there is no set {name!r}. {_near('sweep_', name, known)} A folder of your own: {OWN.replace('eval', 'sweep')}"
+    )
+
+
 def _of_download(name: str, known: Sequence[str], config: Config, entries: Sequence[str]) -> str:
     """``fetch_<name>``."""
     return f"there is no download {name!r}. {_near('fetch_', name, known)} docs/datasets.md describes the other sets."
@@ -110,7 +117,7 @@ def _of_file(path: Path, config: Config, entries: Sequence[str]) -> str:
     )
 
 
-KINDS = {"eval": _of_set, "fetch": _of_download, "ablate": _of_ablation}
+KINDS = {"eval": _of_set, "sweep": _of_sweep, "fetch": _of_download, "ablate": _of_ablation}
 """Targets by the beginning of their names."""
 
 

@@ -18,7 +18,7 @@ because without whitening the distances are those of a few strong channels, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,47 +29,18 @@ from patchbank import threads as cpu_threads
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.sample import sample_counts, sample_tokens
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.kmeans import KMeansSettings, assign
-from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
+from patchbank.clustering.kmeans import assign
+from patchbank.clustering.projection import Projection, fit_projection
 from patchbank.criteria.mirrored import mirror_agreement
+from patchbank.criteria.settings import CriteriaSettings
 from patchbank.criteria.silhouette import silhouette
 from patchbank.criteria.stability import FEWEST, effective, fit_seeds, over_halves, over_seeds
 from patchbank.errors import UserError
 from patchbank.files import write_json
 from patchbank.seeds import generator
 
-WHITENED = 64
-"""Principal components that are whitened where the projection keeps all channels."""
 NAMES = ("seeds", "halves", "seeds_whitened", "halves_whitened", "silhouette_whitened", "used", "mirrored")
 """Criteria in the order of tables."""
-
-
-@dataclass(frozen=True)
-class CriteriaSettings:
-    """How criteria are measured.
-
-    Attributes:
-        k: number of clusters.
-        sample: tokens, the same number of every image.
-        repeats: k-means seeds, and cuts of the images into halves.
-        silhouette: tokens of the silhouette; its time grows with their square.
-        mirrored: images that are compared with their mirror images.
-        projection: what is done to tokens before k-means.
-        kmeans: the fits.
-    """
-
-    k: int
-    sample: int = 20_000
-    repeats: int = 5
-    silhouette: int = 4_000
-    mirrored: int = 100
-    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
-    kmeans: KMeansSettings = field(default_factory=KMeansSettings)
-
-    @property
-    def whitened(self) -> ProjectionSettings:
-        """The projection with whitening."""
-        return replace(self.projection, pca=self.projection.pca or WHITENED, whiten=True)
 
 
 @dataclass(frozen=True)

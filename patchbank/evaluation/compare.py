@@ -84,8 +84,8 @@ def compare_methods(methods: Sequence[Compared], resamples: int = RESAMPLES, see
     Raises:
         UserError: two methods were counted on different images or labels; a missing file; an unknown protocol.
     """
-    samples: dict[str, _Sample] = {}
-    drawn = [_resampled(method, samples, resamples, seed) for method in track(methods, "compare", "method")]
+    samples: dict[str, Sample] = {}
+    drawn = [resampled_scores(method, samples, resamples, seed) for method in track(methods, "compare", "method")]
     comparisons = []
     for first, second in _pairs(methods):
         for key, a in drawn[first].items():
@@ -117,7 +117,7 @@ def _too_few(images: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sample:
+class Sample:
     """The images that the first method was counted on, and how often each resample takes them."""
 
     method: str
@@ -126,15 +126,26 @@ class _Sample:
     weights: Weights
 
 
-def _resampled(method: Compared, samples: dict[str, _Sample], resamples: int, seed: int) -> dict[Key, Resampled]:
-    """Every score of one method on every resample; `samples` by label kind are drawn once for all methods."""
+def resampled_scores(
+    method: Compared, samples: dict[str, Sample], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[Key, Resampled]:
+    """Every score of one method on every resample.
+
+    Args:
+        method: the row.
+        samples: by label kind, drawn once for all methods: empty for the first, and filled here.
+        resamples, seed: of the draws.
+
+    Raises:
+        UserError: the method was counted on other images or labels than the first.
+    """
     resampled: dict[Key, Resampled] = {}
     files = (method.counts, method.tables, method.context, method.instances)
     for run, counts, wanted in scored_runs(*files):
         labelled = np.unique(counts.image)
         if counts.label_kind not in samples:
             weights = draw_images(labelled, len(counts.images), seed, resamples)
-            samples[counts.label_kind] = _Sample(method.context.method, counts.images, labelled, weights)
+            samples[counts.label_kind] = Sample(method.context.method, counts.images, labelled, weights)
         sample = samples[counts.label_kind]
         if sample.images != counts.images or not np.array_equal(sample.labelled, labelled):
             names = f"{method.context.method} and {sample.method}"

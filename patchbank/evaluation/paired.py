@@ -122,6 +122,12 @@ def compare(a: Resampled, b: Resampled) -> Difference:
     return Difference(full, full - half, full + half)
 
 
+def interval(a: Resampled) -> Difference:
+    """Score of one method with its interval, over images and trainings as of a difference."""
+    nothing = Resampled(a.weights, dict.fromkeys(a.scores, 0.0), {run: np.zeros(len(a.weights)) for run in a.scores})
+    return compare(a, nothing)
+
+
 def _of_images(a: Resampled, b: Resampled) -> tuple[float, int]:
     """Variance of the difference over images, and its degrees of freedom."""
     images = int(a.weights[0].sum())

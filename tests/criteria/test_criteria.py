@@ -20,8 +20,9 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.clustering.kmeans import KMeansSettings
 from patchbank.clustering.projection import ProjectionSettings
 from patchbank.criteria import measure, silhouette, stability
-from patchbank.criteria.measure import CriteriaSettings, Tokens, sampled, write_criteria
+from patchbank.criteria.measure import Tokens, sampled, write_criteria
 from patchbank.criteria.mirrored import mirror_agreement
+from patchbank.criteria.settings import CriteriaSettings
 from patchbank.errors import UserError
 from patchbank.fingerprint import reachable
 

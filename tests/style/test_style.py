@@ -31,7 +31,18 @@ def test_tool_is_content(tool: str) -> None:
 PACKAGE = ROOT / "patchbank"
 GROUND = ("weights", "datasets", "backbones", "views", "bank", "clustering", "criteria")
 """Rooms below the methods, the lowest first."""
-ABOVE = {"segments", "evaluation", "report", "config", "scripting", "inference", "exports", "ablation", "commands"}
+ABOVE = {
+    "segments",
+    "evaluation",
+    "report",
+    "config",
+    "scripting",
+    "inference",
+    "exports",
+    "ablation",
+    "commands",
+    "sweep",
+}
 """Rooms above the methods."""
 
 

@@ -3,9 +3,10 @@
 
 rule extract:
     input:
-        manifest="results/{dataset}/manifest.json",
+        manifest=stages.manifest,
         weights=stages.weights,
         provenance=stages.provenance,
+        before=stages.written_before,
     output:
         "results/{dataset}/bank/{split}-{recipe}/{part}-of-{parts}.json",
     log:
@@ -14,7 +15,7 @@ rule extract:
         "results/benchmarks/{dataset}/extract-{split}-{recipe}-{part}-of-{parts}.tsv"
     conda:
         "../../envs/patchbank.yaml"
-    threads: ALL_CORES
+    threads: extract_threads
     resources:
         gpu=GPUS,
         mem_mb=memory(6000),
@@ -32,7 +33,7 @@ rule extract:
 # Asked only where `shards_per_job` cuts extractions: how many jobs a bank takes follows from the set's manifest.
 checkpoint parts:
     input:
-        manifest="results/{dataset}/manifest.json",
+        manifest=stages.manifest,
     output:
         "results/{dataset}/bank/{split}-{recipe}/parts.json",
     log:
@@ -55,7 +56,7 @@ checkpoint parts:
 
 rule bank:
     input:
-        manifest="results/{dataset}/manifest.json",
+        manifest=stages.manifest,
         parts=stages.parts,
     output:
         "results/{dataset}/bank/{split}-{recipe}.json",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from patchbank.config.jobs import start_jobs_alike
 from patchbank.config.load import command_line_config
+from patchbank.config.own_folder import MINE
 from patchbank.config.plan.ablations import Ablations
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
@@ -12,6 +13,7 @@ from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
 from patchbank.config.plan.trees import TreesOfARun
+from patchbank.config.plan.sweeps import Sweeps
 from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
@@ -84,10 +86,12 @@ evaluation = Evaluation(rows, code)
 reports = Reports(rows, code, evaluation)
 shapes = Shapes(rows)
 ablations = Ablations(rows, code, evaluation)
+sweeps = Sweeps(rows, code, evaluation)
 
 
 wildcard_constraints:
-    dataset="|".join(C.datasets),
+    dataset=f"(?:{'|'.join(C.datasets)})(?:/sweep/[a-z0-9_-]+)?",
+    encoder="[a-z0-9_-]+",
     backbone="|".join(C.values["backbones"]),
     ablation="|".join(C.values["ablations"]) or "none",
     method="[a-z0-9][a-z0-9_+.-]*",
@@ -109,6 +113,24 @@ def told_alike(shapes):
 def training_threads(wildcards):
     """As the configuration says, else all that a job may have."""
     return stages.training_threads(wildcards) or SHARE
+
+
+def evaluated(config):
+    """The set of every target's ending; the folder of --config folder=DIR is `mine`, too, whatever it is called."""
+    found = {name: name for name in config.datasets}
+    if config.own:
+        found.setdefault(MINE, config.own[0])
+    return found
+
+
+def swept_rows(wildcards):
+    """Rows of a sweep; encoders or blocks that do not exist stop everything at once."""
+    return checked(sweeps.results, wildcards)
+
+
+def extract_threads(wildcards):
+    """All cores; a bank that another extraction has written is only looked for."""
+    return 1 if stages.written_before(wildcards) else ALL_CORES
 
 
 def tree_of(wildcards):

@@ -8,11 +8,7 @@ from patchbank.config.cluster import Request, check_requests
 from patchbank.config.own_folder import MINE, claim
 from patchbank.config.targets import check_targets
 
-EVALUATED = {name: name for name in C.datasets}
-if C.own:
-    EVALUATED.setdefault(MINE, C.own[0])
-
-for target, name in EVALUATED.items():
+for target, name in evaluated(C).items():
 
     rule:
         name:

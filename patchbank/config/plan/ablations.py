@@ -7,11 +7,8 @@ from typing import Any
 from patchbank.ablation.table import floors_at
 from patchbank.config.config import Ablation
 from patchbank.config.plan import wildcards as of
-from patchbank.config.plan.code import Code
-from patchbank.config.plan.evaluation import Evaluation
-from patchbank.config.plan.paths import manifest, pointer, truth
-from patchbank.config.plan.rows import Rows
-from patchbank.config.plan.subject import Subject
+from patchbank.config.plan.paths import manifest
+from patchbank.config.plan.row_jobs import RowJobs
 from patchbank.evaluation import protocols
 from patchbank.files import read_json
 from patchbank.left_out import left_out_at
@@ -19,58 +16,17 @@ from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
 
 
-class Ablations(Subject):
-    """Inputs and params of the rows of ablations and of their tables; `evaluation` says how rows are scored."""
-
-    def __init__(self, rows: Rows, code: Code, evaluation: Evaluation) -> None:
-        super().__init__(rows, code)
-        self.evaluation = evaluation
+class Ablations(RowJobs):
+    """Inputs and params of the rows of ablations and of their tables."""
 
     # a row
 
     def _method(self, w: of.OfAblationRow) -> Method:
         return self.config.ablation_row(self.config.ablation(w.ablation), w.dataset, w.method)
 
-    def method(self, w: of.OfAblationRow) -> dict[str, Any]:
-        """The method of a row."""
-        return to_plain(self._method(w))
-
-    def recipes(self, w: of.OfAblationRow) -> list[str]:
-        """Recipes of the banks that its training reads."""
-        return list(self._method(w).traits.recipes)
-
-    def splits(self, w: of.OfSet) -> list[str]:
-        """Names of the split that clusters are fitted on, and of the one that is scored."""
-        return [self.config.splits(w.dataset)[role] for role in ("fit", "eval")]
-
-    def inputs(self, w: of.OfAblationRow) -> dict[str, str]:
-        """Banks and statistics of a row: those of the set, or of the set of other banks that the row names."""
+    def _source(self, w: of.OfAblationRow) -> tuple[str, str]:
         source = self.config.ablation_set(self.config.ablation(w.ablation), w.dataset, w.method)
-        fit, evaluated = self.splits(w)
-        return {
-            "manifest": manifest(source),
-            "statistics": f"results/{source}/statistics.npz",
-            "truth": truth(source, "class", self.config.of(w.dataset)["preprocessing"]),
-            **{f"fit_{recipe}": pointer(source, fit, recipe) for recipe in self.fit_recipes(w)},
-            **{f"eval_{recipe}": pointer(source, evaluated, recipe) for recipe in self.eval_recipes(w)},
-            **self.config.training_banks(source, self._method(w)),
-        }
-
-    def eval_recipes(self, w: of.OfAblationRow) -> list[str]:
-        """Recipes of the scored split's banks: those that are predicted from, and what segments are pooled from."""
-        traits = self._method(w).traits
-        return list(dict.fromkeys([*traits.reads, *(["whole"] if traits.kind == "segments" else [])]))
-
-    def fit_recipes(self, w: of.OfAblationRow) -> list[str]:
-        """Recipes of the banks that segments' clusters are fitted on; a method of classes needs none."""
-        return self.eval_recipes(w) if self._method(w).traits.kind == "segments" else []
-
-    def row_code(self, w: of.OfAblationRow) -> str:
-        """Code of a row: what runs it, its method, and the protocols of the set."""
-        method = self._method(w)
-        stages = ["predict", *(["train"] if method.traits.trained else [])]
-        modules = [f"patchbank.methods.{method.folder}.{stage}" for stage in stages]
-        return self.code.of("ablation_row", "patchbank.ablation.run", *modules, *self.evaluation.protocols(w.dataset))
+        return source, source
 
     def may_be_left_out(self, w: of.OfAblationRow) -> bool:
         """Whether the table is written where this row cannot be made: every one but that which others stand beside."""

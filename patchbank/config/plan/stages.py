@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.bank.settings import CodingSettings, ExtractSettings
+from patchbank.config import sweeps
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
@@ -66,13 +67,23 @@ class Stages(Subject):
 
     # bank
 
+    def manifest(self, w: of.OfSet) -> str:
+        """The manifest of the images; a set at an encoder of its sweep has those of the set."""
+        return manifest(sweeps.parted(w.dataset)[0])
+
     def weights(self, w: of.OfSet) -> str:
         """Weights of a set's backbone."""
-        return f"results/weights/{self.config.backbone_name(w.dataset)}/weights.safetensors"
+        return f"results/weights/{self.config.encoder(w.dataset).name}/weights.safetensors"
 
     def provenance(self, w: of.OfSet) -> str:
         """Where those weights come from."""
-        return f"results/weights/{self.config.backbone_name(w.dataset)}/weights.json"
+        return f"results/weights/{self.config.encoder(w.dataset).name}/weights.json"
+
+    def written_before(self, w: of.OfBank) -> list[str]:
+        """The bank whose extraction writes this one in the same pass, which then only has to be looked for."""
+        name, encoder = sweeps.parted(w.dataset)
+        first = sweeps.first_of_pass(self.config.sweep(name), encoder) if encoder else ""
+        return [pointer(sweeps.at(name, first), w.split, w.recipe)] if first != encoder else []
 
     def extract_code(self, w: of.OfBank) -> str:
         """Code of an extraction: the stage and its recipe."""
@@ -80,7 +91,7 @@ class Stages(Subject):
 
     def backbone(self, w: of.OfSet) -> dict[str, Any]:
         """The backbone of a set."""
-        return to_plain(self.config.backbone(self.config.backbone_name(w.dataset)))
+        return to_plain(self.config.encoder(w.dataset))
 
     def extract_settings(self, w: of.OfBank) -> dict[str, Any]:
         """How a bank is made."""

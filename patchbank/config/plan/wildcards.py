@@ -67,3 +67,11 @@ class OfAblation(Protocol):
 
 class OfAblationRow(OfAblation, OfRow, Protocol):
     """A job for a row of an ablation on a set."""
+
+
+class OfSweepRow(OfRow, Protocol):
+    """A job for a row of a set at an encoder of its sweep."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder."""

@@ -165,6 +165,35 @@ def _k_chart(lines: Mapping[str, Mapping[int, Spread]]) -> str:
         return _svg(figure)
 
 
+def lines_chart(names: Sequence[str], lines: Mapping[str, Sequence[float | None]], label: str) -> str:
+    """One line for each of several series over the same named places, as SVG.
+
+    Args:
+        names: of the places, from left to right.
+        lines: name of a series -> its value at each place, None where it has none.
+        label: of the values.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(2.5 + 0.55 * len(names), 3.6))
+        axis = figure.add_subplot()
+        for index, (name, values) in enumerate(lines.items()):
+            axis.plot(
+                range(len(names)),
+                [np.nan if value is None else value for value in values],
+                color=COLOURS[index % len(COLOURS)] if index % len(COLOURS) != 6 else INK,
+                linestyle=STYLES[index % len(STYLES)],
+                marker=MARKERS[index % len(MARKERS)],
+                markersize=5,
+                linewidth=1.5,
+                label=name,
+            )
+        axis.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+        axis.set_ylabel(label)
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=9)
+        _clean(axis, grid="both")
+        return _svg(figure)
+
+
 def _clean(axis: Any, grid: str) -> None:
     axis.set_axisbelow(True)
     axis.grid(axis=grid, color="#888888", alpha=0.35, linewidth=0.6)

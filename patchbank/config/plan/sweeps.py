@@ -1,0 +1,99 @@
+"""What the rules of the sweeps ask of the configuration: rows and criteria of a set at every encoder and block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from patchbank.clustering.kmeans import KMeansSettings
+from patchbank.clustering.projection import ProjectionSettings
+from patchbank.config import sweeps
+from patchbank.config.plan import wildcards as of
+from patchbank.config.plan.paths import pointer
+from patchbank.config.plan.row_jobs import RowJobs
+from patchbank.criteria.settings import CriteriaSettings
+from patchbank.evaluation import protocols
+from patchbank.methods.contract import Method
+from patchbank.plain import to_plain
+from patchbank.segments.settings import SegmentClusterSettings
+
+
+class Sweeps(RowJobs):
+    """Inputs and params of the criteria of a bank, of the rows of a sweep, and of its table."""
+
+    # criteria of a bank
+
+    def criteria_banks(self, w: of.OfSet) -> dict[str, str]:
+        """The bank that clusters are fitted on, and where it is asked for that of its mirror images."""
+        split = self.config.splits(w.dataset)["fit"]
+        recipes = ["whole", *(["mirrored"] if self.config.of(w.dataset)["criteria"]["mirrored"] else [])]
+        return {recipe: pointer(w.dataset, split, recipe) for recipe in recipes}
+
+    def criteria_settings(self, w: of.OfSet) -> dict[str, Any]:
+        """How criteria are measured."""
+        shared, asked = self.config.shared(w.dataset), self.config.of(w.dataset)["criteria"]
+        settings = CriteriaSettings(
+            k=shared["k"][0],
+            sample=asked["sample"],
+            repeats=asked["repeats"],
+            projection=ProjectionSettings(centre=shared["centre"], **shared["projection"]),
+            kmeans=KMeansSettings(**shared["kmeans"]),
+        )
+        return to_plain(settings)
+
+    # a row
+
+    def _method(self, w: of.OfSweepRow) -> Method:
+        return self.config.method(sweeps.at(w.dataset, w.encoder), w.method)
+
+    def _source(self, w: of.OfSweepRow) -> tuple[str, str]:
+        return sweeps.at(w.dataset, w.encoder), w.dataset
+
+    def clustering(self, w: of.OfSweepRow) -> dict[str, Any]:
+        """Settings of the segment clusters."""
+        return to_plain(SegmentClusterSettings.parse(self.config.shared(sweeps.at(w.dataset, w.encoder))))
+
+    def scoring(self, w: of.OfSet) -> dict[str, Any]:
+        """What all rows of the sweep are scored by; the same at every encoder."""
+        scoring = self.evaluation.shared_scoring(sweeps.at(w.dataset, self._encoders(w)[0]))
+        return to_plain(replace(scoring, dataset=w.dataset))
+
+    # the table
+
+    def _encoders(self, w: of.OfSet) -> list[str]:
+        return list(self.config.sweep(w.dataset))
+
+    def _rows(self, w: of.OfSet) -> list[Method]:
+        """Rows of the sweep, the same at every encoder; none of a set without classes, which has criteria alone."""
+        options = self.config.of(w.dataset)
+        labels = {protocols.get(name).labels for name in options["protocols"]}
+        if not self.config.spec(w.dataset).classes or "class" not in labels:
+            return []
+        first = sweeps.at(w.dataset, self._encoders(w)[0])
+        beside = [self.config.method(first, name) for name in options["sweep"]["beside"]]
+        return [*self.config.methods(first), *beside]
+
+    def results(self, w: of.OfSet) -> list[str]:
+        """Results of all rows, encoder by encoder."""
+        pairs = [(encoder, row.name) for encoder in self._encoders(w) for row in self._rows(w)]
+        return [f"results/{w.dataset}/sweep/{encoder}/rows/{row}.json" for encoder, row in pairs]
+
+    def criteria(self, w: of.OfSet) -> list[str]:
+        """Criteria at every encoder."""
+        return [f"results/{sweeps.at(w.dataset, encoder)}/criteria.json" for encoder in self._encoders(w)]
+
+    def encoders(self, w: of.OfSet) -> list[str]:
+        """Names of the encoders in the same order."""
+        return self._encoders(w)
+
+    def methods(self, w: of.OfSet) -> list[dict[str, Any]]:
+        """All rows."""
+        return [to_plain(method) for method in self._rows(w)]
+
+    def protocol(self, w: of.OfSet) -> str:
+        """The protocol of the table."""
+        return str(self.config.of(w.dataset)["sweep"]["protocol"])
+
+    def table_code(self, w: of.OfSet) -> str:
+        """Code of the table."""
+        return self.code.of("sweep", "patchbank.sweep.write", *protocols.modules())

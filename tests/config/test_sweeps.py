@@ -1,0 +1,121 @@
+"""Sweeps in the configuration and in the plan: which encoders, which rows, whose files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from plan_factory import Plan
+
+from patchbank.config import sweeps
+from patchbank.config.load import read_config
+from patchbank.errors import UserError
+from patchbank.weights.spec import BackboneSpec
+
+VIT = BackboneSpec("mine", "vit_small_patch14_dinov2", block=8, norm=False)
+NORMED = BackboneSpec("normed", "vit_small_patch14_dinov2", block=-1, norm=True)
+UNNORMED = BackboneSpec("spatial", "vit_pe_spatial_small_patch16_512", block=-1, norm=False)
+
+
+def of(**values: str) -> Any:
+    return SimpleNamespace(**{"dataset": "msrc", **values})
+
+
+def test_every_block_and_the_last_one_with_norm() -> None:
+    found = sweeps.encoders([VIT], [])
+    assert list(found) == [*(f"mine-b{block}" for block in range(3, 12)), "mine-last"]
+    assert {(one.block, one.norm) for one in found.values()} == {*((b, False) for b in range(3, 12)), (11, True)}
+    assert found["mine-b4"].blocks == (3, 5, 6, 7, 8, 9, 10, 11)
+    assert found["mine-last"].blocks == ()
+    assert {one.name for one in found.values()} == {"mine"}
+    assert sweeps.first_of_pass(found, "mine-b9") == "mine-b3"
+    assert sweeps.first_of_pass(found, "mine-last") == "mine-last"
+
+
+def test_what_is_read_twice_is_listed_once() -> None:
+    assert list(sweeps.encoders([NORMED], [10, 11, "last"])) == ["normed-b10", "normed-last"]
+    assert list(sweeps.encoders([UNNORMED], [-1, "last"])) == ["spatial-last"]
+    assert sweeps.encoders([UNNORMED], ["last"])["spatial-last"].norm is False
+    assert list(sweeps.encoders([VIT, NORMED], [-2])) == ["mine-b10", "normed-b10"]
+
+
+def test_blocks_that_do_not_exist_or_that_nobody_knows_are_refused() -> None:
+    with pytest.raises(UserError, match=r"12 does not exist, vit_small_patch14_dinov2 has 0\.\.11"):
+        sweeps.encoders([VIT], [12])
+    new = BackboneSpec("new", "vit_of_next_year", norm=False)
+    with pytest.raises(UserError, match="how many blocks vit_of_next_year of backbone new has is not known"):
+        sweeps.encoders([new], [])
+    assert list(sweeps.encoders([new], [2, 3])) == ["new-b2", "new-b3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbones": ["gone"]}, "sweep.backbones: 'gone' is not one of the backbones"),
+        ({"beside": ["image-kmeans"]}, "'image-kmeans' is neither a method nor a floor"),
+        ({"beside": ["alignseg"]}, "'alignseg' is neither a floor nor a ceiling"),
+        ({"methods": {"kmeans": {"colour": 1}}}, "kmeans: unknown colour"),
+        ({"blocks": ["first"]}, "is not a whole number or last"),
+    ],
+)
+def test_a_wrong_sweep_is_refused_before_anything_runs(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_config(changes={"sweep": changes})
+
+
+def test_a_set_at_an_encoder_is_the_set_with_the_rows_of_the_sweep(tmp_path: Path) -> None:
+    plan = Plan(tmp_path)
+    config, at = plan.config, sweeps.at("msrc", "dinov2_vits14_saliency-b3")
+    assert config.spec(at) is config.spec("msrc")
+    assert config.encoder(at).block == 3
+    assert config.encoder("msrc").block == 8
+    assert config.clusters(at) == [23]
+    assert [method.name for method in config.methods(at)] == ["kmeans", "kmeans-whitened"]
+    assert config.methods(at)[1].settings["projection"]["whiten"] is True
+    assert config.methods(at)[0].settings["kmeans_seeds"] == [0, 1]
+    assert config.of(at)["protocols"] == ["per_image", "hungarian", "hungarian_iou"]
+    with pytest.raises(UserError, match="'dinov2_vits14_saliency-b99' is not one of dinov2_vits14_saliency-b3, "):
+        config.encoder(sweeps.at("msrc", "dinov2_vits14_saliency-b99"))
+    bank = of(dataset=at, split="train", recipe="whole")
+    assert plan.stages.manifest(bank) == "results/msrc/manifest.json"
+    assert plan.stages.weights(bank) == "results/weights/dinov2_vits14_saliency/weights.safetensors"
+    assert plan.stages.written_before(bank) == []
+    later = of(dataset=at.replace("b3", "b7"), split="train", recipe="whole")
+    assert plan.stages.written_before(later) == [f"results/{at}/bank/train-whole.json"]
+    assert plan.stages.written_before(of(split="train", recipe="whole")) == []
+    assert plan.stages.backbone(later)["blocks"] == (3, 4, 5, 6, 8, 9, 10, 11)
+
+
+def test_rows_read_the_banks_of_their_encoder_and_the_labels_of_the_set(tmp_path: Path) -> None:
+    plan = Plan(tmp_path)
+    row = of(encoder="dinov2_vits14_saliency-last", method="image-kmeans-5")
+    source = "results/msrc/sweep/dinov2_vits14_saliency-last"
+    assert plan.sweeps.inputs(row) == {
+        "manifest": "results/msrc/manifest.json",
+        "truth": "results/msrc/truth-squash_448_100.npz",
+        "statistics": f"{source}/statistics.npz",
+        "fit_whole": f"{source}/bank/train-whole.json",
+        "eval_whole": f"{source}/bank/val-whole.json",
+    }
+    results = plan.sweeps.results(of())
+    assert len(results) == 10 * 4
+    assert results[-1] == f"{source}/rows/linear-probe.json"
+    assert plan.sweeps.criteria(of())[0] == "results/msrc/sweep/dinov2_vits14_saliency-b3/criteria.json"
+    assert plan.sweeps.scoring(of())["dataset"] == "msrc"
+    assert plan.sweeps.clustering(row)["k"] == (23,)
+    assert [method["name"] for method in plan.sweeps.methods(of())][-1] == "linear-probe"
+    assert plan.sweeps.protocol(of()) == "hungarian"
+
+
+def test_sets_without_classes_have_criteria_alone(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, {"folder": str(tmp_path), "criteria": {"mirrored": True}})
+    own = of(dataset="mine")
+    assert plan.sweeps.results(own) == []
+    assert plan.sweeps.methods(own) == []
+    assert len(plan.sweeps.criteria(own)) > 3
+    assert plan.sweeps.results(of(dataset="movi_c")) == []
+    banks = plan.sweeps.criteria_banks(of())
+    assert banks == {r: f"results/msrc/bank/train-{r}.json" for r in ("whole", "mirrored")}
+    assert plan.sweeps.criteria_settings(of())["k"] == 23

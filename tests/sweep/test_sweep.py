@@ -1,0 +1,149 @@
+"""Sweeps: criteria judged by scores, hand-computed and against scipy, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pixel_counts import make_counts
+from scipy.stats import spearmanr
+
+from patchbank.criteria.measure import NAMES
+from patchbank.evaluation.counts import save_counts
+from patchbank.evaluation.score import Scoring
+from patchbank.files import write_json
+from patchbank.left_out import LeftOut, write_left_out
+from patchbank.methods import contract
+from patchbank.methods.contract import Method
+from patchbank.sweep.judge import Swept, judge, rank_correlation
+from patchbank.sweep.text import markdown, sentences
+from patchbank.sweep.write import write_sweep
+
+CLASSES = ("a", "b", "c")
+SCORING = Scoring("toy", ("hungarian", "per_image"), "full", "train", k=3)
+METHOD = Method("kmeans", "kmeans", {}, (0, 1), contract.traits("kmeans"))
+WRONG = {"v-b1": 0.8, "v-b2": 0.1, "v-b3": 0.3, "v-last": 0.5}
+"""Share of the pixels that are wrong at each encoder."""
+
+
+@given(
+    arrays(np.float64, 5, elements=st.integers(0, 3).map(float)),
+    arrays(np.float64, (3, 5), elements=st.integers(0, 3).map(float)),
+)
+def test_rank_correlations_are_scipys(values: np.ndarray, others: np.ndarray) -> None:
+    found = rank_correlation(values, others)
+    for one, line in zip(found, others, strict=True):
+        if len(set(values)) == 1 or len(set(line)) == 1:
+            assert np.isnan(one)
+        else:
+            assert one == pytest.approx(spearmanr(values, line).statistic, abs=1e-12)
+
+
+def counts(path: Path, wrong: float, seed: int, images: int) -> None:
+    """Three clusters, one for each class, that miss a share of the pixels."""
+    rng = np.random.default_rng(seed)
+    pixels = []
+    for _ in range(images):
+        truth = rng.integers(0, 3, 300)
+        missed = rng.random(300) < wrong
+        pixels.append((np.where(missed, rng.integers(0, 3, 300), truth), truth))
+    path.parent.mkdir(parents=True)
+    save_counts(path, {"k3-s0": make_counts(pixels, 3, 3)})
+
+
+def make_sweep(folder: Path, images: int = 12, **criteria: list[float | None]) -> list[Swept]:
+    """Encoders whose scores follow `WRONG`, with these values of criteria; the others are not known."""
+    swept = []
+    for place, (name, wrong) in enumerate(WRONG.items()):
+        row = folder / name / "rows" / "kmeans.json"
+        for seed in METHOD.seeds:
+            counts(row.with_suffix("") / f"seed{seed}" / "counts.npz", wrong, seed, images)
+        write_json(row, {"rows": []})
+        values = {**dict.fromkeys(NAMES), **{key: of[place] for key, of in criteria.items()}}
+        write_json(folder / name / "criteria.json", {"criteria": values})
+        swept.append(Swept(name, folder / name / "criteria.json", {"kmeans": row}))
+    return swept
+
+
+def test_criteria_are_judged_by_the_scores(tmp_path: Path) -> None:
+    swept = make_sweep(tmp_path, halves=[0.1, 0.9, 0.7, 0.4], seeds=[0.9, 0.1, 0.3, 0.6], used=[0.1, None, 0.2, 0.3])
+    found = judge(swept, [METHOD], CLASSES, SCORING, "hungarian")
+    json.dumps(found, allow_nan=False)
+    assert found["criteria"] == ["seeds", "halves", "used"]
+    assert found["choices"] == {"seeds": "v-b1", "halves": "v-b2", "used": "v-last"}
+    assert found["best"] == {"kmeans": "v-b2"}
+    by = {one["criterion"]: one for one in found["judged"]}
+    assert by["halves"]["spearman"] == pytest.approx(1)
+    assert by["halves"]["low"] == by["halves"]["high"] == pytest.approx(1)  # no resample of the images orders otherwise
+    assert by["halves"]["behind"]["value"] == 0
+    assert by["seeds"]["spearman"] == pytest.approx(-1)
+    assert by["used"]["spearman"] == pytest.approx(0.5)
+    scores = {encoder["name"]: encoder["scores"]["kmeans"] for encoder in found["encoders"]}
+    behind = by["seeds"]["behind"]
+    assert behind["value"] == pytest.approx(scores["v-b2"]["value"] - scores["v-b1"]["value"])
+    assert behind["low"] < behind["value"] < behind["high"]
+    assert scores["v-b2"]["low"] < scores["v-b2"]["value"] < scores["v-b2"]["high"]
+    said = list(sentences({**found, "dataset": "toy", "protocol": "hungarian"}))
+    assert said[0].startswith("Under `kmeans` the best encoder is `v-b2` (")
+    assert said[0].endswith("stability over halves of the images would have chosen it.")
+    assert "choice of stability over halves of the images, `v-b2`, loses least: 0.0 points" in said[1]
+
+
+def test_scores_are_those_of_the_protocol_on_all_images(tmp_path: Path) -> None:
+    from patchbank.evaluation.score import context_of, score_method
+
+    swept = make_sweep(tmp_path, halves=[1, 2, 3, 4])
+    for protocol in SCORING.protocols:
+        found = judge(swept, [METHOD], CLASSES, SCORING, protocol)
+        for encoder, one in zip(found["encoders"], swept, strict=True):
+            files = {seed: one.rows["kmeans"].with_suffix("") / f"seed{seed}" / "counts.npz" for seed in (0, 1)}
+            rows = score_method(files, None, context_of(METHOD, CLASSES, SCORING))["rows"]
+            expected = next(row["miou"]["mean"] for row in rows if row["protocol"] == protocol)
+            assert encoder["scores"]["kmeans"]["value"] == pytest.approx(expected)
+
+
+def test_rows_that_were_left_out_and_few_images(tmp_path: Path) -> None:
+    swept = make_sweep(tmp_path, images=3, halves=[1, 2, 3, 4])
+    write_left_out([swept[1].rows["kmeans"]], LeftOut("kmeans", "", "there is no reason."))
+    found = judge(swept, [METHOD], CLASSES, SCORING, "hungarian")
+    assert found["encoders"][1]["scores"]["kmeans"] is None
+    assert found["best"] == {"kmeans": "v-b3"}
+    assert found["left_out"] == [{"row": "v-b2: kmeans", "at": "", "reason": "there is no reason."}]
+    assert found["encoders"][0]["scores"]["kmeans"]["low"] is None
+    judged = found["judged"][0]
+    assert judged["spearman"] == pytest.approx(0.5)
+    assert judged["low"] is judged["behind"]["low"] is None
+    page = list(markdown({**found, "dataset": "toy", "protocol": "hungarian"}))
+    assert "- v-b2: kmeans: there is no reason." in page
+    for write in swept:
+        write_left_out([write.rows["kmeans"]], LeftOut("kmeans", "", "there is no reason."))
+    assert judge(swept, [METHOD], CLASSES, SCORING, "hungarian")["rows"] == []
+
+
+def test_a_set_without_labels_has_a_choice(tmp_path: Path) -> None:
+    swept = [replace(one, rows={}) for one in make_sweep(tmp_path, halves=[1, 3, 2, 0], seeds=[1, 4, 0, 0])]
+    found: dict[str, Any] = judge(swept, [], (), SCORING, "hungarian")
+    assert found["judged"] == found["rows"] == []
+    (said,) = sentences(found)
+    assert said.endswith("choose `v-b2` (stability over k-means seeds, stability over halves of the images).")
+    assert list(sentences({**found, "choices": {}})) == ["There are too few images for any criterion."]
+
+
+def test_files_of_a_sweep(tmp_path: Path) -> None:
+    swept = make_sweep(tmp_path, halves=[0.1, 0.9, 0.7, 0.4])
+    write_sweep(swept, [METHOD], CLASSES, SCORING, "hungarian", tmp_path / "sweep.json")
+    first = [(tmp_path / f"sweep.{end}").read_bytes() for end in ("json", "md", "html")]
+    write_sweep(swept, [METHOD], CLASSES, SCORING, "hungarian", tmp_path / "sweep.json")
+    assert first == [(tmp_path / f"sweep.{end}").read_bytes() for end in ("json", "md", "html")]
+    lines = (tmp_path / "sweep.md").read_text().splitlines()
+    assert {line.count("|") for line in lines if line.startswith("|")} == {4, 5}
+    page = (tmp_path / "sweep.html").read_text()
+    assert "<svg" in page
+    assert page.count("<table") == 2
