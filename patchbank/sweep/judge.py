@@ -159,9 +159,10 @@ def rank_correlation(values: NDArray[np.float64], others: NDArray[np.float64]) -
 
 def _ranks(values: NDArray[np.float64]) -> Floats:
     """Ranks (r, e) in each line of values (r, e), 1/2 for the lowest."""
-    below = (values[:, None, :] < values[:, :, None]).sum(2)
-    same = (values[:, None, :] == values[:, :, None]).sum(2)
-    return below + same / 2
+    below = (values[:, None, :] < values[:, :, None]).sum(2, dtype=np.float64)
+    same = (values[:, None, :] == values[:, :, None]).sum(2, dtype=np.float64)
+    ranks: Floats = below + same / 2
+    return ranks
 
 
 def _points(difference: Difference | None, scored: Mapping[str, Resampled]) -> dict[str, float | None] | None:

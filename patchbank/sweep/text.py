@@ -136,7 +136,7 @@ def _score(content: Mapping[str, Any], encoder: str, row: str) -> str:
 
 def _mean_behind(content: Mapping[str, Any], criterion: str) -> float:
     lost = [one["behind"]["value"] for one in content["judged"] if one["criterion"] == criterion and one["behind"]]
-    return sum(lost) / len(lost)
+    return float(sum(lost) / len(lost))
 
 
 def _range(lost: Mapping[str, float], least: str) -> str:

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sheet": {"matplotlib"},
     "statistics": set(),
     "summary": {"jinja2"},
-    "sweep": {"jinja2", "matplotlib", "scipy"},
+    "sweep": {"jinja2", "matplotlib"},
     "train": set(),
     "truth": {"scipy"},
     "weights": {"torch"},
