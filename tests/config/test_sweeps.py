@@ -100,12 +100,12 @@ def test_rows_read_the_banks_of_their_encoder_and_the_labels_of_the_set(tmp_path
         "eval_whole": f"{source}/bank/val-whole.json",
     }
     results = plan.sweeps.results(of())
-    assert len(results) == 10 * 4
-    assert results[-1] == f"{source}/rows/linear-probe.json"
+    assert len(results) == 10 * 5
+    assert results[-1] == f"{source}/rows/incontext-knn-m10240-b0.02.json"
     assert plan.sweeps.criteria(of())[0] == "results/msrc/sweep/dinov2_vits14_saliency-b3/criteria.json"
     assert plan.sweeps.scoring(of())["dataset"] == "msrc"
     assert plan.sweeps.clustering(row)["k"] == (23,)
-    assert [method["name"] for method in plan.sweeps.methods(of())][-1] == "linear-probe"
+    assert [method["name"] for method in plan.sweeps.methods(of())][-1] == "incontext-knn-m10240-b0.02"
     assert plan.sweeps.protocol(of()) == "hungarian"
 
 
