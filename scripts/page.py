@@ -34,5 +34,6 @@ with stage(snakemake):
         ways=[Path(path) for path in given.pictures],
         benchmarks=Path(snakemake.params.benchmarks),
         pictures=snakemake.params.gallery,
+        clusters=next(map(Path, given.clusters), None),
     )
     write_page(source, Path(snakemake.output.page).parent)

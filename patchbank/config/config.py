@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.weights.spec import BackboneSpec
 from patchbank.yaml_text import parse_yaml
+
+AUTO = "auto"
+UNLABELLED = 27
+"""Clusters of a set without classes where the configuration gives no number."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,9 @@ class Config:
 
     Raises:
         UserError: with every problem, when a key is unknown or a type is wrong.
+
+    Attributes:
+        suggested: the K of a set whose `clustering.k` is `AUTO` (`patchbank.criteria.k`); `UNLABELLED` until it is set.
     """
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
@@ -62,8 +69,9 @@ class Config:
         self.values = with_own_folder(with_normalisation(completed))
         self._resolved: dict[str, dict[str, Any]] = {}
         self._specs: dict[str, DatasetSpec] = {}
-        self._methods: dict[str, list[Method]] = {}
+        self._methods: dict[tuple[str, tuple[int, ...]], list[Method]] = {}
         self._sweeps: dict[str, dict[str, BackboneSpec]] = {}
+        self.suggested: Callable[[str], int] = lambda _: UNLABELLED
 
     @property
     def datasets(self) -> list[str]:
@@ -177,17 +185,27 @@ class Config:
         return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe in method.traits.recipes}
 
     def clusters(self, dataset: str) -> list[int]:
-        """Numbers of clusters: the one of the protocols with K = classes first."""
-        options = self.of(dataset)["clustering"]
-        k = options["k"] or len(self.spec(dataset).classes) or 27
+        """Numbers of clusters, the one of the protocols with K = classes first; `AUTO` is of sets without classes."""
+        options, classes = self.of(dataset)["clustering"], len(self.spec(dataset).classes)
+        asked = None if options["k"] == AUTO else options["k"]
+        if self.asks_for_k(dataset):
+            asked = self.suggested(sweeps.parted(dataset)[0])
+        k = asked or classes or UNLABELLED
         return [k, *(other for other in options["overcluster"] if other != k)]
+
+    def asks_for_k(self, dataset: str) -> bool:
+        """Whether a set's number of clusters is the suggested one: it has no classes and asks for it."""
+        return self.of(dataset)["clustering"]["k"] == AUTO and not self.spec(dataset).classes
 
     def shared(self, dataset: str) -> dict[str, Any]:
         """What every k-means of a set has in common."""
+        seeds = list(self.of(dataset)["kmeans_seeds"])
+        return {"k": self.clusters(dataset), "kmeans_seeds": seeds, **self.fitting(dataset)}
+
+    def fitting(self, dataset: str) -> dict[str, Any]:
+        """What is done to points before k-means, and how it is fitted, whatever the number of clusters."""
         options = self.of(dataset)["clustering"]
         return {
-            "k": self.clusters(dataset),
-            "kmeans_seeds": list(self.of(dataset)["kmeans_seeds"]),
             "centre": options["centre"],
             "projection": {key: options[key] for key in ("pca", "whiten", "normalise")},
             "kmeans": {"niter": options["niter"], "nredo": options["nredo"]},
@@ -195,9 +213,10 @@ class Config:
 
     def methods(self, dataset: str) -> list[Method]:
         """Methods of a set, in the order of the configuration."""
-        if dataset not in self._methods:
-            self._methods[dataset] = [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
-        return self._methods[dataset]
+        key = (dataset, tuple(self.clusters(dataset)))
+        if key not in self._methods:
+            self._methods[key] = [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+        return self._methods[key]
 
     def postprocessed(self, dataset: str) -> list[Method]:
         """Rows ``<method>+<option>`` of the methods that ask for them.

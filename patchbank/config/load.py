@@ -8,10 +8,12 @@ from typing import Any
 
 from patchbank.config.config import Config, shipped_schema
 from patchbank.config.folders import config_file, schema_for_reading
+from patchbank.config.plan.paths import suggested_k
 from patchbank.config.problems import problems
 from patchbank.config.schema import merge
 from patchbank.config.typed import typed_config
-from patchbank.errors import raise_problems
+from patchbank.errors import UserError, raise_problems
+from patchbank.files import read_json
 
 
 def default_config() -> Config:
@@ -38,7 +40,16 @@ def checked(values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) 
     """
     config = Config(values, schema)
     raise_problems("config", list(problems(config)), f"See {schema_for_reading()} for every key.")
+    config.suggested = _suggested
     return config
+
+
+def _suggested(dataset: str) -> int:
+    """The K that was suggested for a set, from its results."""
+    path = suggested_k(dataset)
+    if not Path(path).is_file():
+        raise UserError(f"clustering.k is auto, and {path} is not there; `snakemake k_chart_{dataset}` makes it.")
+    return int(read_json(path)["suggested"])
 
 
 def command_line_config(files: Sequence[str | Path], entries: Sequence[str]) -> Config:

@@ -69,14 +69,14 @@ def measure(sample: Tokens, statistics: Statistics, settings: CriteriaSettings) 
     fits, held = fit_seeds(points, sample.images, settings.k, settings.repeats, settings.kmeans)
     spherical = settings.kmeans.spherical
     found["seeds"] = over_seeds(points[held], fits, spherical)
-    found["halves"] = over_halves(points, sample.images, settings.k, settings.repeats, settings.kmeans)
+    found["halves"] = _mean(over_halves(points, sample.images, settings.k, settings.repeats, settings.kmeans))
     found["used"] = float(np.mean([effective(assign(points[held], c, spherical), len(c)) for c in fits]))
     if sample.mirrored is not None:
         found["mirrored"] = _mirrored(sample.mirrored, plain, fits, spherical)
     points = fit_projection(sample.tokens, settings.whitened, statistics)(sample.tokens)
     fits, held = fit_seeds(points, sample.images, settings.k, settings.repeats, settings.kmeans)
     found["seeds_whitened"] = over_seeds(points[held], fits, spherical)
-    found["halves_whitened"] = over_halves(points, sample.images, settings.k, settings.repeats, settings.kmeans)
+    found["halves_whitened"] = _mean(over_halves(points, sample.images, settings.k, settings.repeats, settings.kmeans))
     found["silhouette_whitened"] = mean_silhouette(points, fits, settings)
     return found
 
@@ -88,7 +88,11 @@ def mean_silhouette(
     chosen = generator("criteria-silhouette").permutation(len(points))[: settings.silhouette]
     found = [silhouette(points[chosen], assign(points[chosen], c, settings.kmeans.spherical)) for c in fits]
     known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else None
+    return _mean(known) if known else None
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
 
 
 def _mirrored(

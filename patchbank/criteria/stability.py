@@ -72,8 +72,8 @@ def over_seeds(points: NDArray[np.float32], fits: Sequence[NDArray[np.float32]],
 
 def over_halves(
     points: NDArray[np.float32], images: NDArray[np.integer[Any]], k: int, repeats: int, settings: KMeansSettings
-) -> float:
-    """Mean adjusted Rand index of the fits of two halves of the images, over repeated cuts, each with its held points.
+) -> list[float]:
+    """Adjusted Rand index of the fits of two halves of the images, of each of repeated cuts, on its held points.
 
     Args:
         points: (n, d), projected tokens.
@@ -88,7 +88,7 @@ def over_halves(
         fits = [_fit(points[half], k, settings, "criteria-half", k, repeat, side) for side, half in enumerate(halves)]
         labels = [assign(points[held], centroids, settings.spherical) for centroids in fits]
         found.append(agreement(labels))
-    return float(np.mean([value for value in found if value is not None]))
+    return [value for value in found if value is not None]
 
 
 def effective(labels: NDArray[np.integer[Any]], k: int) -> float:

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plan_factory import Plan
+from plan_factory import NotYet, Plan
 
 from patchbank.config import sweeps
 from patchbank.config.load import read_config
 from patchbank.errors import UserError
+from patchbank.files import read_json, write_json
 from patchbank.weights.spec import BackboneSpec
 
 VIT = BackboneSpec("mine", "vit_small_patch14_dinov2", block=8, norm=False)
@@ -119,3 +120,37 @@ def test_sets_without_classes_have_criteria_alone(tmp_path: Path) -> None:
     banks = plan.sweeps.criteria_banks(of())
     assert banks == {r: f"results/msrc/bank/train-{r}.json" for r in ("whole", "mirrored")}
     assert plan.sweeps.criteria_settings(of())["k"] == 23
+
+
+def test_k_auto_asks_sets_without_classes_and_waits_for_the_answer(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, {"folder": str(tmp_path), "clustering": {"k": "auto"}}, done=())
+    own = of(dataset="mine", method="kmeans", seed="0")
+    assert plan.config.clusters("msrc") == [23, 300]
+    plan.config.suggested = lambda dataset: read_json(plan.files.k_chart(dataset))["suggested"]
+    for waits in (
+        plan.stages.training_banks,
+        plan.stages.settings,
+        plan.reports.fixed_scores,
+        plan.sweeps.criteria_banks,
+    ):
+        with pytest.raises(NotYet, match="mine"):
+            waits(own)
+    assert plan.sweeps.k_settings(own)["projection"] == plan.sweeps.criteria_settings(of())["projection"]
+    assert plan.sweeps.fit_bank(own).endswith("-whole.json")
+    assert plan.reports.k_chart(own) == ["results/mine/k.json"]
+    assert plan.reports.k_chart(of()) == []
+    plan.files.done = ("mine",)
+    assert plan.stages.settings(own)["k"] == [7, 300]
+    assert plan.evaluation.shared_scoring("mine").k == 7
+    assert plan.rows.method("mine", "kmeans").settings["k"] == [7, 300]
+
+
+def test_k_auto_outside_a_workflow_wants_the_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = read_config(changes={"folder": str(tmp_path), "clustering": {"k": "auto"}})
+    with pytest.raises(UserError, match=r"results/mine/k\.json is not there; `snakemake k_chart_mine` makes it"):
+        config.clusters("mine")
+    write_json(tmp_path / "results" / "mine" / "k.json", {"suggested": 9})
+    assert config.clusters("mine") == [9, 300]
+    with pytest.raises(UserError, match="k: some is not a whole number, null or auto"):
+        read_config(changes={"clustering": {"k": "some"}})

@@ -97,7 +97,9 @@ def test_clear_clusters_are_stable_and_noise_is_not() -> None:
         points, images = blobs(spread)
         fits, held = stability.fit_seeds(points, images, 3, 3, KMeansSettings(niter=20, nredo=3))
         seeds = stability.over_seeds(points[held], fits, spherical=False)
-        found[spread] = seeds, stability.over_halves(points, images, 3, 3, KMeansSettings(niter=20, nredo=3))
+        halves = stability.over_halves(points, images, 3, 3, KMeansSettings(niter=20, nredo=3))
+        assert len(halves) == 3
+        found[spread] = seeds, float(np.mean(halves))
     assert found[0.1] == (1.0, 1.0)
     assert found[100.0][1] < 0.9
     assert stability.over_seeds(points, fits[:1], spherical=False) is None

@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"scipy"},
     "extract": {"torch"},
     "fetch": set(),
+    "k_chart": set(),
+    "k_page": {"jinja2", "matplotlib"},
     "manifest": set(),
     "page": {"jinja2", "matplotlib", "scipy"},
     "panel": {"matplotlib"},

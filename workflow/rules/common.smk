@@ -2,6 +2,7 @@
 import sys
 from pathlib import Path
 
+from patchbank.config.config import UNLABELLED
 from patchbank.config.jobs import start_jobs_alike
 from patchbank.config.load import command_line_config
 from patchbank.config.own_folder import MINE
@@ -17,6 +18,7 @@ from patchbank.config.plan.sweeps import Sweeps
 from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
+from patchbank.files import read_json
 from patchbank.report.page.render import templates_digest
 
 
@@ -35,6 +37,9 @@ class Finished:
         return checkpoints.ablation_row.get(
             ablation=ablation, dataset=dataset, method=row
         ).output.result
+
+    def k_chart(self, dataset):
+        return checkpoints.k_chart.get(dataset=dataset).output[0]
 
 
 def checked(function, *arguments):
@@ -79,12 +84,15 @@ def memory(megabytes):
 
 
 code = Code(Path(workflow.basedir, "scripts"))
+# Which files rows have does not depend on K; what else is asked of a set waits until its K is known.
+C.suggested = lambda dataset: UNLABELLED
+shapes = Shapes(Rows(C, Finished()))
+C.suggested = lambda dataset: read_json(Finished().k_chart(dataset))["suggested"]
 rows = Rows(C, Finished())
 # Every job on a cluster reads the Snakefile again, and none of them looks at a set's files again.
 stages = Stages(rows, code, TreesOfARun(workflow.is_main_process))
 evaluation = Evaluation(rows, code)
 reports = Reports(rows, code, evaluation)
-shapes = Shapes(rows)
 ablations = Ablations(rows, code, evaluation)
 sweeps = Sweeps(rows, code, evaluation)
 

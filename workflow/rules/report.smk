@@ -144,6 +144,7 @@ rule page:
         report="results/{dataset}/report.json",
         curves=reports.curves,
         pictures=reports.pictures,
+        clusters=reports.k_chart,
     output:
         page="results/{dataset}/index.html",
         gallery=report(

@@ -25,6 +25,54 @@ rule criteria:
         "../../scripts/criteria.py"
 
 
+# Asked where `clustering.k` is auto, and by a target of its own.
+checkpoint k_chart:
+    input:
+        bank=sweeps.fit_bank,
+        statistics="results/{dataset}/statistics.npz",
+    output:
+        "results/{dataset}/k.json",
+    log:
+        "results/logs/{dataset}/k_chart.log",
+    benchmark:
+        "results/benchmarks/{dataset}/k_chart.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+    params:
+        code=code.of("k_chart", "patchbank.criteria.k"),
+        settings=sweeps.k_settings,
+        candidates=sweeps.k_candidates,
+    message:
+        "Comparing numbers of clusters of {wildcards.dataset}"
+    script:
+        "../../scripts/k_chart.py"
+
+
+rule k_page:
+    input:
+        "results/{dataset}/k.json",
+    output:
+        "results/{dataset}/k.html",
+    log:
+        "results/logs/{dataset}/k_page.log",
+    benchmark:
+        "results/benchmarks/{dataset}/k_page.tsv"
+    conda:
+        "../../envs/patchbank.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        code=code.of("k_page", "patchbank.report.page.clusters"),
+        templates=templates_digest(),
+    message:
+        "Showing numbers of clusters of {wildcards.dataset}"
+    script:
+        "../../scripts/k_page.py"
+
+
 rule sweep_row:
     input:
         unpack(sweeps.inputs),
@@ -100,3 +148,9 @@ for target, name in evaluated(C).items():
             f"sweep_{target}"
         input:
             f"results/{name}/sweep.md",
+
+    rule:
+        name:
+            f"k_chart_{target}"
+        input:
+            f"results/{name}/k.html",

@@ -16,3 +16,6 @@ class Finished(Protocol):
 
     def ablation_row(self, ablation: str, dataset: str, row: str) -> str:
         """The result of a row of an ablation."""
+
+    def k_chart(self, dataset: str) -> str:
+        """How many clusters are suggested for a set."""

@@ -14,6 +14,11 @@ def manifest(dataset: str) -> str:
     return f"{RESULTS}/{dataset}/manifest.json"
 
 
+def suggested_k(dataset: str) -> str:
+    """The file that suggests how many clusters a set has."""
+    return f"{RESULTS}/{dataset}/k.json"
+
+
 def pointer(dataset: str, split: str, recipe: str) -> str:
     """The small file that says where a bank is."""
     return f"{RESULTS}/{dataset}/bank/{split}-{recipe}.json"

@@ -10,7 +10,7 @@ from patchbank.config.own_folder import own_results
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
-from patchbank.config.plan.paths import pointer, run_folder, scores
+from patchbank.config.plan.paths import pointer, run_folder, scores, suggested_k
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.subject import Subject
 from patchbank.methods.contract import Method
@@ -143,6 +143,10 @@ class Reports(Subject):
     def digest(self, w: of.OfSet) -> str:
         """Hash of everything that shapes a set's results."""
         return self.config.digest(w.dataset)
+
+    def k_chart(self, w: of.OfSet) -> list[str]:
+        """What the number of clusters rests on, of a set that asked for it."""
+        return [suggested_k(w.dataset)] if self.config.asks_for_k(w.dataset) else []
 
     def gallery(self, w: of.OfSet) -> int:
         """Number of images in the gallery."""

@@ -24,20 +24,38 @@ class Sweeps(RowJobs):
     # criteria of a bank
 
     def criteria_banks(self, w: of.OfSet) -> dict[str, str]:
-        """The bank that clusters are fitted on, and where it is asked for that of its mirror images."""
-        split = self.config.splits(w.dataset)["fit"]
-        recipes = ["whole", *(["mirrored"] if self.config.of(w.dataset)["criteria"]["mirrored"] else [])]
-        return {recipe: pointer(w.dataset, split, recipe) for recipe in recipes}
+        """The bank that clusters are fitted on, and where it is asked for that of its mirror images.
+
+        A set that asks for K waits here until it is known, as every job that reads K does by one of its inputs.
+        """
+        self.config.clusters(w.dataset)
+        asked = self.config.of(w.dataset)["criteria"]["mirrored"]
+        return {"whole": self.fit_bank(w), **({"mirrored": self.fit_bank(w, "mirrored")} if asked else {})}
+
+    def fit_bank(self, w: of.OfSet, recipe: str = "whole") -> str:
+        """The bank that clusters are fitted on."""
+        return pointer(w.dataset, self.config.splits(w.dataset)["fit"], recipe)
 
     def criteria_settings(self, w: of.OfSet) -> dict[str, Any]:
         """How criteria are measured."""
-        shared, asked = self.config.shared(w.dataset), self.config.of(w.dataset)["criteria"]
+        return self._criteria(w.dataset, self.config.clusters(w.dataset)[0])
+
+    def k_settings(self, w: of.OfSet) -> dict[str, Any]:
+        """How numbers of clusters are compared; the number in it is not read."""
+        return self._criteria(w.dataset, 1)
+
+    def k_candidates(self, w: of.OfSet) -> list[int]:
+        """Numbers of clusters that are compared."""
+        return list(self.config.of(w.dataset)["clustering"]["k_candidates"])
+
+    def _criteria(self, dataset: str, k: int) -> dict[str, Any]:
+        fitting, asked = self.config.fitting(dataset), self.config.of(dataset)["criteria"]
         settings = CriteriaSettings(
-            k=shared["k"][0],
+            k=k,
             sample=asked["sample"],
             repeats=asked["repeats"],
-            projection=ProjectionSettings(centre=shared["centre"], **shared["projection"]),
-            kmeans=KMeansSettings(**shared["kmeans"]),
+            projection=ProjectionSettings(centre=fitting["centre"], **fitting["projection"]),
+            kmeans=KMeansSettings(**fitting["kmeans"]),
         )
         return to_plain(settings)
 

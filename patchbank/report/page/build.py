@@ -37,6 +37,7 @@ from patchbank.report.markdown import (
 )
 from patchbank.report.page import tables
 from patchbank.report.page.charts import classes_chart, confusion_chart, inline, k_charts
+from patchbank.report.page.clusters import k_chart
 from patchbank.report.page.gallery import Gallery, draw_gallery
 from patchbank.report.page.naming import clusterings
 from patchbank.report.page.render import render
@@ -57,6 +58,7 @@ GROUPS = {
 SECTIONS = {
     "gallery": "Gallery",
     "sheets": "Clusters",
+    "how_many": "How many clusters",
     "scores": "Scores",
     "left_out": "Left out",
     "elsewhere": "Other preprocessing",
@@ -112,6 +114,7 @@ class PageSource:
         ways: `<method>/pictures.png` of the methods that draw what they make on their way, likewise.
         benchmarks: folder with Snakemake's benchmark files of the set.
         pictures: images of the gallery.
+        clusters: file of `patchbank.criteria.k` that the number of clusters rests on; None where it was given.
     """
 
     report: Path
@@ -124,6 +127,7 @@ class PageSource:
     ways: Sequence[Path]
     benchmarks: Path
     pictures: int
+    clusters: Path | None = None
 
 
 def write_page(source: PageSource, folder: Path) -> None:
@@ -168,6 +172,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
         "clusterings": clusterings(source.columns),
+        "how_many": None if source.clusters is None else k_chart(source.clusters),
         "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
         "ways_caption": WAYS,
         "curves": {path.parent.name: path.relative_to(folder).as_posix() for path in source.curves},
