@@ -15,7 +15,7 @@ rule criteria:
         "../../envs/patchbank.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("criteria", "patchbank.criteria.measure"),
         settings=sweeps.criteria_settings,
@@ -40,7 +40,7 @@ checkpoint k_chart:
         "../../envs/patchbank.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
     params:
         code=code.of("k_chart", "patchbank.criteria.k"),
         settings=sweeps.k_settings,
@@ -63,7 +63,7 @@ rule k_page:
     conda:
         "../../envs/patchbank.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
     params:
         code=code.of("k_page", "patchbank.report.page.clusters"),
         templates=templates_digest(),
@@ -88,7 +88,7 @@ rule sweep_row:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=memory(4000),
     params:
         code=sweeps.row_code,
         method=sweeps.method,
@@ -127,7 +127,7 @@ rule sweep:
         "../../envs/patchbank.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
     params:
         code=sweeps.table_code,
         templates=templates_digest(),
