@@ -16,7 +16,7 @@ from plan_factory import CHANGES, NotYet, Plan
 
 from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.config.folders import PROJECT
-from patchbank.config.plan import stages
+from patchbank.config.plan import trees
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.rows import INSTANCES
 from patchbank.config.plan.shapes import Shape, Shapes
@@ -155,7 +155,7 @@ def test_a_local_weights_file_is_told_by_size_and_time(tmp_path: Path) -> None:
 
 def test_the_folders_of_a_set_are_walked_once(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     walked: list[str] = []
-    monkeypatch.setattr(stages, "tree_fingerprint", lambda spec: walked.append(spec.name) or f"tree of {spec.name}")
+    monkeypatch.setattr(trees, "tree_fingerprint", lambda spec: walked.append(spec.name) or f"tree of {spec.name}")
     for dataset in ("msrc", "camvid", "msrc"):
         assert plan.stages.tree(of(dataset=dataset)) == f"tree of {dataset}"
     assert walked == ["msrc", "camvid"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from patchbank.config.plan.trees import TreesOfARun
+from patchbank.config.plan.trees import FOLDER, TreesOfARun
 from patchbank.datasets import make_spec
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.errors import UserError
@@ -37,23 +37,23 @@ def test_a_job_looks_at_no_file_of_the_set(tmp_path: Path, monkeypatch: pytest.M
         stats.clear()
         return count
 
-    lonely = TreesOfARun(planning=False)
+    lonely = TreesOfARun(False, FOLDER)
     assert lonely.of(spec) == tree_fingerprint(spec)  # nothing was left by anybody
     assert looks() >= 60
     assert not Path(".snakemake").exists()
-    planning = TreesOfARun()
+    planning = TreesOfARun(True, FOLDER)
     assert planning.of(spec) == planning.of(spec) == lonely.of(spec)
     assert 30 <= looks() <= 90
-    assert TreesOfARun(planning=False).of(spec) == lonely.of(spec)
+    assert TreesOfARun(False, FOLDER).of(spec) == lonely.of(spec)
     assert looks() == 0
 
     Image.new("L", (4, 5)).save("set/images/train/0.png")
-    assert TreesOfARun().of(spec) != lonely.of(spec)
-    assert TreesOfARun(planning=False).of(spec) == TreesOfARun().of(spec)
+    assert TreesOfARun(True, FOLDER).of(spec) != lonely.of(spec)
+    assert TreesOfARun(False, FOLDER).of(spec) == TreesOfARun(True, FOLDER).of(spec)
     looks()
     other = make_spec("mine", "folder", "set", classes=["a", "b"], eval_split="train")
     with pytest.raises(UserError, match="mask"):  # another set of that name is looked at
-        TreesOfARun(planning=False).of(other)
+        TreesOfARun(False, FOLDER).of(other)
     (path,) = Path(".snakemake/patchbank").iterdir()
     path.write_text("{")
-    assert TreesOfARun(planning=False).of(spec) == TreesOfARun().of(spec)
+    assert TreesOfARun(False, FOLDER).of(spec) == TreesOfARun(True, FOLDER).of(spec)

@@ -13,8 +13,8 @@ from patchbank.config.plan.reports import Reports
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
-from patchbank.config.plan.trees import TreesOfARun
 from patchbank.config.plan.sweeps import Sweeps
+from patchbank.config.plan.trees import FOLDER, TreesOfARun
 from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
@@ -90,7 +90,7 @@ shapes = Shapes(Rows(C, Finished()))
 C.suggested = lambda dataset: read_json(Finished().k_chart(dataset))["suggested"]
 rows = Rows(C, Finished())
 # Every job on a cluster reads the Snakefile again, and none of them looks at a set's files again.
-stages = Stages(rows, code, TreesOfARun(workflow.is_main_process))
+stages = Stages(rows, code, TreesOfARun(workflow.is_main_process, FOLDER))
 evaluation = Evaluation(rows, code)
 reports = Reports(rows, code, evaluation)
 ablations = Ablations(rows, code, evaluation)

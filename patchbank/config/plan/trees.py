@@ -23,10 +23,10 @@ class TreesOfARun:
 
     Args:
         planning: whether this process plans the run; a job takes what that one found, where it left anything.
-        folder: where it is left.
+        folder: where it is left; None for nowhere.
     """
 
-    def __init__(self, planning: bool = True, folder: Path = FOLDER) -> None:
+    def __init__(self, planning: bool = True, folder: Path | None = None) -> None:
         self._planning, self._folder = planning, folder
         self._known: dict[str, str] = {}
 
@@ -37,6 +37,8 @@ class TreesOfARun:
         return self._known[spec.name]
 
     def _find(self, spec: DatasetSpec) -> str:
+        if self._folder is None:
+            return tree_fingerprint(spec)
         left, of = self._folder / f"{spec.name}.tree.json", digest(to_plain(spec), 16)
         kept = _read(left)
         if not self._planning and kept.get("spec") == of and "tree" in kept:
