@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -165,8 +166,11 @@ def fill_blocks(
     """
     recipe, device = rows.recipe, rows.vit.device
     h, w = rows.vit.grid(*recipe.size)
+    tokens = recipe.views * h * w
+    if "tokens" in rows.shapes:  # of a denser grid there are more than a view has patches
+        tokens = max(tokens, prod(rows.shapes["tokens"][0][:-1]))
     least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
-    size = max(least, batch_tokens // (recipe.draws * recipe.views * h * w))
+    size = max(least, batch_tokens // (recipe.draws * tokens))
     batches = _Batches(banks, size, claims or Everything())
     if workers is None:
         workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
