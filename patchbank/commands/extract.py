@@ -24,10 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=expand, metavar="BANK", help="folder to write to")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--backbone", help="a backbone of the configuration (`patchbank backbones` lists them)")
-    which.add_argument("--model", metavar="TIMM_NAME", help="a model of timm's; its weights are --file")
-    parser.add_argument("--file", type=expand, metavar="WEIGHTS", help=".safetensors or .pth of --model")
-    parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of --model, where timm has none")
-    parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of --model, where timm has none")
+    add_model(parser, which)
     parser.add_argument("--size", type=positive, default=448, metavar="N", help="side in pixels (default 448)")
     parser.add_argument(
         "--shift", type=positive, default=1, metavar="N", help="N times as dense a grid, at N^2 the time"
@@ -35,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--block", type=int, nargs="+", metavar="B", help="blocks to read in one pass, from 0 (default: the backbone's)"
     )
-    parser.add_argument("--no-norm", action="store_true", help="leave the final norm out")
     parser.add_argument("--precision", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--dtype", choices=["float16", "float32", "int8"], default="float16", help="of stored values")
     parser.add_argument(
@@ -43,6 +39,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=positive, help="CPU threads (default: all)")
     add_overwrite(parser)
+
+
+def add_model(parser: argparse.ArgumentParser, which: argparse._ActionsContainer) -> None:
+    """A model of timm's in place of a backbone; `which` holds its name, beside ``--backbone`` where one excludes it."""
+    which.add_argument("--model", metavar="TIMM_NAME", help="a model of timm's; its weights are --file")
+    parser.add_argument("--file", type=expand, metavar="WEIGHTS", help=".safetensors or .pth of --model")
+    parser.add_argument("--mean", type=float, nargs=3, metavar=("R", "G", "B"), help="of --model, where timm has none")
+    parser.add_argument("--std", type=float, nargs=3, metavar=("R", "G", "B"), help="of --model, where timm has none")
+    parser.add_argument("--no-norm", action="store_true", help="leave the final norm out")
 
 
 def run(options: argparse.Namespace) -> int:

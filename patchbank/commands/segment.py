@@ -1,14 +1,20 @@
-"""`patchbank segment PATH... --checkpoint C --out DIR`: segments or classes of pictures (docs/inference.md)."""
+"""`patchbank segment PATH... --row ROW --out DIR`: segments or classes of pictures (docs/inference.md)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from patchbank.arguments import positive
+from patchbank.commands.extract import add_model, encoder
 from patchbank.paths import expand
 
-HELP = "divide pictures into segments or classes with a trained checkpoint"
+if TYPE_CHECKING:
+    from patchbank.inference.models import Models
+    from patchbank.weights.spec import BackboneSpec
+
+HELP = "divide pictures into segments or classes, with a row of results, a checkpoint, or without any training"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--row", type=expand, help="a row of results, e.g. results/mine/kmeans")
     source.add_argument("--checkpoint", type=expand, help="e.g. results/SET/METHOD/seed0/checkpoint.safetensors")
+    source.add_argument("--method", metavar="NAME", help="a floor, without a set and any training")
+    parser.add_argument("--segments", type=positive, metavar="N", help="of each picture, for --method")
     parser.add_argument("--out", required=True, type=expand, help="folder to write to")
     add_encoder_arguments(parser)
+    add_model(parser, parser)
+    parser.add_argument("--block", type=int, metavar="B", help="block to read, for --method (default: the backbone's)")
     parser.add_argument(
         "--clusters", type=expand, help="segment clusters of a run; default: clusters.npz beside the checkpoint"
     )
     parser.add_argument("--own-ids", action="store_true", help="ids of each picture's own, even where clusters are")
-    parser.add_argument("--size", type=positive, help="side in pixels to which a picture is squashed (default 448)")
+    parser.add_argument(
+        "--size", type=positive, help="side in pixels to which a picture is squashed (default: that of the set, or 448)"
+    )
     parser.add_argument(
         "--window", type=positive, metavar="PX", help="slide a window over the picture at its own resolution instead"
     )
@@ -51,7 +63,9 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
         type=expand,
         help="the encoder's weights; default: results/weights/<backbone>/weights.safetensors",
     )
-    parser.add_argument("--backbone", help="a backbone of config.yaml, for a checkpoint that does not name its own")
+    parser.add_argument(
+        "--backbone", help="a backbone of config.yaml, for --method or a checkpoint that does not name its own"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,14 +77,12 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--threads is {options.threads}, it must be at least 1.")
     threads.limit(options.threads)
     # torch reads the threads when it is imported
-    from patchbank.inference.inputs import row_checkpoint
-    from patchbank.inference.segment import ModelFiles, SegmentSettings, segment
+    from patchbank.inference.segment import SegmentSettings, segment
 
-    checkpoint = options.checkpoint or row_checkpoint(options.row)
     fields = ("size", "window", "shift", "upsample", "soft", "precision", "device")
     written, problems, naming = segment(
         options.paths,
-        ModelFiles(checkpoint, options.weights, options.backbone, options.clusters, options.own_ids),
+        models_of(options),
         options.out,
         SegmentSettings(**{name: getattr(options, name) for name in fields}),
         report=lambda problem: print(f"patchbank: left out {problem}", file=sys.stderr),
@@ -84,3 +96,51 @@ def run(options: argparse.Namespace) -> int:
         if len(problems) > SHOWN:
             print(f"  ... and {len(problems) - SHOWN} more, all of them named above", file=sys.stderr)
     return 1 if problems else 0
+
+
+def models_of(options: argparse.Namespace) -> Models:
+    """What the arguments name.
+
+    Raises:
+        UserError: arguments that belong to ``--method`` beside another source, or what opening it refuses.
+    """
+    from patchbank.errors import UserError
+    from patchbank.inference.models import ModelFiles, method_models, row_models
+
+    if options.method is not None:
+        return method_models(options.method, options.segments, *encoder_of(options))
+    only = {"--segments": options.segments, "--model": options.model, "--file": options.file, "--block": options.block}
+    if idle := [name for name, value in only.items() if value is not None]:
+        raise UserError(f"{', '.join(idle)} belong to --method; a row and a checkpoint name these themselves.")
+    rest = (options.weights, options.backbone, options.clusters, options.own_ids)
+    return row_models(options.row, *rest) if options.row else ModelFiles(options.checkpoint, *rest)
+
+
+def encoder_of(options: argparse.Namespace) -> tuple[BackboneSpec, str]:
+    """The encoder that the arguments name, by default that of a folder of one's own, and the file of its weights.
+
+    Weights that are not there are fetched to where the pipeline puts them.
+
+    Raises:
+        UserError: an encoder that is not known, or weights that cannot be had.
+    """
+    from pathlib import Path
+
+    from patchbank.config.load import default_config
+    from patchbank.config.own_folder import BACKBONE
+    from patchbank.errors import UserError
+    from patchbank.inference.encoder import WEIGHTS
+    from patchbank.weights.fetch import fetch_weights
+
+    if options.model and options.backbone:
+        raise UserError("--model and --backbone both name an encoder; give one.")
+    if options.file and not options.model:
+        raise UserError("--file holds the weights of --model TIMM_NAME; those of a --backbone are --weights.")
+    default = None if options.model else default_config().values["backbone"] or BACKBONE
+    named = {**vars(options), "backbone": options.backbone or default}
+    blocks = None if options.block is None else [options.block]
+    spec = encoder(argparse.Namespace(**{**named, "block": blocks}))
+    weights = Path(options.weights or WEIGHTS.format(name=spec.name))
+    if options.file or not (options.weights or weights.is_file()):
+        fetch_weights(spec, weights, weights.with_suffix(".json"))
+    return spec, str(weights)

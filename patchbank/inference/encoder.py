@@ -21,14 +21,18 @@ from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.files import sha256_file
 from patchbank.methods import contract
-from patchbank.methods.shape import TokenModel
+from patchbank.methods.shape import PictureModel, TokenModel
 from patchbank.weights.spec import BackboneSpec
 
 WEIGHTS = "results/weights/{name}/weights.safetensors"
 """Where the pipeline puts an encoder's weights."""
 
 
-def load_model(checkpoint: str | Path) -> TokenModel:
+Model = TokenModel | PictureModel
+"""What a method computes with."""
+
+
+def load_model(checkpoint: str | Path) -> Model:
     """The method's model of a checkpoint.
 
     Raises:
@@ -38,14 +42,16 @@ def load_model(checkpoint: str | Path) -> TokenModel:
         named = " or ".join(f"`patchbank import {name}`" for name in contract.published_folders())
         raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: {named}.")
     method = load_checkpoint(checkpoint)[1].get("method")
-    able = [name for name in contract.method_folders() if contract.offers(name, "infer")]
+    able = [
+        name for name in contract.method_folders() if contract.offers(name, "infer") and contract.traits(name).trained
+    ]
     if method not in able:
         raise UserError(f"{checkpoint} is a checkpoint of {method!r}; pictures can be segmented by {', '.join(able)}.")
     return contract.load_model(str(method), checkpoint)
 
 
 def load_encoder(
-    model: TokenModel,
+    model: Model,
     checkpoint: str | Path,
     backbone: str | None = None,
     weights: str | Path | None = None,
@@ -56,7 +62,7 @@ def load_encoder(
 
     Args:
         model: from `load_model`.
-        checkpoint: its file, for messages.
+        checkpoint: its file, or what stands for one, for messages.
         backbone: a name of `backbones:` in config.yaml, for a checkpoint that does not say which (an imported one).
         weights: file of the weights; by default the one that the pipeline made.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``...
@@ -82,7 +88,7 @@ def load_encoder(
     except (RuntimeError, SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} cannot be loaded as weights of {spec.model} ({reason}).") from None
-    if vit.dim != model.dim:
+    if model.dim not in (0, vit.dim):
         raise UserError(
             f"{checkpoint} reads tokens of width {model.dim}; those of {spec.name} have {vit.dim}. A head that was "
             "trained on directions of tokens (extract.pca) segments the pictures of its banks alone."

@@ -31,7 +31,7 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 from patchbank.inference.encoder import load_encoder, load_model
-from patchbank.methods.shape import TokenModel
+from patchbank.methods.shape import PictureModel, TokenModel
 
 TOLERANCE = 1e-3
 """Largest difference of a score (a cosine) between torch and onnxruntime that passes."""
@@ -105,6 +105,8 @@ def export_onnx(
     if size < 1:
         raise UserError(f"--size is {size}, it must be at least 1.")
     model = load_model(checkpoint)
+    if isinstance(model, PictureModel):
+        raise UserError(f"{checkpoint} reads more of a picture than its tokens, which is no ONNX; export another row.")
     vit = load_encoder(model, checkpoint, backbone, weights, "cpu")
     side = round_to_patch(size, vit.patch)
     grid = vit.grid(side, side)

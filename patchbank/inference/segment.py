@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,15 +27,14 @@ from patchbank.datasets.contrast import contrast
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN, decode_file
 from patchbank.errors import NO_ROOM, UserError, raise_problems
-from patchbank.files import sha256_file
-from patchbank.inference.encoder import WEIGHTS, load_encoder, load_model
 from patchbank.inference.folder import check_folder, make_folder
-from patchbank.inference.inputs import Input, find_inputs, set_treatment
-from patchbank.inference.naming import Naming, dataset_ids, head_ids, own_segments
-from patchbank.inference.pictures import DIGITS, GridSegments, PictureWriter, Upsample
+from patchbank.inference.inputs import Input, find_inputs
+from patchbank.inference.models import Models
+from patchbank.inference.naming import Naming
+from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
 from patchbank.inference.segmenter import SIZE, Prepared, Scored, Segmenter
-from patchbank.methods import contract
-from patchbank.methods.shape import TokenModel
+from patchbank.inference.tokens import Size
+from patchbank.methods.shape import PictureModel
 from patchbank.progress import track
 from patchbank.threads import available
 
@@ -43,12 +42,34 @@ T = TypeVar("T")
 Sink = Callable[[str, Image.Image, GridSegments], None]
 
 
+class Computer(Protocol):
+    """What computes on pictures in three steps: `Segmenter`, and what else goes over files as it does."""
+
+    @property
+    def batch(self) -> int:
+        """Pictures that are worked on together."""
+        ...
+
+    def prepare(self, image: Image.Image) -> Prepared:
+        """What the encoder gets of a picture, in a thread."""
+        ...
+
+    def score(self, pictures: Sequence[Prepared]) -> list[Scored]:
+        """What is said of each picture."""
+        ...
+
+    def name(self, scored: Scored) -> GridSegments:
+        """What is made of that, in a thread."""
+        ...
+
+
 @dataclass(frozen=True)
 class SegmentSettings:
     """How pictures are segmented.
 
     Attributes:
-        size: side in pixels to which a whole picture is squashed, rounded to the patch; None is `SIZE`.
+        size: pixels to which a whole picture is squashed, rounded to the patch; None is the size of the row's set, and
+            `SIZE` where there is none.
         window: side in pixels of a sliding window over the picture at its own resolution; None squashes it whole.
         shift: how many times as dense a side the patch grid of a whole picture is (recipe `dense`).
         upsample: from the patch grid to pixels.
@@ -57,7 +78,7 @@ class SegmentSettings:
         device: ``auto``, ``cpu``, ``cuda``...
     """
 
-    size: int | None = None
+    size: Size | None = None
     window: int | None = None
     shift: int = 1
     upsample: Upsample = "bilinear"
@@ -67,65 +88,27 @@ class SegmentSettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one message."""
-        given = {"--size": self.size, "--window": self.window, "--shift": self.shift}
-        problems = [
-            f"{n} is {value}, it must be at least 1" for n, value in given.items() if value is not None and value < 1
-        ]
+        sizes = () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size
+        given = [("--shift", self.shift), *(("--size", size) for size in sizes)]
+        given += [] if self.window is None else [("--window", self.window)]
+        problems = [f"{name} is {value}, it must be at least 1" for name, value in given if value < 1]
         if self.size is not None and self.window is not None:
             problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
         if self.shift > 1 and self.window is not None:
             problems.append("--window gathers tokens of the plain grid, so --shift has no meaning beside it")
         raise_problems("The settings cannot be used", problems)
 
-    def shaping(self) -> dict[str, str | int | None]:
-        """What shapes the outputs, in values of JSON."""
-        size = None if self.window else self.size or SIZE
+    def shaping(self) -> dict[str, str | int | list[int] | None]:
+        """What shapes the outputs, in values of JSON; a square is one number."""
+        height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or (SIZE, SIZE)
+        size = None if self.window else height if height == width else [height, width]
         dense = {"shift": self.shift} if self.shift > 1 else {}
         return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision, **dense}
 
 
-@dataclass(frozen=True)
-class ModelFiles:
-    """What computes, and what ids mean.
-
-    Attributes:
-        checkpoint: of a method that offers `infer.py`.
-        weights: the encoder's weights, by default where the pipeline puts them.
-        backbone: for a checkpoint that does not name its encoder.
-        clusters: segment clusters; by default `clusters.npz` beside the checkpoint, where there is one.
-        own_ids: keep ids inside each picture even where there are clusters.
-    """
-
-    checkpoint: str | Path
-    weights: str | Path | None = None
-    backbone: str | None = None
-    clusters: str | Path | None = None
-    own_ids: bool = False
-
-    def used_clusters(self) -> str | Path | None:
-        """The file of segment clusters that gives the ids, where one does."""
-        beside = Path(self.checkpoint).with_name("clusters.npz")
-        return None if self.own_ids else self.clusters or (beside if beside.is_file() else None)
-
-    def naming(self, model: TokenModel) -> Naming:
-        """What the ids of the model's segments mean."""
-        clusters = self.used_clusters()
-        if clusters is not None:
-            return dataset_ids(clusters, model.dim)
-        if not self.own_ids and contract.traits(str(model.record["method"])).kind == "classes":
-            return head_ids(self.checkpoint, model.record, model.segments)
-        return own_segments(model.segments)
-
-    def contents(self, backbone: str) -> dict[str, str | None]:
-        """Beginning of the SHA-256 of each file; `backbone` names the encoder."""
-        weights = self.weights or WEIGHTS.format(name=backbone)
-        files = {"checkpoint": self.checkpoint, "weights": weights, "clusters": self.used_clusters()}
-        return {name: None if path is None else sha256_file(path)[:DIGITS] for name, path in files.items()}
-
-
 def segment(
     paths: Sequence[str | Path],
-    files: ModelFiles,
+    files: Models,
     out: str | Path,
     settings: SegmentSettings,
     report: Callable[[str], None] = print,
@@ -148,11 +131,8 @@ def segment(
         UserError: nothing can be segmented; found before anything is computed.
     """
     inputs = find_inputs(paths, out, report)
-    model = load_model(files.checkpoint)
-    naming = files.naming(model)
-    vit = load_encoder(model, files.checkpoint, files.backbone, files.weights, settings.device, settings.precision)
-    segmenter = Segmenter(vit, model, naming, settings.size or SIZE, settings.window, settings.shift)
-    treatment = set_treatment(files.checkpoint)
+    segmenter, settings = open_segmenter(files, settings)
+    vit, naming, treatment = segmenter.vit, segmenter.naming, files.treatment()
     depth = {} if treatment is None else {"depth": treatment.to_json()}
     run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}
     sources = {one.name: one.path for one in inputs}
@@ -166,9 +146,27 @@ def segment(
     return len(inputs) - len(problems), problems, naming
 
 
+def open_segmenter(files: Models, settings: SegmentSettings) -> tuple[Segmenter, SegmentSettings]:
+    """What segments pictures, and the settings with the size that it works at: by default that of its set.
+
+    Raises:
+        UserError: models that do not load or do not belong together, or settings that they cannot have.
+    """
+    model = files.model()
+    if isinstance(model, PictureModel) and model.reads_block and (settings.window or settings.shift > 1):
+        raise UserError(
+            "Maps of gradients read a picture in one pass of its plain grid; leave --window and --shift out."
+        )
+    naming = files.naming(model)
+    vit = files.encoder(model, settings.device, settings.precision)
+    if settings.size is None and settings.window is None:
+        settings = replace(settings, size=files.input_size() or SIZE)
+    return Segmenter(vit, model, naming, settings.size or SIZE, settings.window, settings.shift), settings
+
+
 def segment_files(
     inputs: Sequence[Input],
-    segmenter: Segmenter,
+    segmenter: Computer,
     sink: Sink,
     report: Callable[[str], None] = print,
     note: Callable[[str], None] = print,
@@ -228,7 +226,7 @@ def segment_files(
 
 
 def _read(
-    one: Input, segmenter: Segmenter, note: Callable[[str], None], treatment: Treatment
+    one: Input, segmenter: Computer, note: Callable[[str], None], treatment: Treatment
 ) -> tuple[Input, Prepared | str]:
     """The picture, or the sentence that says why there is none."""
     try:
@@ -241,7 +239,7 @@ def _read(
     return one, segmenter.prepare(decoded.image)
 
 
-def _write(one: Input, image: Image.Image, scored: Scored, segmenter: Segmenter, sink: Sink) -> str | None:
+def _write(one: Input, image: Image.Image, scored: Scored, segmenter: Computer, sink: Sink) -> str | None:
     """Hand the segments to `sink`, or return the sentence that says why there are none."""
     if not np.isfinite(scored.scores).all():
         return f"{one.path}: the encoder's tokens are not finite numbers."

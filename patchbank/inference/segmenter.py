@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from patchbank.backbones.sizes import round_to_patch
+from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
+from patchbank.inference.encoder import Model
 from patchbank.inference.naming import Naming
 from patchbank.inference.pictures import GridSegments
-from patchbank.inference.tokens import Grid, squashed, views_per_pass, whole_tokens, windowed_tokens
-from patchbank.methods.shape import TokenModel
+from patchbank.inference.tokens import (
+    Grid,
+    Size,
+    block_of,
+    picture_id,
+    squashed,
+    views_per_pass,
+    whole_tokens,
+    windowed_tokens,
+)
+from patchbank.methods.shape import PictureModel, Seen
+from patchbank.views.resize import input_size
 
 SIZE = 448
 """Side of the squashed picture, as of recipe `whole`."""
@@ -28,7 +41,7 @@ class Prepared:
 
     Attributes:
         image: upright, RGB.
-        squashed: (shift^2, H, W, 3) uint8 of a whole picture; None where a window slides over it.
+        squashed: (shift^2, H, W, 3) uint8 of a whole picture; None where a window slides over it, or its block is read.
     """
 
     image: Image.Image
@@ -62,31 +75,57 @@ class Segmenter:
     """
 
     vit: FrozenViT
-    model: TokenModel
+    model: Model
     naming: Naming
-    size: int = SIZE
+    size: Size = SIZE
     window: int | None = None
     shift: int = 1
 
     @property
     def batch(self) -> int:
         """Pictures that are worked on together."""
-        return 1 if self.window else views_per_pass(self.vit, round_to_patch(self.size, self.vit.patch))
+        return 1 if self.window else views_per_pass(self.vit, input_size(self.size, self.vit.patch))
 
     def prepare(self, image: Image.Image) -> Prepared:
         """What the encoder gets of a picture."""
-        return Prepared(image, None if self.window else squashed(image, self.vit.patch, self.size, self.shift))
+        whole = not self.window and not self._reads_block
+        return Prepared(image, squashed(image, self.vit.patch, self.size, self.shift) if whole else None)
 
     @torch.inference_mode()
     def score(self, pictures: Sequence[Prepared]) -> list[Scored]:
         """Encoder and head on some pictures; several only without a window."""
-        if self.window:
-            tokens, grid = windowed_tokens(self.vit, pictures[0].image, self.window)
-        else:
-            tokens, grid = whole_tokens(self.vit, [one.squashed for one in pictures if one.squashed is not None])
+        if isinstance(self.model, PictureModel):
+            return [self._alone(self.model, picture) for picture in pictures]
+        tokens, grid = self._tokens(pictures)
         scores = self.model.scores(tokens).cpu().numpy()
         kept = tokens.cpu().numpy() if self.naming.clusters is not None else [None] * len(scores)
         return [Scored(one, part, grid) for one, part in zip(scores, kept, strict=True)]
+
+    def _alone(self, model: PictureModel, picture: Prepared) -> Scored:
+        """What a model says that looks at one picture at a time."""
+        name = picture_id(picture.image)
+        if self._reads_block:
+            seen = block_of(self.vit, picture.image, self.size, self._tail, name)
+        else:
+            tokens, grid = self._tokens([picture])
+            seen = Seen(name, grid, tokens[0])
+        kept = seen.tokens.cpu().numpy() if self.naming.clusters is not None else None
+        return Scored(model.scores_of(seen).cpu().numpy(), kept, seen.grid)
+
+    @property
+    def _reads_block(self) -> bool:
+        return isinstance(self.model, PictureModel) and self.model.reads_block
+
+    @cached_property
+    def _tail(self) -> ClassTail:
+        with torch.inference_mode(False):  # gradients go through it
+            return tail_of(self.vit).to(self.vit.device)
+
+    def _tokens(self, pictures: Sequence[Prepared]) -> tuple[Tensor, Grid]:
+        """Tokens (B, N, D) float16 on one grid."""
+        if self.window:
+            return windowed_tokens(self.vit, pictures[0].image, self.window)
+        return whole_tokens(self.vit, [one.squashed for one in pictures if one.squashed is not None])
 
     def name(self, scored: Scored) -> GridSegments:
         """The segments of a picture with their ids."""

@@ -12,6 +12,7 @@ Memory: one grid of tokens (4 D bytes a patch) and one batch of windows, whateve
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from math import isqrt
 from typing import Any
@@ -24,7 +25,9 @@ from torch import Tensor
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.sizes import round_to_patch
-from patchbank.views import dense
+from patchbank.backbones.tail import ClassTail
+from patchbank.methods.shape import Seen
+from patchbank.views import dense, lastblock
 from patchbank.views.whole import Recipe
 
 BATCH_TOKENS = 8192
@@ -32,20 +35,23 @@ BATCH_TOKENS = 8192
 picture's bits do not depend on its neighbours."""
 
 Grid = tuple[int, int]
+Size = int | tuple[int, int]
+"""Side in pixels of the square that a picture is squashed to, or (H, W)."""
 
 
-def views_per_pass(vit: Encoder, size: int) -> int:
-    """Views of `size` x `size` pixels in one forward pass."""
-    return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // (size // vit.patch) ** 2)
+def views_per_pass(vit: Encoder, size: Size) -> int:
+    """Views of that many pixels (of an integer: squares) in one forward pass."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // ((height // vit.patch) * (width // vit.patch)))
 
 
-def squashed(image: Image.Image, patch: int, size: int, shift: int = 1) -> NDArray[Any]:
-    """A whole picture of any size, squashed to a square as recipe `whole` does it, or `dense` at every shift.
+def squashed(image: Image.Image, patch: int, size: Size, shift: int = 1) -> NDArray[Any]:
+    """A whole picture of any size, squashed as recipe `whole` does it, or `dense` at every shift.
 
     Args:
         image: RGB.
         patch: side of the encoder's patch in pixels.
-        size: side of the square in pixels, rounded to the patch.
+        size: in pixels, rounded to the patch.
         shift: how many times as dense a side the grid is.
 
     Returns:
@@ -76,6 +82,28 @@ def whole_tokens(vit: Encoder, pixels: Sequence[NDArray[Any]]) -> tuple[Tensor, 
     shift = isqrt(shifts)
     by_picture = tokens.reshape(len(pixels), shifts, h * w, vit.dim)
     return dense.interleaved(by_picture, (h, w), shift), (shift * h, shift * w)
+
+
+def block_of(vit: Encoder, image: Image.Image, size: Size, tail: ClassTail, name: str) -> Seen:
+    """What the read block says of a picture, squashed as recipe `lastblock` does it.
+
+    Args:
+        vit: the encoder, with a class token.
+        image: RGB picture.
+        size: in pixels, rounded to the patch.
+        tail: of the encoder.
+        name: content id, or what stands for one.
+    """
+    recipe = lastblock.Recipe(vit.patch, size)
+    encoded, block = vit.read_block(vit.normalise(torch.from_numpy(recipe.make(image, "", 0).pixels)))
+    grid = vit.grid(*recipe.size)
+    return Seen(name, grid, encoded.tokens[0].to(torch.float16), block, encoded.cls_attention, tail)
+
+
+def picture_id(image: Image.Image) -> str:
+    """16 hexadecimal digits of a picture's pixels, which stand for the content id that it has in no set."""
+    said = f"{image.mode} {image.size}".encode() + image.tobytes()
+    return hashlib.sha256(said).hexdigest()[:16]
 
 
 def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tensor, Grid]:

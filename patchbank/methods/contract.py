@@ -31,12 +31,14 @@ from patchbank.methods.shape import (
     Frugal,
     Inferable,
     Pictured,
+    PictureModel,
     Predictor,
     Published,
     Several,
     TokenModel,
     Trainable,
     Traits,
+    Untrained,
 )
 from patchbank.plain import to_plain
 
@@ -139,11 +141,25 @@ def run_pictures(job: PictureJob) -> None:
     module.draw(job)
 
 
-def load_model(folder: str, checkpoint: str | Path) -> TokenModel:
+def load_model(folder: str, checkpoint: str | Path) -> TokenModel | PictureModel:
     """A checkpoint of a method for tokens that come from no bank."""
     module = _module(folder, "infer")
     assert isinstance(module, Inferable), f"{module.__name__} does not fit Inferable"
-    model: TokenModel = module.load(checkpoint)
+    model: TokenModel | PictureModel = module.load(checkpoint)
+    return model
+
+
+def make_model(record: Mapping[str, Any], statistics: Path | None) -> PictureModel:
+    """A row that trains nothing, for pictures outside a bank; see `Untrained.make`.
+
+    Raises:
+        UserError: the method has nothing for such pictures.
+    """
+    folder = str(record["method"])
+    module = _module(folder, "infer")
+    if not isinstance(module, Untrained):
+        raise UserError(f"The method {folder!r} segments pictures with what it has learned; name a trained row.")
+    model: PictureModel = module.make(record, statistics)
     return model
 
 

@@ -7,7 +7,7 @@ A method is a folder of `patchbank/methods`. Its modules, each with the protocol
 | `settings.py` | `Configured` | always |
 | `predict.py` | `Predictor` | always |
 | `train.py` | `Trainable` | where it learns something |
-| `infer.py` | `Inferable` | where it works on pictures outside a bank too |
+| `infer.py` | `Inferable`, `Untrained` | where it works on pictures outside a bank too, or says why it does not |
 | `pictures.py` | `Pictured` | where it shows what it makes on its way to a prediction |
 | `published.py` | `Published` | where checkpoints of its published code can be read and written |
 
@@ -29,6 +29,9 @@ from patchbank.methods.jobs import PictureJob, PredictJob, TrainJob
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from patchbank.backbones.encoder import ReadBlock
+    from patchbank.backbones.tail import ClassTail
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,52 @@ class TokenModel(Protocol):
 
     def to(self, device: torch.device) -> Any:
         """Move the module."""
+        ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the encoder says of one picture.
+
+    Attributes:
+        id: what is random in a picture is seeded by it: its content id, or what stands for one outside a set.
+        grid: (h, w) of the patches, h * w == N.
+        tokens: (N, D) float16, as a bank holds them.
+        block: of the read block, a batch of one; None where the model does not read it.
+        attention: (1, heads, N) class-token row of that block's attention; None as `block`.
+        tail: the class token's way from there on; None as `block`.
+    """
+
+    id: str
+    grid: tuple[int, int]
+    tokens: Tensor
+    block: ReadBlock | None = None
+    attention: Tensor | None = None
+    tail: ClassTail | None = None
+
+
+@runtime_checkable
+class PictureModel(Protocol):
+    """What `Inferable.load` may return, and `Untrained.make` does: scores of a picture by more than a token's values.
+
+    Attributes:
+        record: as of `TokenModel`; `method` names the folder.
+        dim: width D of the tokens; 0 where any will do.
+        segments: number Q of segments or classes.
+        reads_block: whether `Seen.block` and what belongs to it are read; the picture is then squashed whole.
+    """
+
+    record: Mapping[str, Any]
+    dim: int
+    segments: int
+    reads_block: bool
+
+    def scores_of(self, seen: Seen) -> Tensor:
+        """Scores (Q, N) float32 of one picture, higher is better, exactly as stage `predict` computes them."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """Move what is computed with."""
         ...
 
 
@@ -196,8 +245,22 @@ class Predictor(Protocol):
 class Inferable(Protocol):
     """`infer.py`: the method on tokens that come from no bank."""
 
-    def load(self, path: str | Path) -> TokenModel:
+    def load(self, path: str | Path) -> TokenModel | PictureModel:
         """The model of a checkpoint; `UserError` where it is none of this method."""
+        ...
+
+
+@runtime_checkable
+class Untrained(Protocol):
+    """`infer.py` of a method with rows that train nothing."""
+
+    def make(self, record: Mapping[str, Any], statistics: Path | None) -> PictureModel:
+        """The model of a row; `UserError` says why there is none.
+
+        Args:
+            record: `method` (the folder), `settings` as resolved, `seed` and `backbone`, as of a checkpoint.
+            statistics: those that the row was predicted with; None without a set, where a picture stands for itself.
+        """
         ...
 
 

@@ -281,7 +281,8 @@ def test_models_that_do_not_fit_are_refused(world: Path, tmp_path: Path, capsys:
         return refused(capsys, run(world, tmp_path / "out", "--checkpoint", str(path), *more))
 
     assert "foreign keys decoder/gate" in said(tensors={**tensors, "decoder/gate": torch.zeros(1)})
-    assert "'linear_probe'; pictures can be segmented by alignseg" in said(record={**record, "method": "linear_probe"})
+    untrained = {**record, "method": "random_clusters"}
+    assert "'random_clusters'; pictures can be segmented by alignseg" in said(record=untrained)
     assert "is a checkpoint of None" in said(record={})
     anonymous = {key: value for key, value in record.items() if key != "backbone"}
     assert "name it with --backbone (dinov2_vits14_saliency" in said(record=anonymous)

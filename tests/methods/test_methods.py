@@ -43,6 +43,8 @@ MODULES = {
     "published": "Published",
 }
 ROWS = sorted(contract.rows())
+WITHOUT_PICTURES = ("grid_majority", "random_clusters")
+"""Folders whose rows say nothing of a new picture."""
 SHORT = {"epochs": 2, "steps": 6, "search_steps": 4}
 """Lengths of the trainings, by the names that settings give them."""
 
@@ -106,6 +108,25 @@ def test_from_banks_to_predictions(name: str, world: dict[str, Path], tmp_path: 
         assert (set(reader.variants) == {"segments"}) == (method.traits.kind == "segments")
         if checkpoint and contract.offers(method.folder, "infer"):
             same_on_pictures(contract.load_model(method.folder, checkpoint), reader, world["val-whole"])
+        if checkpoint is None:
+            record = {"method": method.folder, "settings": method.settings, "seed": 0, "backbone": None}
+            if method.folder in WITHOUT_PICTURES:
+                with pytest.raises(UserError, match="name another row"):
+                    contract.make_model(record, world["statistics"])
+            else:
+                same_alone(contract.make_model(record, world["statistics"]), reader, world["val-whole"])
+
+
+def same_alone(model: shape.PictureModel, reader: PredictionReader, whole: Path) -> None:
+    """The same of a model of single pictures, and without statistics it works, too."""
+    bank = open_bank(whole)
+    for row, image in enumerate(bank.images):
+        tokens = torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0])
+        seen = shape.Seen(image, bank.grid, tokens)
+        stored = reader.labels("segments", row, row + 1).ravel()
+        np.testing.assert_array_equal(model.scores_of(seen).argmax(0).numpy(), stored)
+        scores = contract.make_model(model.record, None).scores_of(seen)
+        assert (tuple(scores.shape), scores.dtype) == ((model.segments, len(tokens)), torch.float32)
 
 
 def same_on_pictures(model: shape.TokenModel, reader: PredictionReader, whole: Path) -> None:

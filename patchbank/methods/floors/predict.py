@@ -27,16 +27,31 @@ def predict(job: PredictJob) -> None:
     )
     with PredictionWriter(job.out, record, bank.images, {"segments": options.q}, bank.grid) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
-            image = bank.images[row]
-            if options.floor == "voronoi":
-                labels = voronoi(bank.grid, options.q, generator("voronoi", options.q, job.seed, image))
-            elif options.floor == "image-kmeans":
+            points = np.zeros((0, bank.dim), dtype=np.float32)
+            if options.floor == "image-kmeans":
                 points = centring(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))
-                fit_seed = derive("image-kmeans", options.q, job.seed, image)
-                labels = image_segments(points, options.q, fit_seed, options.kmeans).reshape(bank.grid)
-            else:
-                labels = np.zeros(bank.grid, dtype=np.int64)
+            labels = segments_of(options, job.seed, bank.images[row], bank.grid, points)
             writer.write_labels("segments", row, labels[None])
+
+
+def segments_of(
+    options: FloorSettings, seed: int, image: str, grid: tuple[int, int], points: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Segments (h, w) of one image.
+
+    Args:
+        options: which floor.
+        seed: of the row.
+        image: content id.
+        grid: (h, w).
+        points: (N, D) centred tokens of unit length; read by `image-kmeans` alone.
+    """
+    if options.floor == "voronoi":
+        return voronoi(grid, options.q, generator("voronoi", options.q, seed, image))
+    if options.floor == "image-kmeans":
+        fit_seed = derive("image-kmeans", options.q, seed, image)
+        return image_segments(points, options.q, fit_seed, options.kmeans).reshape(grid)
+    return np.zeros(grid, dtype=np.int64)
 
 
 def voronoi(grid: tuple[int, int], q: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -57,6 +57,7 @@ def train(job: TrainJob) -> None:
         "settings": dict(job.settings),
         "seed": job.seed,
         "bank": bank.record["manifest"],
+        "backbone": bank.record["backbone"],
         "threads": used,
     }
     save_checkpoint(job.files.checkpoint, {"weight": weight, "bias": bias, "mean": mean, "std": std}, record)

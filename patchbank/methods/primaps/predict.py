@@ -13,7 +13,7 @@ from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.jobs import PredictJob
 from patchbank.methods.primaps.infer import load
-from patchbank.methods.primaps.proposals import Rule, log_probabilities, soft_masks
+from patchbank.methods.primaps.proposals import Rule, proposals_of
 from patchbank.methods.primaps.settings import PrimapsSettings
 from patchbank.methods.tools.class_heads import predict_classes
 from patchbank.predictions import PredictionRecord, PredictionWriter
@@ -39,5 +39,4 @@ def _predict_proposals(job: PredictJob) -> None:
     with PredictionWriter(job.out, record, bank.images, {"segments": settings.most + 1}, bank.grid) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
             tokens = centring(torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0]).float())
-            labels = log_probabilities(soft_masks(tokens, rule)[0], bank.grid, settings.reference).argmax(0)
-            writer.write_labels("segments", row, labels[None].numpy())
+            writer.write_labels("segments", row, proposals_of(tokens, bank.grid, rule)[None].numpy())

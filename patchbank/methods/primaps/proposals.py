@@ -129,6 +129,11 @@ def log_probabilities(masks: Tensor, grid: tuple[int, int], reference: bool = Fa
     return functional.log_softmax(torch.cat([background[None], smooth]), 0)
 
 
+def proposals_of(tokens: Tensor, grid: tuple[int, int], rule: Rule) -> Tensor:
+    """Proposals (h, w) of centred tokens (N, D) on the patch grid as segments: 0 for the background, then in order."""
+    return log_probabilities(soft_masks(tokens, rule)[0], grid, rule.reference).argmax(0)
+
+
 def _median(maps: Tensor) -> Tensor:
     """Median over 3x3 patches of maps (n, h, w), mirrored at the border (repeated where a side has one patch)."""
     mode = "reflect" if min(maps.shape[1:]) > 1 else "replicate"

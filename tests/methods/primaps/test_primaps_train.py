@@ -16,13 +16,14 @@ from jobs import predict_job
 
 from patchbank.bank.reader import open_bank
 from patchbank.errors import UserError
-from patchbank.methods.contract import run_predict
+from patchbank.methods.contract import make_model, run_predict
 from patchbank.methods.primaps import stored
 from patchbank.methods.primaps import train as stage
 from patchbank.methods.primaps.proposals import NONE, Rule, log_probabilities, most_frequent, soft_masks
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
 from patchbank.methods.primaps.settings import resolve, traits
 from patchbank.methods.primaps.step import focal_loss, pseudo_labels
+from patchbank.methods.shape import Seen
 from patchbank.predictions import PredictionReader
 
 __all__ = ["head_world"]
@@ -160,6 +161,14 @@ def test_proposals_are_segments_of_images_and_need_no_training(head_world: dict[
         labels = reader.labels("segments", 0, len(reader.images))
         assert labels.shape[1:] == open_bank(given["banks"]["whole"]).grid
         assert len(np.unique(labels)) > 1
+    record = {"method": "primaps", "settings": own, "seed": 0}
+    model, bank = make_model(record, head_world["statistics"]), open_bank(given["banks"]["whole"])
+    for row, image in enumerate(bank.images):
+        tokens = torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0])
+        found = model.scores_of(Seen(image, bank.grid, tokens)).argmax(0).view(bank.grid).numpy()
+        np.testing.assert_array_equal(found, labels[row])
+    with pytest.raises(UserError, match="learns prototypes"):
+        make_model({**record, "settings": resolve({}, SHARED)}, None)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
