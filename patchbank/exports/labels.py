@@ -15,19 +15,14 @@ from typing import Any
 
 from patchbank.errors import UserError
 from patchbank.exports import formats
+from patchbank.exports.folder import check_target, write_record
 from patchbank.exports.formats import FormatOptions
 from patchbank.exports.regions import RegionSettings, Taken
 from patchbank.exports.rows import open_row
 from patchbank.exports.segmented import open_segmented
 from patchbank.exports.source import Choice, Source
-from patchbank.files import atomic_folder, write_json
+from patchbank.files import atomic_folder
 from patchbank.inference.pictures import LEGEND
-
-RECORD = "export.json"
-FILES = "files"
-"""Key of the record: the files of the export, POSIX paths below its folder."""
-NAMED = 3
-"""Files that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +70,12 @@ def export_labels(run: str | Path, out: str | Path, settings: ExportSettings, ov
         UserError: nothing can be exported, or `out` holds something else, or files of others beside an export.
     """
     target, record = Path(out), _record(run, settings)
-    _check(target, record, overwrite)
+    check_target(target, record, overwrite)
     taken = Taken(open_source(run, settings.choice), settings.regions)
     with atomic_folder(target) as folder:
         formats.format_of(settings.format).write(taken, folder, settings.options)
-        write_json(folder / RECORD, {**record, FILES: _files(folder)})
-        _check(target, record, overwrite)  # once more: files may have come while labels were written
+        write_record(folder, record)
+        check_target(target, record, overwrite)  # once more: files may have come while labels were written
     return taken
 
 
@@ -88,32 +83,3 @@ def _record(run: str | Path, settings: ExportSettings) -> Mapping[str, Any]:
     """What tells exports apart, in values of JSON."""
     record: Mapping[str, Any] = json.loads(json.dumps({"run": str(run), **asdict(settings)}, default=str))
     return record
-
-
-def _files(folder: Path) -> list[str]:
-    """Files and links below a folder but the record, sorted; bytes that are no text are written out."""
-    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    names = [path.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode() for path in files]
-    return sorted(name for name in names if name != RECORD)
-
-
-def _check(target: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse a folder that holds anything but the files of the same export, or with `overwrite` of any export."""
-    if target.is_file():
-        raise UserError(f"--out {target} is a file; name a folder.")
-    if not target.exists() or not any(target.iterdir()):
-        return
-    try:
-        known = json.loads((target / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = None
-    if not isinstance(known, dict) or "format" not in known:
-        raise UserError(f"--out {target} holds files that no export wrote; they stay as they are. Name a new folder.")
-    listed = known.pop(FILES, [])
-    if others := sorted(set(_files(target)) - set(map(str, listed if isinstance(listed, list) else []))):
-        names = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
-        raise UserError(
-            f"--out {target} holds files beside the export ({names}); they stay as they are. Name a new folder."
-        )
-    if known != record and not overwrite:
-        raise UserError(f"--out {target} holds another export; name a new folder, or give --overwrite.")
