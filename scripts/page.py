@@ -35,5 +35,6 @@ with stage(snakemake):
         benchmarks=Path(snakemake.params.benchmarks),
         pictures=snakemake.params.gallery,
         clusters=next(map(Path, given.clusters), None),
+        names=next(map(Path, given.cluster_names), None),
     )
     write_page(source, Path(snakemake.output.page).parent)

@@ -11,6 +11,7 @@ with stage(snakemake):
     from pathlib import Path
 
     from patchbank.datasets.manifest import Manifest
+    from patchbank.report.named import name_columns
     from patchbank.report.panel import draw_panel, panel_columns
 
     columns = panel_columns(
@@ -19,4 +20,5 @@ with stage(snakemake):
         [Path(path) for path in snakemake.input.scores],
         [Path(path) for path in snakemake.input.tables],
     )
-    draw_panel(Manifest.load(snakemake.input.manifest), columns, Path(snakemake.output[0]))
+    names = next(map(Path, snakemake.input.cluster_names), None)
+    draw_panel(*name_columns(Manifest.load(snakemake.input.manifest), columns, names), Path(snakemake.output[0]))

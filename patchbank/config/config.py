@@ -21,6 +21,7 @@ from patchbank.evaluation import postprocessing
 from patchbank.files import digest
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
+from patchbank.names import dataset_of
 from patchbank.weights.spec import BackboneSpec
 from patchbank.yaml_text import parse_yaml
 
@@ -296,10 +297,27 @@ class Config:
             return self.floor(dataset, row)
         return self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
 
+    def named_set(self) -> str | None:
+        """The set whose clusters `names` names: the one that the file says, else that of `folder`; None without names.
+
+        Raises:
+            UserError: the file cannot be read, or says no set that there is.
+        """
+        path = self.values["names"]
+        if path is None:
+            return None
+        said = dataset_of(path) or (None if self.own is None else self.own[0])
+        if said not in self.values["datasets"]:
+            whose = said or "a set that it does not say"
+            raise UserError(
+                f"{path} names clusters of {whose}; write `dataset: SET` in it, or give folder=DIR as well."
+            )
+        return said
+
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "name", "classes", "label_map", "depth", "sweep", "criteria"}
+        apart |= {"folder", "name", "names", "classes", "label_map", "depth", "sweep", "criteria"}
         return {key: value for key, value in self.of(dataset).items() if key not in apart}
 
     def digest(self, dataset: str) -> str:

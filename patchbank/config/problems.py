@@ -22,6 +22,7 @@ ALL_CHANNELS = frozenset({"lastblock", "windows"})
 def problems(config: Config) -> Iterator[str]:
     """One sentence for each problem."""
     yield from _of_ablations(config)
+    yield from _of_names(config)
     for name in config.enabled:
         if name not in config.values["datasets"]:
             yield f"all: {name!r} is not one of the datasets ({', '.join(config.datasets)})"
@@ -58,6 +59,16 @@ def problems(config: Config) -> Iterator[str]:
                 yield from _of_encoder(config, name, backbone)
         except UserError as error:
             yield f"datasets.{name}: {error}"
+
+
+def _of_names(config: Config) -> Iterator[str]:
+    try:
+        name = config.named_set()
+    except UserError as error:
+        yield f"names: {error}"
+        return
+    if name is not None and config.spec(name).classes:
+        yield f"names: {config.values['names']} names clusters of {name}, whose clusters have the names of its classes"
 
 
 def _of_postprocessing(config: Config, dataset: str, method: Method) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from patchbank.datasets.manifest import Entry
 
+T = TypeVar("T")
 WIDTH = 400
 """Width and largest height of a picture in pixels."""
 
@@ -15,9 +17,14 @@ THIN = 16
 
 
 def choose(entries: Sequence[Entry], count: int) -> list[Entry]:
-    """`count` entries spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
-    count = min(count, len(entries))
-    return [entries[(2 * index + 1) * len(entries) // (2 * count)] for index in range(count)]
+    """`count` entries spread evenly over the list (`spread`)."""
+    return spread(entries, count)
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """`count` items spread evenly over the list, the middle one of each of `count` equal parts; all where fewer."""
+    count = min(count, len(items))
+    return [items[(2 * index + 1) * len(items) // (2 * count)] for index in range(count)]
 
 
 def fit(width: int, height: int, side: int = WIDTH) -> tuple[int, int]:

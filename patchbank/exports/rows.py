@@ -22,13 +22,13 @@ from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import class_colours, palette
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
-from patchbank.exports.names import choose, merge, named
 from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, Upsample, categories_of, pick
 from patchbank.files import read_json, read_npz
 from patchbank.inference.pictures import GridSegments
 from patchbank.left_out import left_out_at
+from patchbank.names import choose, load_names, merge, named
 from patchbank.predictions import PredictionReader
-from patchbank.report.page.naming import fit_of
+from patchbank.report.page.naming import KEPT, fit_of
 from patchbank.report.page.scores import tables_beside
 from patchbank.variants import k_and_seed
 
@@ -63,20 +63,30 @@ def open_row(folder: Path, choice: Choice) -> Source:
     seed = _seed_folder(folder)
     manifest = Manifest.load(seed.parents[1] / "manifest.json")
     clusters = _clusters(seed, manifest.eval_split, choice)
-    if clusters.assignment is not None and not choice.clusters and choice.names is None:
+    path = choice.names or _kept_names(seed, clusters, choice)
+    if clusters.assignment is not None and not choice.clusters and path is None:
         kind, table = "classes", clusters.assignment
         colours = class_colours(manifest.colours, len(manifest.classes))
         categories = categories_of(manifest.classes, colours, manifest.things)
     else:
         names = [f"cluster {index}" for index in range(clusters.count)]
-        if choice.names is not None:
-            given = choose(choice.names, seed.parent.name, clusters.variant, [fit_of(seed)])
-            names = named(clusters.count, given, choice.names)
+        if path is not None:
+            given = choose(path, seed.parent.name, clusters.variant, [fit_of(seed)])
+            names = named(clusters.count, given, path)
         merged, table, first = merge(names)
         kind, categories = "clusters", categories_of(merged, palette(clusters.count)[first])
     entries = {entry.id: entry for entry in manifest.entries(manifest.eval_split)}
     read = partial(_read, manifest.root, entries, clusters, table, choice.upsample)
     return Source(seed, kind, categories, len(entries), read)
+
+
+def _kept_names(seed: Path, clusters: Clusters, choice: Choice) -> Path | None:
+    """The names that the set's page shows, where it names these clusters."""
+    path = seed.parents[1] / KEPT
+    if choice.clusters or clusters.assignment is not None or not path.is_file():
+        return None
+    of_row = [one for one in load_names(path) if one.row == seed.parent.name]
+    return path if any(one.variant in ("", clusters.variant) for one in of_row) else None
 
 
 def _seed_folder(folder: Path) -> Path:

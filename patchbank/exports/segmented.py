@@ -14,10 +14,10 @@ from patchbank.datasets.geo import geo_of_text
 from patchbank.datasets.images import load_raw
 from patchbank.drawing.mark import texts_of
 from patchbank.errors import UserError
-from patchbank.exports.names import choose, merge, named
 from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, categories_of
 from patchbank.files import read_json
 from patchbank.inference.pictures import LEGEND, NO_ID
+from patchbank.names import choose, merge, named
 
 
 def open_segmented(folder: Path, choice: Choice) -> Source:

@@ -28,7 +28,7 @@ from PIL import Image
 from patchbank.datasets.geo import read_geo
 from patchbank.drawing.mark import png_info
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
-from patchbank.evaluation.preprocessing import frame
+from patchbank.evaluation.soft import pixel_ids
 from patchbank.files import atomic_path, sha256_file, short_name, write_json, write_npz
 from patchbank.inference.naming import MOST, Naming
 
@@ -69,20 +69,8 @@ class GridSegments:
         return np.where(ids == UNMATCHED, NO_ID, ids).astype(np.uint8)
 
     def pixel_ids(self, height: int, width: int, upsample: Upsample) -> NDArray[np.int64]:
-        """Ids (height, width) of every pixel, `UNMATCHED` where there is none.
-
-        Args:
-            height, width: of the picture.
-            upsample: ``bilinear`` interpolates the softmax and then takes the best segment, as the published system
-                does for pictures; ``nearest`` repeats the best segment of each patch, as it does for scores.
-        """
-        grid: NDArray[Any] = self.scores.argmax(0)
-        if upsample == "bilinear":
-            # a segment without a patch has no dataset-wide id, and must not win between patches either
-            nameless = (self.ids == UNMATCHED) & (np.bincount(grid.ravel(), minlength=len(self.ids)) == 0)
-            grid = np.where(nameless[:, None, None], np.float32(-1), self.soft)
-        pixels: NDArray[np.int64] = self.ids[frame("full", (height, width), (height, width)).segments(grid, upsample)]
-        return pixels
+        """Ids (height, width) of every pixel (`patchbank.evaluation.soft.pixel_ids`)."""
+        return pixel_ids(self.scores, self.ids, (height, width), upsample)
 
 
 @dataclass(frozen=True)

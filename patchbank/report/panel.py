@@ -4,10 +4,12 @@ Inputs: the manifest, and for each method a prediction file (labels on the patch
 segment cluster table (n, Q) where its segments have no identity across images, and the assignment of clusters to
 classes. Output: a PNG whose bytes depend on the inputs (and the library versions) only.
 
-A patch's segment becomes its cluster (table), its cluster becomes a class (assignment), and the grid is brought to
-the image's own size by the nearest patch. Under each picture stand the share of labelled pixels in the right class
-and the mean IoU over the classes present, of this image alone, at its own size; the tables' scores are made by the
-protocols, not here. Without labels there is no truth, and colours tell clusters apart without naming them.
+A patch's segment becomes its cluster (table), its cluster becomes a class (assignment), and the softmax of the scores
+is interpolated to the image's own size, which costs nothing and is worth 0.7 points (`+bilinear` in docs/results.md);
+a number of clusters without stored scores takes the nearest patch. Under each picture stand the share of labelled
+pixels in the right class and the mean IoU over the classes present, of this image alone, at its own size; the tables'
+scores are made by the protocols, not here. Without labels there is no truth, and colours tell clusters apart without
+naming them.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from patchbank.drawing.layout import Cell, Grid, draw_grid
 from patchbank.drawing.overlay import IGNORED, UNMATCHED, Labels, class_colours, nearest, overlay, palette
 from patchbank.drawing.pictures import WIDTH, choose, fit, shorten
 from patchbank.errors import UserError
+from patchbank.evaluation.soft import pixel_ids
 from patchbank.files import read_json, read_npz
 from patchbank.left_out import left_out_at
 from patchbank.predictions import PredictionReader
@@ -51,6 +54,7 @@ class PanelColumn:
             labels are clusters already.
         assignment: class of each cluster, -1 for none; empty where nothing is labelled.
         clustering: number and seed of the clusters, ``k<K>-s<seed>``.
+        k: number of clusters.
     """
 
     title: str
@@ -59,6 +63,7 @@ class PanelColumn:
     table: NDArray[np.int32] | None = None
     assignment: Sequence[int] = field(default_factory=tuple)
     clustering: str = ""
+    k: int = 0
 
 
 def panel_columns(
@@ -96,11 +101,14 @@ def panel_columns(
         if table is not None:
             arrays = read_npz(table)
             variant = matching.get("variant") or min(map(str, arrays["tables"]), key=k_and_seed)
-            columns.append(PanelColumn(name, prediction, "segments", arrays[variant], assignment, variant))
+            used = dict(zip(map(str, arrays["tables"]), map(int, arrays["k_used"]), strict=True))
+            shown = ("segments", arrays[variant], assignment, variant, used[variant])
+            columns.append(PanelColumn(name, prediction, *shown))
         else:
             with PredictionReader(prediction) as reader:
                 variant = matching.get("variant") or min(reader.variants, key=k_and_seed)
-            columns.append(PanelColumn(name, prediction, variant, None, assignment, variant))
+                used = reader.variants
+            columns.append(PanelColumn(name, prediction, variant, None, assignment, variant, used[variant]))
     return columns
 
 
@@ -135,7 +143,7 @@ def draw_panel(manifest: Manifest, columns: Sequence[PanelColumn], out: Path, ro
             if truth is not None:
                 cells.append(_cell(pixels, truth, classes, "", True))
             for column, reader in zip(columns, readers, strict=True):
-                labels = nearest(labels_of(column, reader, entry.id), image.height, image.width)
+                labels = pixels_of(column, reader, entry.id, (image.height, image.width))
                 named = len(column.assignment) > 0
                 caption = score_caption(labels, truth) if named and truth is not None else ""
                 colours = classes if named else palette(CLUSTER_COLOURS)
@@ -156,10 +164,33 @@ def check_column(column: PanelColumn, reader: PredictionReader) -> None:
 
 def labels_of(column: PanelColumn, reader: PredictionReader, image: str) -> Labels:
     """Classes (or clusters, without an assignment) of one image on its patch grid, int64 (h, w)."""
+    row = _row_of(column, reader, image)
+    return _named(column, row, image, reader.labels(column.variant, row, row + 1)[0])
+
+
+def pixels_of(column: PanelColumn, reader: PredictionReader, image: str, size: tuple[int, int]) -> Labels:
+    """The same of every pixel (H, W) of `size`: the softmax of the scores between the patches, as for exports.
+
+    Where no scores are stored (many clusters), each pixel takes the label of its patch.
+    """
+    row = _row_of(column, reader, image)
+    scores = reader.scores(column.variant, row, row + 1)
+    if scores is None:
+        return nearest(labels_of(column, reader, image), *size)
+    used = np.unique(scores[0].argmax(0))
+    ids = np.full(len(scores[0]), UNMATCHED, dtype=np.int64)
+    ids[used] = _named(column, row, image, used)
+    return pixel_ids(scores[0], ids, size, "bilinear")
+
+
+def _row_of(column: PanelColumn, reader: PredictionReader, image: str) -> int:
     if image not in reader.images:
         raise UserError(f"{column.prediction} has no image {image}; predict again with this manifest.")
-    row = reader.images.index(image)
-    labels: Labels = reader.labels(column.variant, row, row + 1)[0]
+    return reader.images.index(image)
+
+
+def _named(column: PanelColumn, row: int, image: str, labels: Labels) -> Labels:
+    """Classes (or clusters) of segments or clusters of the image in a row of the predictions."""
     if column.table is not None:
         labels = column.table[row].astype(np.int64)[labels]
     if not len(column.assignment):

@@ -19,10 +19,10 @@ from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
 from patchbank.exports.formats import yolo_seg
 from patchbank.exports.labels import open_source
-from patchbank.exports.names import load_names, merge
 from patchbank.exports.regions import RegionSettings, Taken, regions
 from patchbank.exports.source import Choice
 from patchbank.files import read_json, read_npz
+from patchbank.names import load_names, merge
 from patchbank.predictions import PredictionReader
 from patchbank.report.page.naming import fit_of
 

@@ -18,8 +18,8 @@ import pytest
 from page_factory import make_page, make_run, make_set
 
 from patchbank.exports.labels import open_source
-from patchbank.exports.names import RowNames, load_names
 from patchbank.exports.source import Choice
+from patchbank.names import RowNames, load_names
 from patchbank.report.page.index import write_index
 from patchbank.report.summary import read_reports
 

@@ -159,7 +159,7 @@ def test_a_folder_without_labels_has_pictures_and_clusters_but_no_scores(unlabel
     assert not {"scores", "elsewhere", "classes", "confusion", "k"} & set(page.ids)
     assert not list((unlabelled / "charts").iterdir())
     names = {path.name.split(".", 1)[1] for path in (unlabelled / "gallery").iterdir()}
-    assert names == {"image.jpg", *(f"{method}.jpg" for method in METHODS)}
+    assert names == {"image.jpg", "pca.jpg", *(f"{method}.jpg" for method in METHODS)}
     assert "no labels" in " ".join(page.text)
 
 

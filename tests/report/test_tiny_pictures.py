@@ -116,7 +116,7 @@ def test_page_and_panel_of_tiny_pictures_are_written(world: Path, tmp_path: Path
     page = make_page(world, out).read_text()
     assert page.count('<figure class="shot">') >= len(SIZES)
     shown = {path.name.split(".")[1] for path in (out / "gallery").iterdir()}
-    assert shown == {"image", "truth", *METHODS}
+    assert shown == {"image", "truth", "pca", *METHODS}
     sizes = {Image.open(path).size for path in (out / "gallery").glob("*.image.jpg")}
     assert sizes == {(400, 400), (400, 16), (16, 400), (400, 240)}
     assert {path.name.split(".")[0] for path in (out / "clusters").iterdir()} == set(METHODS)

@@ -90,7 +90,7 @@ def test_every_other_row_is_named_with_its_reason(finished: Project) -> None:
 
 def test_panel_gallery_and_sheets_are_there_without_their_columns(finished: Project) -> None:
     shown = {path.name.split(".")[1] for path in (results(finished) / "gallery").glob("*.jpg")}
-    assert shown == {"image", "truth", "alignseg", "kmeans"}
+    assert shown == {"image", "truth", "pca", "alignseg", "kmeans"}
     sheets = {path.name.split(".")[0] for path in (results(finished) / "clusters").glob("*.jpg")}
     assert sheets == {"alignseg", "kmeans"}
     assert Image.open(results(finished) / "panel.png").width > 4 * 400

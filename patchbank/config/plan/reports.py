@@ -40,13 +40,14 @@ class Reports(Subject):
         return [(method.name, method.traits.kind, seed) for method, seed in self.columns(w.dataset)]
 
     def panel_files(self, w: of.OfSet) -> dict[str, list[str]]:
-        """Predictions, scores and, where the column has segments, clusters of the panel's columns in order."""
+        """Predictions, scores and, where the column has segments, clusters of the panel's columns in order; names."""
         name, split, columns = w.dataset, self.config.splits(w.dataset)["eval"], self.columns(w.dataset)
         segmented = [(method, seed) for method, seed in columns if method.traits.kind == "segments"]
         return {
             "predictions": [f"{run_folder(name, method.name, seed)}/{split}.h5" for method, seed in columns],
             "scores": [scores(name, method.name) for method, _ in columns],
             "tables": [f"{run_folder(name, method.name, seed)}/clusters.npz" for method, seed in segmented],
+            "cluster_names": [self.config.values["names"]] if self.config.named_set() == name else [],
         }
 
     def panel_counts(self, w: of.OfSet) -> list[str]:

@@ -35,11 +35,12 @@ from patchbank.report.markdown import (
     setting,
     settings_lines,
 )
+from patchbank.report.named import name_columns
 from patchbank.report.page import tables
 from patchbank.report.page.charts import classes_chart, confusion_chart, inline, k_charts
 from patchbank.report.page.clusters import k_chart
 from patchbank.report.page.gallery import Gallery, draw_gallery
-from patchbank.report.page.naming import clusterings
+from patchbank.report.page.naming import clusterings, keep_names
 from patchbank.report.page.render import render
 from patchbank.report.page.scores import SCORES, ImageScores, image_scores
 from patchbank.report.page.sheets import CROPS, draw_sheets
@@ -91,7 +92,10 @@ SHEETS = (
     f"{CROPS} typical crops of every cluster, one an image: the regions whose mean frozen feature is nearest to that "
     "of all regions of the cluster. No label was looked at. The region is in colour, what surrounds it is grey."
 )
-PICTURES = "Evaluation images; colours and numbers are those of the legend."
+PICTURES = (
+    "Evaluation images; colours and numbers are those of the legend. `pca` shows what the encoder sees before any "
+    "method does: the three main directions of its patch features as red, green and blue, the same in all pictures."
+)
 MATCHED = (
     "A cluster has the colour of the class that `hungarian` matches it to over the whole set. Under each picture "
     "stands the mean IoU over the classes present in this image alone: `matched` for the colours that you see, and "
@@ -115,6 +119,7 @@ class PageSource:
         benchmarks: folder with Snakemake's benchmark files of the set.
         pictures: images of the gallery.
         clusters: file of `patchbank.criteria.k` that the number of clusters rests on; None where it was given.
+        names: `names.yaml` of the set, None for none.
     """
 
     report: Path
@@ -128,6 +133,7 @@ class PageSource:
     benchmarks: Path
     pictures: int
     clusters: Path | None = None
+    names: Path | None = None
 
 
 def write_page(source: PageSource, folder: Path) -> None:
@@ -143,10 +149,11 @@ def write_page(source: PageSource, folder: Path) -> None:
     report, manifest = Report.load(source.report), Manifest.load(source.manifest)
     scored = {c.title: image_scores(c, path) for c, path in zip(source.columns, source.counts, strict=True)}
     scores = {title: values for title, values in scored.items() if values is not None}
+    manifest, columns = name_columns(manifest, source.columns, source.names)
     with atomic_folder(folder / "gallery") as new_folder:
-        gallery = draw_gallery(manifest, source.columns, scores, source.pictures, new_folder)
+        gallery = draw_gallery(manifest, columns, scores, source.pictures, new_folder, source.bank)
     with atomic_folder(folder / "clusters") as new_folder:
-        sheets = draw_sheets(manifest, source.columns, source.bank, source.statistics, new_folder)
+        sheets = draw_sheets(manifest, columns, source.bank, source.statistics, new_folder)
     charts = _charts(report, scores)
     with atomic_folder(folder / "charts") as new_folder:
         for name, (_, svg) in charts.items():
@@ -159,7 +166,7 @@ def write_page(source: PageSource, folder: Path) -> None:
         "gallery": gallery,
         "gallery_caption": _gallery_caption(gallery),
         "group_titles": _group_titles(gallery),
-        "first_shown": _first_shown(gallery, source.columns),
+        "first_shown": _first_shown(gallery, columns),
         "labelled": manifest.labelled,
         "legend": _legend(gallery, manifest),
         "score_names": [name for name in SCORES if any(name in scored.scores for scored in scores.values())],
@@ -171,7 +178,9 @@ def write_page(source: PageSource, folder: Path) -> None:
         "classes_left_out": max(0, len(headline_classes(report.rows)) - len(COLOURS)),
         "sheets": {method: made for method, made in sheets.items() if made},
         "sheets_caption": SHEETS,
-        "clusterings": clusterings(source.columns),
+        "sheet_names": manifest.classes,
+        "categories": tables.categories_table(sheets, manifest.classes) if source.names else None,
+        "clusterings": clusterings(columns),
         "how_many": None if source.clusters is None else k_chart(source.clusters),
         "ways": {path.parent.name: path.relative_to(folder).as_posix() for path in source.ways},
         "ways_caption": WAYS,
@@ -181,6 +190,7 @@ def write_page(source: PageSource, folder: Path) -> None:
     }
     shown = {**values, "scores": values["protocols"], "gallery": gallery.groups}
     sections = [{"id": ANCHORS.get(name, name), "title": title} for name, title in SECTIONS.items() if shown[name]]
+    keep_names(folder, source.names)
     write_text(folder / "index.html", render("dataset.html.j2", report=report, sections=sections, **values))
 
 

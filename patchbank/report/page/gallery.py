@@ -1,7 +1,7 @@
 """The gallery: a few evaluation images, each as a picture, as truth and as every method sees it, in files of their own.
 
 Inputs: manifest, prediction files (through the panel's columns) and the scores of single images. Output: a folder of
-JPEGs `<content id>.<shown>.jpg`, `shown` being `image`, `truth` or a method, and what the page says of them.
+JPEGs `<content id>.<shown>.jpg`, `shown` being `image`, `truth`, a method or `pca`, and what the page says of them.
 
 Three groups: a sample spread evenly over the list, chosen without looking at any score, and the images with the
 highest and the lowest score of the first method that has scores. An image may stand in several groups.
@@ -20,15 +20,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.manifest import Entry, Manifest
-from patchbank.drawing.overlay import Labels, class_colours, nearest, number_positions, overlay, palette
+from patchbank.drawing.overlay import Colours, Labels, class_colours, nearest, number_positions, overlay, palette
 from patchbank.drawing.pictures import choose, fit
 from patchbank.errors import UserError
 from patchbank.predictions import PredictionReader
 from patchbank.progress import track
+from patchbank.report.page.components import Components
 from patchbank.report.page.scores import ImageScores
-from patchbank.report.panel import CLUSTER_COLOURS, PanelColumn, check_column, labels_of, truth_of
+from patchbank.report.panel import CLUSTER_COLOURS, PanelColumn, check_column, pixels_of, truth_of
 
-IMAGE, TRUTH = "image", "truth"
+IMAGE, TRUTH, PCA = "image", "truth", "pca"
 QUALITY = 88
 
 
@@ -39,7 +40,7 @@ class Shot:
     Attributes:
         id: content id.
         name: path of the image in its set.
-        pictures: file of each thing shown (`image`, `truth`, methods), relative to the gallery's folder.
+        pictures: file of each thing shown (`image`, `truth`, methods, `pca`), relative to the gallery's folder.
         scores: by method, then by name of the score, percent.
         width, height: of the pictures, pixels.
     """
@@ -98,7 +99,12 @@ def choose_images(
 
 
 def draw_gallery(
-    manifest: Manifest, columns: Sequence[PanelColumn], scores: Mapping[str, ImageScores], count: int, folder: Path
+    manifest: Manifest,
+    columns: Sequence[PanelColumn],
+    scores: Mapping[str, ImageScores],
+    count: int,
+    folder: Path,
+    bank: Path,
 ) -> Gallery:
     """Choose the images, write their pictures into `folder`, and say what they are.
 
@@ -108,38 +114,35 @@ def draw_gallery(
         scores: of the columns that have some, by title.
         count: images in all; 0 for none.
         folder: an empty folder.
+        bank: `whole` bank of the evaluation split (folder or pointer), for PCA pictures.
 
     Raises:
         UserError: a prediction file is missing, lacks an image or its variant.
     """
-    titles = [column.title for column in columns]
-    if repeated := sorted({title for title in titles if titles.count(title) > 1 or title in (IMAGE, TRUTH)}):
-        raise UserError(f"the gallery needs another name for each method than {', '.join(repeated)}.")
-    groups, ranked_by = choose_images(manifest.entries(manifest.eval_split), count, scores)
+    titles = _titles(columns)
+    entries = manifest.entries(manifest.eval_split)
+    groups, ranked_by = choose_images(entries, count, scores)
+    components = Components(bank, entries) if groups else None
     chosen = {entry.id: entry for group in groups.values() for entry in group}
     classes = class_colours(manifest.colours, len(manifest.classes))
-    shots: dict[str, Shot] = {}
-    seen: set[int] = set()
+    shots, seen = dict[str, Shot](), set[int]()
     with ExitStack() as stack:
         readers = [stack.enter_context(PredictionReader(column.prediction)) for column in columns]
         for column, reader in zip(columns, readers, strict=True):
             check_column(column, reader)
         for entry in track(list(chosen.values()), "gallery", "image"):
-            image = manifest.image(entry)
-            small = image.resize(fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-            pixels = np.asarray(small, dtype=np.uint8)
+            pixels = _small(manifest.image(entry))
             size = pixels.shape[:2]
             drawn = {IMAGE: pixels}
-            truth = truth_of(manifest, entry)
-            if truth is not None:
+            if (truth := truth_of(manifest, entry)) is not None:
                 truth = nearest(truth, *size)
                 drawn[TRUTH] = picture(pixels, truth, classes)
                 seen.update(np.unique(truth).tolist())
             for column, reader in zip(columns, readers, strict=True):
-                labels = nearest(labels_of(column, reader, entry.id), *size)
-                named = len(column.assignment) > 0
-                drawn[column.title] = picture(pixels, labels, classes if named else palette(CLUSTER_COLOURS))
-                seen.update(np.unique(labels).tolist() if named else ())
+                drawn[column.title], used = _of_method(column, reader, entry.id, pixels, classes)
+                seen.update(used)
+            if components is not None:
+                drawn[PCA] = components.picture(entry, size)
             shots[entry.id] = Shot(
                 id=entry.id,
                 name=entry.image,
@@ -150,11 +153,34 @@ def draw_gallery(
             )
     return Gallery(
         groups={name: [shots[entry.id] for entry in group] for name, group in groups.items()},
-        shown=[IMAGE, *([TRUTH] if manifest.labelled else []), *titles] if shots else [],
+        shown=[IMAGE, *([TRUTH] if manifest.labelled else []), *titles, PCA] if shots else [],
         ranked_by=ranked_by,
         classes=[*sorted(value for value in seen if value >= 0), *sorted((v for v in seen if v < 0), reverse=True)],
         unnamed=any(not len(column.assignment) for column in columns),
     )
+
+
+def _titles(columns: Sequence[PanelColumn]) -> list[str]:
+    """What the methods are called; `UserError` for two of one name, or one that something else has."""
+    titles = [column.title for column in columns]
+    if repeated := sorted({title for title in titles if titles.count(title) > 1 or title in (IMAGE, TRUTH, PCA)}):
+        raise UserError(f"the gallery needs another name for each method than {', '.join(repeated)}.")
+    return titles
+
+
+def _small(image: Image.Image) -> NDArray[np.uint8]:
+    small = image.resize(fit(image.width, image.height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _of_method(
+    column: PanelColumn, reader: PredictionReader, image: str, pixels: NDArray[np.uint8], classes: Colours
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """What a method says of an image, and which classes that shows; none where its clusters name no class."""
+    labels = pixels_of(column, reader, image, (pixels.shape[0], pixels.shape[1]))
+    named = len(column.assignment) > 0
+    drawn = picture(pixels, labels, classes if named else palette(CLUSTER_COLOURS))
+    return drawn, np.unique(labels).tolist() if named else []
 
 
 def picture(pixels: NDArray[np.uint8], labels: Labels, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from patchbank.report.content import Report
 from patchbank.report.markdown import WORDS, class_table, elsewhere_table, published_table, without_empty
@@ -17,14 +17,18 @@ from patchbank.report.rows import score_of
 from patchbank.report.text import NOTHING, name_of, protocol_text, verdict
 from patchbank.report.text import mark as mark_of
 
+if TYPE_CHECKING:
+    from patchbank.report.page.sheets import Sheet
+
 MARK = "floor or ceiling"
+CATEGORIES = ["method", "category", "clusters", "% of the patches"]
 VERDICTS = {1: "better", -1: "worse", 0: "no difference shown"}
 """What `patchbank.report.text.verdict` finds, in a cell."""
 
 SCORE = "± std (n)"
 """End of the title of the column with the protocol's score."""
 
-TEXT = (*WORDS, "against", "95 % interval", "what it says")
+TEXT = (*WORDS, "against", "95 % interval", "what it says", "category", "clusters")
 """Titles of the columns that hold words."""
 
 
@@ -144,3 +148,19 @@ def published_numbers(report: Report) -> Table | None:
     """Numbers of papers under protocols of this report, None where there are none."""
     numbers = report.published
     return make_table("Published numbers, percent", *published_table(numbers)) if numbers else None
+
+
+def categories_table(sheets: Mapping[str, Sequence[Sheet]], names: Sequence[str]) -> Table:
+    """The categories of named rows: which clusters each is made of, and its share of the patches.
+
+    Args:
+        sheets: of the clusters of each row; `klass` is the category, None in a row without names.
+        names: of the categories.
+    """
+    lines = []
+    for row, made in sheets.items():
+        for category in sorted({sheet.klass for sheet in made if sheet.klass is not None}):
+            merged = sorted((sheet for sheet in made if sheet.klass == category), key=lambda sheet: sheet.cluster)
+            numbers, share = ", ".join(str(sheet.cluster) for sheet in merged), sum(sheet.share for sheet in merged)
+            lines.append([row, names[category], numbers, f"{share:.1f}"])
+    return make_table("Categories and the clusters that they are made of", CATEGORIES, lines)

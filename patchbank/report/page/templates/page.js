@@ -86,7 +86,7 @@ for (const naming of document.querySelectorAll(".naming")) {
     else storage.removeItem(key(field));
   };
   for (const field of fields) {
-    if (storage) field.value = storage.getItem(key(field)) ?? "";
+    if (storage) field.value = storage.getItem(key(field)) ?? field.defaultValue;
     field.addEventListener("input", () => { keep(field); update(); });
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;

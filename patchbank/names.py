@@ -16,6 +16,7 @@ rows:
 `rows` names rows of the report; `variant` is the number of clusters and the seed that the page shows, `fit` the
 beginning of the SHA-256 of the file that holds the clusters (`clusters.npz`, else the checkpoint), so that names never
 go to other clusters. Clusters of one name are one category. A cluster without a name keeps its own, `cluster 5`.
+`dataset` may be left out; ``--config names=FILE`` then takes it for that of ``folder``.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ class RowNames:
 
 def load_names(path: str | Path) -> list[RowNames]:
     """The rows of a `names.yaml`; `UserError` for a file that is none."""
+    return [_row(path, str(row), value) for row, value in _read(path)["rows"].items()]
+
+
+def dataset_of(path: str | Path) -> str:
+    """The set whose clusters a `names.yaml` names, "" where it does not say; `UserError` for a file that is none."""
+    return str(_read(path).get("dataset") or "")
+
+
+def _read(path: str | Path) -> dict[str, Any]:
     try:
         content: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,7 +72,7 @@ def load_names(path: str | Path) -> list[RowNames]:
         raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}); {WAY}.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("rows"), dict):
         raise UserError(f"{path} is no file of names (format {FORMAT} with `rows:`); {WAY}.")
-    return [_row(path, str(row), value) for row, value in content["rows"].items()]
+    return content
 
 
 def _row(path: str | Path, row: str, value: Any) -> RowNames:
