@@ -109,6 +109,8 @@ def _halves(
 
 def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
     """Settings that cost less, each of a set's own `settings`."""
+    from patchbank.methods.contract import cheaper
+
     options = config.of(dataset)
     extract, crops = options["extract"], options["recipes"].get("multicrop", {})
     whole = options["recipes"].get("whole", {}).get("size", 448)
@@ -121,8 +123,9 @@ def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
         changes.append({"recipes": {"multicrop": {"draws": crops["draws"] // 2}}})
     if isinstance(whole, int) and whole > 320:
         changes.append({"recipes": {"whole": {"size": 320}}})
-    if "alignseg" in options["methods"] and options["methods"]["alignseg"].get("tokens_from", "crops") == "crops":
-        changes.append({"methods": {"alignseg": {"tokens_from": "whole"}}})
+    for name, entry in options["methods"].items():
+        folder = str(entry.get("kind", name)).replace("-", "_")
+        changes += [{"methods": {name: {k: v}}} for k, v in cheaper(folder).items() if entry.get(k) != v]
     return changes
 
 

@@ -27,6 +27,7 @@ from patchbank.methods.shape import (
     Attentive,
     Bounded,
     Configured,
+    Counted,
     Dependent,
     Frugal,
     Inferable,
@@ -241,6 +242,18 @@ def draws_read(folder: str, settings: Mapping[str, Any], stored: int) -> int:
     """How many of a bank's stored draws the training reads."""
     module = _settings(folder)
     return module.draws_read(settings, stored) if isinstance(module, Frugal) else stored
+
+
+def training_steps(folder: str, settings: Mapping[str, Any], images: int) -> tuple[int, int] | None:
+    """Steps of a training on so many images, and samples of a step; None where the method does not say."""
+    module = _settings(folder)
+    return module.training_steps(settings, images) if isinstance(module, Counted) else None
+
+
+def cheaper(folder: str) -> Mapping[str, Any]:
+    """Settings with which the method in `folder` needs fewer or smaller banks; nothing where it does not say."""
+    module = _settings(folder)
+    return module.CHEAPER if isinstance(module, Counted) else {}
 
 
 def resolve(name: str, row: Row, shared: Mapping[str, Any], seeds: Sequence[int]) -> Method:

@@ -214,6 +214,20 @@ class Frugal(Protocol):
 
 
 @runtime_checkable
+class Counted(Protocol):
+    """A `settings.py` that says how long its training is, for a plan of a set's hours."""
+
+    @property
+    def CHEAPER(self) -> Mapping[str, Any]:
+        """Settings with which it needs fewer or smaller banks."""
+        ...
+
+    def training_steps(self, settings: Mapping[str, Any], images: int) -> tuple[int, int]:
+        """Steps of a training on so many images, and samples of a step."""
+        ...
+
+
+@runtime_checkable
 class Several(Protocol):
     """A `settings.py` that offers several rows, none of them under the folder's own name."""
 

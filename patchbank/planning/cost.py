@@ -26,7 +26,7 @@ from patchbank.config.plan.stages import Stages
 from patchbank.datasets.manifest import find
 from patchbank.errors import UserError
 from patchbank.files import read_json
-from patchbank.methods.contract import Method
+from patchbank.methods.contract import Method, training_steps
 from patchbank.plain import from_plain
 from patchbank.views.base import EncodingRecipe, make_recipe
 from patchbank.weights.facts import ModelFacts
@@ -168,17 +168,15 @@ def _bank(
 
 def _training(config: Config, dataset: str, method: Method, images: int, machine: Machine) -> Stage:
     title = f"{len(method.seeds)} trainings of {method.name}"
-    rate = machine.rate(method.folder)
-    if rate is None or method.folder != "alignseg":
+    rate, known = machine.rate(method.folder), training_steps(method.folder, method.settings, images)
+    if rate is None or known is None:
         return Stage(title, 0, None)
+    steps, size = known
     facts = config.backbone(config.backbone_name(dataset)).facts
     crops = make_recipe("multicrop", config.recipe(dataset, "multicrop"), facts.patch if facts else 1)
     h, w = crops.size
-    settings = method.settings
-    size = min(settings["batch_size"], images)
     step = size * crops.views * (h // (facts.patch if facts else 1)) * (w // (facts.patch if facts else 1))
-    steps = settings["epochs"] * max(1, images // size) * len(method.seeds)
-    return Stage(title, 0, steps / rate * step * (facts.width if facts else 1) / STEP)
+    return Stage(title, 0, len(method.seeds) * steps / rate * step * (facts.width if facts else 1) / STEP)
 
 
 @dataclass(frozen=True)

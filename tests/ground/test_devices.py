@@ -158,7 +158,7 @@ from patchbank import devices, threads
 from patchbank.scripting import stage
 
 threads.limit = lambda _: None  # which imports torch
-job = SimpleNamespace(log=[{str(folder / "log")!r}], threads=1, params={{}}, resources={resources!r})
+job = SimpleNamespace(log=[{str(folder / "log")!r}], threads=1, params={{}}, resources={resources!r}, output=[])
 with stage(job):
     import os
     print(*devices.devices(), "visible", os.environ["CUDA_VISIBLE_DEVICES"])

@@ -36,6 +36,7 @@ ABOVE = {
     "evaluation",
     "report",
     "config",
+    "planning",
     "scripting",
     "inference",
     "exports",

@@ -134,6 +134,16 @@ def traits(settings: Mapping[str, Any]) -> Traits:
     return replace(TRAITS, recipes=recipes(settings))
 
 
+CHEAPER = {"tokens_from": "whole"}
+"""Crops are cut out of whole images' tokens, at no disk."""
+
+
+def training_steps(settings: Mapping[str, Any], images: int) -> tuple[int, int]:
+    """Steps of a training on so many images, and samples of a step."""
+    size = min(int(settings["batch_size"]), images)
+    return int(settings["epochs"]) * max(1, images // size), size
+
+
 def draws_read(settings: Mapping[str, Any], stored: int) -> int:
     """How many of the stored draws are read: one an epoch, at most `draws` of them, and then again from the first."""
     return min(stored, int(settings["draws"]) or stored, int(settings["epochs"]))
