@@ -90,7 +90,6 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     rows = {
         name: {**{k: v for k, v in methods.get(name, {}).items() if k not in apart}, **entry}
         for name, entry in sweep["methods"].items()
-        if entry is not None
     }
     kept = [name for name in dict.fromkeys([*values["protocols"], sweep["protocol"]]) if _is_cheap(name)]
     return {
