@@ -73,10 +73,14 @@ class Request:
         return cls(name, int(job.threads), memory, minutes, gpus, job.resources.get("slurm_partition"))
 
     def __str__(self) -> str:
-        said = [f"{self.cores} cores"]
-        said += [f"{self.gpus} GPUs"] if self.gpus else []
+        said = [_counted(self.cores, "core")]
+        said += [_counted(self.gpus, "GPU")] if self.gpus else []
         said += [f"{self.memory} MB"] if self.memory else []
         return ", ".join(said + ([f"{self.minutes} minutes"] if self.minutes else []))
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}" + ("" if count == 1 else "s")
 
 
 def check_requests(requests: Iterable[Request]) -> None:

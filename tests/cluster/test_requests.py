@@ -55,7 +55,7 @@ def test_a_request_that_one_kind_of_node_serves_is_fine(request_: Request) -> No
     ("request_", "said"),
     [
         (Request("train", 65), "train asks for 65 cores; a node has (cpu: 64 cores, 0 GPUs, 256000 MB, 2880 minutes)."),
-        (Request("train", gpus=1), "train asks for 1 cores, 1 GPUs; a node has (cpu: 64"),
+        (Request("train", gpus=1), "train asks for 1 core, 1 GPU; a node has (cpu: 64"),
         (Request("train", 32, 128001, gpus=5, partition="gpu"), "gpu: 32 cores, 4 GPUs, 512000 MB; gpu: 16 cores"),
         (Request("train", 20, 100, gpus=3, minutes=31, partition="old"), "31 minutes; a node has (old: 8 cores"),
         (Request("train", partition="gpus"), "train: there is no partition gpus; there are cpu, gpu, old."),
