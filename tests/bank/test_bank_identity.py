@@ -37,8 +37,11 @@ ENCODER = "patchbank.backbones.vit"
 MARK = "Shapes the values of banks"
 MANIFEST = "patchbank.datasets.manifest"
 HARMLESS = {
+    "patchbank": "the version, and a way to the reader",
+    "patchbank.alive": "which processes are alive",
     "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
+    "patchbank.bank.claims": "which process computes which shards",
     "patchbank.bank.coding_fit": "what it fits stands in the record",
     "patchbank.bank.extract": "which shards",
     "patchbank.bank.fill": "in which order, by how many workers",
@@ -46,6 +49,7 @@ HARMLESS = {
     "patchbank.bank.format": "names, hashes and checksums; its number stands in the record",
     "patchbank.bank.identity": "the hash itself",
     "patchbank.bank.predecessors": "which other hashes mean the same",
+    "patchbank.bank.reader": "reads what is stored",
     "patchbank.bank.record": "what it holds is hashed",
     "patchbank.bank.settings": "what it says stands in the record",
     "patchbank.bank.stored": "copies, sums up and checks what is cast",
@@ -63,9 +67,11 @@ HARMLESS = {
     "patchbank.errors": "messages",
     "patchbank.files": "reading and writing of files",
     "patchbank.fingerprint": "follows imports",
+    "patchbank.leases": "which process may write",
     "patchbank.memory": "gives memory back",
     "patchbank.progress": "bars",
     "patchbank.recognise": "says what a file is that is no bank",
+    "patchbank.stopping": "when extraction ends early",
     "patchbank.threads": "how many CPUs there are",
     "patchbank.views": "a docstring",
     "patchbank.views.base": "what a recipe looks like, and which there are",
