@@ -58,8 +58,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed."""
-    target = Path(path)
+    """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
+
+    A link stays a link: the folder that it leads to is replaced.
+    """
+    target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{cut_name(target.name, 60)}.{this_process()}."
     temporary = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))

@@ -197,7 +197,15 @@ image("TIFF", tiff(PIXELS, 2), PIXELS, ".tif")
 image("TIFF, 16-bit greyscale", tiff(SIXTEEN, 1), SCALED, ".tif")
 image("TIFF, CMYK", tiff(np.array([[[255, 0, 0, 0], [0, 0, 0, 255]]], np.uint8), 5), [[[0, 255, 255], [0] * 3]], ".tif")
 image("TIFF, orientation 6", tiff(PIXELS, 2, orientation=6), np.rot90(PIXELS, -1), ".tif")
-bad_image("TIFF of several pages", tiff(PIXELS, 2, pages=3), "header", "holds 3 frames", ".tif")
+for case, stack, pixels, labels, suffix in (
+    ("TIFF of several pages", tiff(PIXELS, 2, pages=3), PIXELS, LABELS, ".p003.png"),
+    ("TIFF of several pages, 16-bit", tiff(SIXTEEN, 1, pages=3), SCALED, LABELS[:1, [0, 1, 0, 1, 2]], ".p003.png"),
+    ("mask, TIFF of several pages", tiff(PIXELS, 2, pages=3), PIXELS, LABELS, ".tif"),
+):
+    named = {".tif": tiff(labels, 1, pages=3), ".p003.png": png(labels, 8, GREY)}[suffix]
+    files = {"images/val/odd.tif": stack, f"masks/val/odd{suffix}": named}
+    CASES[case] = Case(case.partition(", 16")[0], files, None, pixels, labels, "images/val/odd.p003.tif")
+bad_image("TIFF of several pages, truncated", tiff(PIXELS, 2, pages=3)[:-9], "header", "holds|broken header", ".tif")
 image("TIFF, floating-point", tiff(SIXTEEN / np.float32(9), 1, kind=3), SCALED, ".tif")
 image("TIFF, 32-bit", tiff(SIXTEEN.astype(np.int32) - 9999, 1, kind=2), SCALED, ".tif")
 image("TIFF of 5 bands", tiff(np.stack([SIXTEEN] * 5, -1), 1), SCALED, ".tif")

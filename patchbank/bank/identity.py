@@ -57,6 +57,10 @@ REWRITTEN: tuple[tuple[str, str], ...] = (
         "98cfee609c050263837432de0cd9d6343180d83a3f66b39b3010a61a5b301559",
         "f8df24e5c1833179e2f0522c3473686c3890dd0d510e3f95768d1c8a242dc671",
     ),
+    (  # datasets/tiff.py
+        "da76bd0b06337326e162940e1b96c666d667d229ca99da47fffea743e1043948",
+        "49679e27247b899d588e0e9326fce9d4b634856e4e8fe4c9860e94f08908fdf9",
+    ),
     (  # views/flipped.py
         "47fbbaa90ce4a0462de3942159aaa8870f677e065ec80ccee80f22034ee5cf44",
         "0134974f0306f8517a9b9f5643d6064da33457af91933e1cb3076cc0b033bee5",
@@ -94,9 +98,10 @@ def values_code(*own: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
 
-def depth_code() -> str:
+def depth_code(dicom: bool = False) -> str:
     """Hash of the code that makes 8-bit pictures of deep ones: part of the record of sets that have such."""
-    hashes = [_module_hash(f"patchbank.datasets.{name}") for name in ("depth", "tiff")]
+    names = ("depth", "tiff", *(["dicom"] if dicom else []))
+    hashes = [_module_hash(f"patchbank.datasets.{name}") for name in names]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
 

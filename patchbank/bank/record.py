@@ -8,6 +8,7 @@ from typing import Any
 from patchbank.backbones.encoder import Encoder
 from patchbank.bank.format import FIELDS, FORMAT, OF_CLASS, shard_count
 from patchbank.bank.identity import depth_code, values_code
+from patchbank.datasets.dicom import MARK
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
@@ -35,8 +36,9 @@ def make_record(
         images_per_shard: upper bound of the mean number of images in a shard.
     """
     spec, images = vit.spec, len(manifest.entries(split))
+    dicom = manifest.depth is not None and any(kind.endswith(MARK) for kind in manifest.depth.ranges)
     # only sets with such pictures depend on how they are treated
-    depth = {} if manifest.depth is None else {"depth": {**manifest.depth.to_json(), "code": depth_code()}}
+    depth = {} if manifest.depth is None else {"depth": {**manifest.depth.to_json(), "code": depth_code(dicom)}}
     return {
         "format": FORMAT,
         "code": values_code(type(vit).__module__, type(recipe).__module__),

@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shift", type=positive, default=1, metavar="N", help="N times as dense a patch grid a side, at N^2 the time"
     )
     parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="make the picture F times as large before windows",
+    )
+    parser.add_argument(
         "--upsample",
         choices=["bilinear", "nearest"],
         default="bilinear",
@@ -79,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     # torch reads the threads when it is imported
     from patchbank.inference.segment import SegmentSettings, segment
 
-    fields = ("size", "window", "shift", "upsample", "soft", "precision", "device")
+    fields = ("size", "window", "shift", "scale", "upsample", "soft", "precision", "device")
     written, problems, naming = segment(
         options.paths,
         models_of(options),

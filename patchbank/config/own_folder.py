@@ -16,6 +16,7 @@ from typing import Any
 
 from patchbank.config.schema import plain_name
 from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.pages import located
 from patchbank.errors import UserError
 from patchbank.files import digest, read_json, write_json
 
@@ -172,4 +173,4 @@ def _moved(results: Path, owner: Path, folder: Path) -> bool:
     if owner.exists() or not manifest.is_file():
         return False
     pictures = {entry.image for entries in Manifest.load(manifest).splits.values() for entry in entries}
-    return bool(pictures) and all((folder / picture).is_file() for picture in pictures)
+    return bool(pictures) and all(located(folder / picture)[0].is_file() for picture in pictures)

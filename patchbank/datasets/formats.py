@@ -7,16 +7,17 @@ from pathlib import Path
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".mat"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".mat", ".dcm", ".dicom"),
 )
 """Ends of the names of pictures; a list may carry them or leave them out."""
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".psd", ".pdf", ".svg", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".exr")
 """Ends of the names of pictures that are not read: they count as pictures, so that each is refused by its name."""
-HEAD = 64
+HEAD = 132
 """First bytes of a file that are looked at."""
 _KNOWN = frozenset(SUFFIXES)
 _FORMATS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|II[*+]\0|MM\0[*+]|RIFF....WEBP|P[1-6]\s|MATLAB 5\.0 MAT"
+    rb"|.{128}DICM"
     rb"|\0\0\0\x0cjP  \r\n\x87\n"
     rb"|\xff\x4f\xff\x51|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     re.DOTALL,

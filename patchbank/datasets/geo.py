@@ -16,11 +16,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from patchbank.datasets.pages import directories, located
 from patchbank.datasets.tiff import ERRORS
 
 SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
@@ -28,6 +30,8 @@ TAGS = (SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS)
 RASTER_TYPE, GEOGRAPHIC, PROJECTED = 1025, 2048, 3072
 """GeoKeys: whether a raster point is a pixel's corner (1) or centre (2), and the EPSG codes of the two kinds."""
 USER_DEFINED = 32767
+TYPES = {SCALE: 12, TIEPOINT: 12, MATRIX: 12, DOUBLES: 12, KEYS: 3, TEXTS: 2}
+"""TIFF types of the tags: 12 double, 3 short, 2 text."""
 Affine = tuple[float, float, float, float, float, float]
 
 
@@ -106,10 +110,25 @@ def geo_of_text(text: str | None) -> Geo | None:
 
 
 def read_geo(path: str | Path) -> Geo | None:
-    """The geography of a picture file, None for a file that is no TIFF or is placed nowhere."""
+    """The geography of a picture file or page, None for a file that is no TIFF or is placed nowhere."""
+    path, number = located(path)
     try:
-        with tifffile.TiffFile(path) as file:
-            tags = file.pages.first.tags
+        with path.open("rb") as opened:
+            position = directories(opened)[number - 1] if number else 0
+            opened.seek(0)
+            page = tifffile.TiffFile(opened).pages[position]
+            assert isinstance(page, tifffile.TiffPage)
+            tags = page.tags
             return make_geo({tag: tags[tag].value for tag in TAGS if tag in tags})
     except ERRORS:  # no TIFF, or one whose header is broken: it is placed nowhere
         return None
+
+
+def extra_tags(geo: Geo | None) -> list[tuple[int, int, int, Any, bool]]:
+    """The tags as tifffile takes them: number, type, count, values, once."""
+    if geo is None:
+        return []
+    return [
+        (tag, TYPES[tag], 0 if isinstance(value, str) else len(value), value, True)
+        for tag, value in sorted(geo.tags.items())
+    ]

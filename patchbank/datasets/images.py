@@ -14,8 +14,6 @@ greyscale to 0-255; the stretch is undone. Grey that was saved as RGB is read; c
 from __future__ import annotations
 
 import io
-import os
-import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,16 +26,17 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from patchbank.datasets.depth import Deep, Treatment
+from patchbank.datasets.dicom import OfDicom, frame_size, is_dicom, read_frame
 from patchbank.datasets.formats import HEAD, unread_format
 from patchbank.datasets.labels import apply_lut
 from patchbank.datasets.listing import SOFTWARE
+from patchbank.datasets.pages import located
+from patchbank.datasets.raster import Raster, raster_size
+from patchbank.datasets.reading import check_state, opened, read_bytes, why_not_read
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
-from patchbank.datasets.tiff import deep_size, is_tiff, read_deep, tiff_orientation
+from patchbank.datasets.tiff import deep_size, is_tiff, position, read_deep, tiff_orientation
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 from patchbank.errors import UserError
-
-MAX_BYTES = 1 << 30
-"""Largest file that is read: no picture comes near, and a sparse or wrong file must not fill the memory."""
 
 _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
 """What a conversion of a plain mode is called."""
@@ -68,7 +67,27 @@ def load_image(path: str | Path, treatment: Treatment = PLAIN) -> Image.Image:
 def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
     """`decode_image` of the file at `path`; `UserError` names the file."""
     try:
-        return decode_image(read_bytes(path), treatment)
+        if raster_size(path) is not None:
+            return decode_raster(path, treatment)
+        file, page = located(path)
+        if not page:
+            return decode_image(read_bytes(file), treatment)
+        with opened(file) as pages:
+            return decode_open(pages, treatment, page)
+    except Unusable as reason:
+        raise UserError(f"{path}: {reason}.") from None
+
+
+def decode_raster(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
+    """A raster, reduced to what fits the memory; `Unusable` where it is stored so that it cannot be read in parts."""
+    with Raster(path, treatment) as raster:
+        return Decoded(raster.reduced(), raster.told, None, raster.deep)
+
+
+def open_raster(path: str | Path, treatment: Treatment = PLAIN) -> Raster:
+    """The raster at `path`, open; `UserError` names one that cannot be read in parts."""
+    try:
+        return Raster(path, treatment)
     except Unusable as reason:
         raise UserError(f"{path}: {reason}.") from None
 
@@ -87,7 +106,7 @@ def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[
         UserError: an unreadable file, a colour mask, or a value that the map does not know.
     """
     try:
-        return apply_lut(decode_indices(read_bytes(path)), lut)
+        return apply_lut(read_indices(path), lut)
     except (Unusable, ValueError) as reason:
         raise UserError(f"{path}: {reason}.") from None
 
@@ -95,7 +114,7 @@ def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[
 def load_raw(path: str | Path) -> NDArray[Any]:
     """Raw values of a mask or instance map, (H, W) of an integer type; `UserError` names an unusable file."""
     try:
-        return decode_indices(read_bytes(path))
+        return read_indices(path)
     except Unusable as reason:
         raise UserError(f"{path}: {reason}.") from None
 
@@ -105,32 +124,13 @@ def load_instances(path: str | Path) -> NDArray[np.int32]:
     return load_raw(path).astype(np.int32)
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """All bytes of a file; `Unusable` when it is missing, empty, no regular file or may not be read."""
-    try:
-        check_state(Path(path).stat())
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise Unusable(why_not_read(path, error)) from None
-
-
-def check_state(state: os.stat_result) -> None:
-    """`Unusable` for what must not be opened: a pipe would hang, a device or a huge file would never end."""
-    if stat.S_ISDIR(state.st_mode):
-        raise Unusable("is a folder, not a file")
-    if not stat.S_ISREG(state.st_mode):
-        raise Unusable("is a pipe, socket or device, not a file")
-    if state.st_size == 0:
-        raise Unusable("has zero bytes")
-    if state.st_size > MAX_BYTES:
-        raise Unusable(f"has {state.st_size:,} bytes; at most {MAX_BYTES:,} are read")
-
-
-def why_not_read(path: str | Path, error: OSError | ValueError) -> str:
-    """The reason, without the file's name, why `path` cannot be read (ValueError: no file can have that name)."""
-    if isinstance(error, FileNotFoundError):
-        return "is a link to a missing file" if Path(path).is_symlink() else "does not exist"
-    return f"cannot be read ({getattr(error, 'strerror', None) or error})"
+def read_indices(path: str | Path) -> NDArray[Any]:
+    """`decode_indices` of the file or page at `path`."""
+    file, page = located(path)
+    if not page:
+        return decode_indices(read_bytes(file))
+    with opened(file) as pages:
+        return _indices(pages, page)
 
 
 def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> tuple[int, int]:
@@ -139,12 +139,16 @@ def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> 
     Everything that a header tells is checked as `decode_image` and `decode_indices` do; `Unusable` has the reason.
     """
     try:
-        check_state(Path(path).stat())
-        with Path(path).open("rb") as file, warnings.catch_warnings():
+        if not indexed and raster_size(path) is not None:
+            with Raster(path, treatment) as raster:
+                return raster.size
+        path, page = located(path)
+        check_state(path.stat())
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if not indexed and (size := _deep_size(file, treatment)) is not None:
+            if not indexed and (size := _deep_size(file, treatment, page)) is not None:
                 return size
-            image = _open(file)
+            image = _open(file, page)
             if indexed:
                 _check_indexed(image)
             width, height = image.size
@@ -157,30 +161,42 @@ def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> 
         raise Unusable(why_not_read(path, error)) from None
 
 
-def _deep_size(file: IO[bytes], treatment: Treatment) -> tuple[int, int] | None:
+def _deep_size(file: IO[bytes], treatment: Treatment, page: int) -> tuple[int, int] | None:
     """The size of a TIFF that tifffile reads, turned by its orientation; None for any other file, at its beginning."""
-    head = file.read(4)
+    head = file.read(HEAD)
     file.seek(0)
-    size = deep_size(file, treatment.bands) if is_tiff(head) else None
+    if is_dicom(head):
+        return frame_size(file, page)
+    size = deep_size(file, treatment.bands, page) if is_tiff(head) else None
     file.seek(0)
     if size is None:
         return None
-    turned = tiff_orientation(file) in (5, 6, 7, 8)
+    turned = tiff_orientation(file, page) in (5, 6, 7, 8)
     return size[::-1] if turned else size
 
 
 def decode_image(data: bytes, treatment: Treatment = PLAIN) -> Decoded:
     """Decode an image file's bytes to 8-bit RGB; `Unusable` with the reason when that is impossible or unsafe."""
-    deep = read_deep(data, treatment.bands) if is_tiff(data) else None
+    return decode_open(io.BytesIO(data), treatment)
+
+
+def decode_open(file: IO[bytes], treatment: Treatment = PLAIN, page: int = 0) -> Decoded:
+    """`decode_image` of an open file, or of one of its pages (from 1 on)."""
+    head = file.read(HEAD)
+    file.seek(0)
+    if is_dicom(head):
+        return _treated(read_frame(file, page), 1, treatment)
+    deep = read_deep(file, treatment.bands, page) if is_tiff(head) else None
     if deep is not None:
-        return _treated(deep, tiff_orientation(io.BytesIO(data)), treatment)
+        return _treated(deep, tiff_orientation(file, page), treatment)
+    file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _load(data)
+        image = _load(file, page)
         if image.info.get("Software", image.info.get("comment")) in (SOFTWARE, SOFTWARE.encode()):
             raise Unusable("is a picture that patchbank drew, which is no input; name or keep it elsewhere")
         done: list[str] = []
-        if _png_header(data)[0] == 16 and image.mode in ("RGB", "RGBA"):
+        if _png_header(head)[0] == 16 and image.mode in ("RGB", "RGBA"):
             done.append(DEEP[1])
         turned, turn = upright(image)
         if turn is None:
@@ -225,7 +241,8 @@ def _picked(image: Image.Image, bands: Sequence[int], done: Sequence[str]) -> De
 def _treated(deep: Deep, orientation: int, treatment: Treatment) -> Decoded:
     """A deep picture in 8-bit RGB, turned upright."""
     image = Image.fromarray(deep.to_bytes(treatment))
-    how = treatment.scale or ("" if deep.values.dtype == np.uint8 else "percentile")
+    own = treatment.scale is None and isinstance(deep, OfDicom) and deep.window is not None
+    how = "the file's window" if own else treatment.scale or ("" if deep.values.dtype == np.uint8 else "percentile")
     told = [*deep.told, *([f"scaled by {how}"] if how else [])]
     if orientation in TURNS:
         image = image.transpose(TURNS[orientation])
@@ -235,27 +252,35 @@ def _treated(deep: Deep, orientation: int, treatment: Treatment) -> Decoded:
 
 def decode_indices(data: bytes) -> NDArray[Any]:
     """Decode a mask or instance map to its raw values, (H, W) of an integer type; `Unusable` with the reason."""
+    return _indices(io.BytesIO(data), 0)
+
+
+def _indices(file: IO[bytes], page: int) -> NDArray[Any]:
+    depth, colour_type = _png_header(file.read(HEAD))
+    file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _load(data)
+        image = _load(file, page)
         _check_indexed(image)
         values = np.asarray(upright(image)[0])
     if image.mode == "RGB":
-        values = _one_channel(values, _png_header(data)[0])
+        values = _one_channel(values, depth)
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
-    depth, colour_type = _png_header(data)
     if image.mode == "L" and colour_type == 0 and depth in _STRETCH:
         return values // np.uint8(_STRETCH[depth])
     return values
 
 
-def _open(file: IO[bytes]) -> Image.Image:
-    """A Pillow image of which only the header is read, of one frame."""
+def _open(file: IO[bytes], page: int = 0) -> Image.Image:
+    """A Pillow image of which only the header is read, of one frame or at a page (from 1 on)."""
     try:
+        where = position(file, page) if page else 0
+        file.seek(0)
         image = Image.open(file)
+        image.seek(where)
         # A multi-picture JPEG of a phone holds the photograph first and previews after it; other formats a sequence.
-        frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
+        frames = getattr(image, "n_frames", 1) if image.format != "MPO" and not page else 1
     except UnidentifiedImageError:
         file.seek(0)
         if unread := unread_format(file.read(HEAD)):
@@ -263,7 +288,9 @@ def _open(file: IO[bytes]) -> Image.Image:
         raise Unusable("is not an image that Pillow knows, or its header is broken") from None
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise Unusable(f"claims more than {limit} million pixels; cut it into tiles") from None
+        raise Unusable(
+            f"claims more than {limit} million pixels; cut it, or save it as tiled TIFF, which is read in parts"
+        ) from None
     except DECODE_ERRORS as error:
         raise Unusable(f"has a broken header ({_reason(error)})") from None
     if frames > 1:
@@ -271,9 +298,9 @@ def _open(file: IO[bytes]) -> Image.Image:
     return image
 
 
-def _load(data: bytes) -> Image.Image:
+def _load(file: IO[bytes], page: int) -> Image.Image:
     """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
-    image = _open(io.BytesIO(data))
+    image = _open(file, page)
     try:
         image.load()
     except DECODE_ERRORS as error:

@@ -7,6 +7,7 @@ without a word: what is no input is kept in `Search.left_out`, and whoever searc
 | what | becomes |
 |---|---|
 | a file with a picture's suffix (`SUFFIXES`, any case), or one that is refused by name later (`UNREAD`) | picture |
+| a file of several pages | each page a picture (`patchbank.datasets.pages`) |
 | a file or folder whose name starts with a dot, `SIDE_FOLDERS` | left out |
 | files that people and systems keep beside pictures (`SIDE_SUFFIXES`, `SIDE_NAMES`) | left out |
 | any other file: its first bytes are those of a picture format (`is_picture`) | picture, else left out |
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchbank.datasets.formats import SUFFIXES, UNREAD, is_picture, without_suffix
+from patchbank.datasets.pages import located, pages
 
 SIDE_SUFFIXES = frozenset(
     (
@@ -46,6 +48,8 @@ OUTPUTS = ("labels", "overlays", "soft")
 """Folders that `patchbank segment` writes beside its `legend.json`."""
 SOFTWARE = "patchbank"
 """What every picture that patchbank draws says of itself; `images` refuses such a one as an image."""
+PAGED = (".tif", ".tiff", ".dcm", ".dicom")
+"""Ends of the names of files that may hold several pages."""
 _NAMED = frozenset((*SUFFIXES, *UNREAD))
 SHOWN = 3
 """Names that are shown of what is left out for one reason."""
@@ -162,13 +166,13 @@ def is_output(folder: Path) -> bool:
 
 
 def state_of(path: Path) -> str:
-    """What tells whether the file at `path` (of a link: its target) is still the one that was read.
+    """What tells whether the file at `path` (of a link: its target, of a page: its file) is still as it was read.
 
     Size, time of modification, time of change (both in nanoseconds) and number of the file: the first two are kept by
     `cp -p`, `rsync -a`, archives and `touch -r`, the time of change is the system's own. "" where there is no file.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116 (a third quicker than the path's own)
+        status = os.stat(located(path)[0])  # noqa: PTH116 (a third quicker than the path's own)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
@@ -239,18 +243,23 @@ def _list(folder: Path) -> Content:
         if reason:
             left_out.append(LeftOut(path, reason))
         elif named:  # whatever it is: a folder or a pipe of such a name is refused by name
-            pictures.append(path)
+            pictures += _pages(path)
         elif _is_folder(entry):
             if segmented and entry.name in OUTPUTS:
                 left_out.append(LeftOut(path, "outputs of patchbank segment"))
             else:
                 folders.append(path)
         elif is_picture(path):
-            pictures.append(path)
+            pictures += pages(path)
         else:
             left_out.append(LeftOut(path, "files that are no pictures"))
     results = "manifest.json" in names and _written_by_us(folder / "manifest.json", b'"patchbank-manifest-')
     return Content(tuple(pictures), tuple(folders), tuple(left_out), results or _remembers(folder, names))
+
+
+def _pages(path: Path) -> list[Path]:
+    """The pictures in a file that has a picture's suffix; only those of formats with pages are opened."""
+    return pages(path) if path.name.lower().endswith(PAGED) else [path]
 
 
 def _side(name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import Map, paste
+from patchbank.datasets.dicom import MARK
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.summary import SplitSummary, Summary
@@ -47,13 +48,15 @@ def depth_notes(treatment: Treatment | None, count: int) -> list[str]:
         "window": f"black and white are {treatment.window}",
     }[treatment.scale]
     ranges = "; ".join(
-        f"{kind.rpartition('x')[0]} {', '.join(f'{low:g} to {high:g}' for low, high in found)}"
+        f"{kind.removesuffix(MARK).rpartition('x')[0]} {', '.join(f'{low:g} to {high:g}' for low, high in found)}"
         for kind, found in sorted(treatment.ranges.items())
     )
     has = "has" if count == 1 else "have"
     subject = f"{_count(count, 'picture')} {has} " + (
         "8-bit RGB made anew" if treatment.touches_bytes else "more than 8 bits, or other bands than grey or RGB"
     )
+    if treatment.scale is None and any(kind.endswith(MARK) for kind in treatment.ranges):
+        how += ", of DICOM files the window that they name"
     return [f"{subject}: {how}{f' ({ranges})' if ranges else ''}."]
 
 

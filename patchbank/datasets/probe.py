@@ -16,8 +16,20 @@ from numpy.typing import NDArray
 
 from patchbank.datasets.contrast import NO_PROBLEM, Contrast, contrast
 from patchbank.datasets.depth import Quantiles, Treatment
-from patchbank.datasets.images import PLAIN, decode_image, decode_indices, read_bytes, read_size
+from patchbank.datasets.images import (
+    PLAIN,
+    Decoded,
+    decode_image,
+    decode_indices,
+    decode_open,
+    decode_raster,
+    read_indices,
+    read_size,
+)
+from patchbank.datasets.pages import located, page_hash
 from patchbank.datasets.pngdata import data_problem
+from patchbank.datasets.raster import raster_size
+from patchbank.datasets.reading import opened, read_bytes, stream_hash
 from patchbank.datasets.unusable import Unusable
 
 Kind = Literal["image", "mask", "instances"]
@@ -78,6 +90,13 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False, treatment: Tre
     try:
         if quick:
             return Probe("", *read_size(path, kind != "image", treatment))
+        if kind == "image" and raster_size(path) is not None:
+            file, page = located(path)
+            before = name.encode() + b"\0"
+            digest = page_hash(file, page, before) if page else stream_hash(file, before)
+            return _image(decode_raster(path, treatment), digest, raster_size(path))
+        if located(path)[1]:
+            return _of_page(kind, path, name, treatment)
         data = read_bytes(path)
         decoded = _decoded(kind, name, data, treatment)
         problem = data_problem(data)
@@ -88,13 +107,27 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False, treatment: Tre
 
 def _decoded(kind: Kind, name: str, data: bytes, treatment: Treatment) -> Probe:
     if kind == "image":
-        decoded = decode_image(data, treatment)
-        content_id = hashlib.sha256(name.encode() + b"\0" + data).hexdigest()[:16]
-        depth = None if decoded.deep is None else (decoded.deep.kind, decoded.deep.quantiles())
-        return Probe("", *decoded.image.size, content_id, decoded.conversions, (), contrast(decoded), depth)
-    raw = decode_indices(data)
+        return _image(decode_image(data, treatment), hashlib.sha256(name.encode() + b"\0" + data).hexdigest())
+    return _mask(kind, decode_indices(data), hashlib.sha256(data).hexdigest())
+
+
+def _of_page(kind: Kind, path: Path, name: str, treatment: Treatment) -> Probe:
+    """Of a page of a file, whose other pages are not read."""
+    file, page = located(path)
+    with opened(file) as pages:
+        if kind == "image":
+            return _image(decode_open(pages, treatment, page), page_hash(file, page, name.encode() + b"\0"))
+    return _mask(kind, read_indices(path), page_hash(file, page))
+
+
+def _image(decoded: Decoded, digest: str, size: tuple[int, int] | None = None) -> Probe:
+    depth = None if decoded.deep is None else (decoded.deep.kind, decoded.deep.quantiles())
+    return Probe("", *(size or decoded.image.size), digest[:16], decoded.conversions, (), contrast(decoded), depth)
+
+
+def _mask(kind: Kind, raw: NDArray[Any], digest: str) -> Probe:
     height, width = raw.shape
-    return Probe("", width, height, hashlib.sha256(data).hexdigest(), (), _count(raw) if kind == "mask" else ())
+    return Probe("", width, height, digest, (), _count(raw) if kind == "mask" else ())
 
 
 def _count(raw: NDArray[Any]) -> tuple[tuple[int, int], ...]:

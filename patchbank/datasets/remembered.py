@@ -19,6 +19,7 @@ import PIL
 
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN
+from patchbank.datasets.pages import located
 from patchbank.datasets.probe import Kind, Probe
 from patchbank.files import digest, sweep, write_text
 from patchbank.fingerprint import code_fingerprint
@@ -75,7 +76,8 @@ class Remembered:
             mine = {key: self._lines[key] for key in self._new}
             self._load(self._path)
             self._lines |= mine
-        lines = [f"{key}\t{rest}" for key, rest in sorted(self._lines.items()) if (self._root / _name(key)).exists()]
+        known = sorted(self._lines.items())
+        lines = [f"{key}\t{rest}" for key, rest in known if located(self._root / _name(key))[0].exists()]
         body = "".join(line + "\n" for line in lines)
         write_text(self._path, json.dumps(self._header(body)) + "\n" + body)
 

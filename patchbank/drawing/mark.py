@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from PIL import Image
@@ -30,9 +31,24 @@ def source_of(path: Path) -> str | None:
 
 def texts_of(path: Path) -> dict[str, str]:
     """The texts of a picture that patchbank drew; none for any other file."""
+    if path.suffix == ".tif":
+        return _texts_of_tiff(path)
     try:
         with Image.open(path) as image:
             texts = {str(key): str(text) for key, text in image.info.items()}
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # no picture, or a broken one: not ours
         return {}
     return texts if texts.get("Software") == SOFTWARE else {}
+
+
+def _texts_of_tiff(path: Path) -> dict[str, str]:
+    """The texts of a label map of a raster, which stand as JSON in its description."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            texts = json.loads(page.description) if page.software == SOFTWARE else {}
+    except (OSError, ValueError, tifffile.TiffFileError):  # no TIFF, or a broken one: not ours
+        return {}
+    return {str(key): str(text) for key, text in texts.items()} if isinstance(texts, dict) else {}

@@ -89,9 +89,10 @@ class Frame:
         if upsample == "nearest":
             rows, cols = torch_nearest(gh, self.size[0])[ys], torch_nearest(gw, self.size[1])[xs]
             return grid[rows[:, None], cols[None, :]].astype(np.int64)
-        return _bilinear_argmax(
-            grid, [a[ys] for a in _lerp(gh, self.size[0])], [a[xs] for a in _lerp(gw, self.size[1])]
-        )
+        low, high, down = (a[ys] for a in _lerp(gh, self.size[0]))
+        first, last = int(low.min()), int(high.max())  # rows of the grid that are read, of a band few
+        read = [low - first, high - first, down]
+        return _bilinear_argmax(grid[:, first : last + 1], read, [a[xs] for a in _lerp(gw, self.size[1])])
 
 
 @lru_cache(maxsize=4096)

@@ -71,9 +71,11 @@ def export_labels(run: str | Path, out: str | Path, settings: ExportSettings, ov
     """
     target, record = Path(out), _record(run, settings)
     check_target(target, record, overwrite)
-    taken = Taken(open_source(run, settings.choice), settings.regions)
+    written = formats.format_of(settings.format)
+    large = bool(getattr(written, "LARGE", False))
+    taken = Taken(open_source(run, settings.choice), settings.regions, large=large)
     with atomic_folder(target) as folder:
-        formats.format_of(settings.format).write(taken, folder, settings.options)
+        written.write(taken, folder, settings.options)
         write_record(folder, record)
         check_target(target, record, overwrite)  # once more: files may have come while labels were written
     return taken

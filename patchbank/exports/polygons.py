@@ -10,6 +10,7 @@ ring then meets itself, and every polygon is valid in the sense of OGC Simple Fe
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -115,18 +116,36 @@ def _rings(mask: Mask) -> list[Ring]:
         rows, columns = np.nonzero(present)
         keys.append(((rows + down) * width + columns + right) * 4 + direction)
     edges = np.sort(np.concatenate(keys))
-    if not len(edges):
-        return []
+    return rings_of(edges, width, successors(edges, width, left=True))[0]
+
+
+def successors(edges: NDArray[np.int64], width: int, left: bool) -> NDArray[np.int64]:
+    """Which edge follows each.
+
+    Args:
+        edges: (row x `width` + column) x 4 + direction of the corner that each begins at, ascending.
+        width: columns of corners.
+        left: where two go on, to the left, so that the border keeps to the background; else it keeps to its piece.
+    """
     directions = edges % 4
     ends = edges // 4 + np.array([1, width, -1, -width])[directions]
     following = np.full(len(edges), -1)
-    for turn in (1, 0, -1):  # the last one that is there wins: left keeps to the background
+    for turn in (1, 0, -1) if left else (-1, 0, 1):  # the last one that is there wins
         wanted = ends * 4 + (directions + turn) % 4
         position = np.minimum(np.searchsorted(edges, wanted), len(edges) - 1)
         following = np.where(edges[position] == wanted, position, following)
+    return following
+
+
+def rings_of(
+    edges: NDArray[np.int64], width: int, following: NDArray[np.int64]
+) -> tuple[list[Ring], NDArray[np.int64]]:
+    """The rings that edges make, in the order of their first edges, and the number of each edge's ring."""
+    directions = edges % 4
     corners = directions != directions[_inverse(following)]
     vertices = np.stack([edges // 4 % width, edges // 4 // width], axis=1).astype(np.float64)
-    return [vertices[ring] for ring in _walk(following.tolist(), corners.tolist())]
+    found, owner = _walk(following.tolist(), corners.tolist())
+    return [vertices[ring] for ring in found], owner
 
 
 def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -135,20 +154,20 @@ def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return inverse
 
 
-def _walk(following: list[int], corners: list[bool]) -> list[list[int]]:
-    """The cycles of a permutation, each as those of its members that are corners."""
-    seen, found = bytearray(len(following)), []
+def _walk(following: list[int], corners: list[bool]) -> tuple[list[list[int]], NDArray[np.int64]]:
+    """The cycles of a permutation, each as those of its members that are corners, and the cycle of each member."""
+    owner, found = array("q", [-1]) * len(following), list[list[int]]()
     for start in range(len(following)):
-        if seen[start]:
+        if owner[start] >= 0:
             continue
-        ring, current = [], start
-        while not seen[current]:
-            seen[current] = 1
+        ring, current = list[int](), start
+        while owner[current] < 0:
+            owner[current] = len(found)
             if corners[current]:
                 ring.append(current)
             current = following[current]
         found.append(ring)
-    return found
+    return found, np.frombuffer(owner, dtype=np.int64)
 
 
 def simplify(polygon: Polygon, tolerance: float) -> Polygon:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from patchbank.errors import UserError
-from patchbank.exports.source import Labels, Picture, Source
+from patchbank.exports.source import Labels, Large, Picture, Source
 from patchbank.progress import track
 
 
@@ -79,12 +79,14 @@ class Taken:
         settings: what is written.
         pictures: how many were yielded.
         dropped: pieces that were too small, by category.
+        large: whether rasters are yielded; their small pieces are left to the format.
     """
 
     source: Source
     settings: RegionSettings
     pictures: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    large: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that no category has."""
@@ -97,8 +99,13 @@ class Taken:
         names = [category.name for category in self.source.categories]
         kept = np.array([name not in self.settings.leave_out for name in names] + [False])
         for picture in track(self.source.pictures(), "export", "picture", self.source.count):
-            labels = np.where(kept[picture.labels], picture.labels, -1)
             self.pictures += 1
+            if picture.large is not None:
+                if not self.large:
+                    raise UserError(f"{picture.file} is too large for this format; give --format geojson or geotiff.")
+                yield replace(picture, large=_kept(picture.large, kept))
+                continue
+            labels = np.where(kept[picture.labels], picture.labels, -1)
             yield replace(picture, labels=self._without_small(labels))
 
     def _without_small(self, labels: Labels) -> Labels:
@@ -111,6 +118,11 @@ class Taken:
             self.dropped[self.source.categories[category].name] += int(small.sum())
             labels[box][small[pieces]] = -1
         return labels
+
+
+def _kept(large: Large, kept: NDArray[np.bool_]) -> Large:
+    """A raster's labels without the categories that are left out."""
+    return replace(large, bands=lambda: (np.where(kept[band], band, -1) for band in large.bands()))
 
 
 def regions(labels: Labels, instances: bool) -> Iterator[Region]:

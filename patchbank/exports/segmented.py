@@ -12,11 +12,14 @@ import numpy as np
 
 from patchbank.datasets.geo import geo_of_text
 from patchbank.datasets.images import load_raw
+from patchbank.datasets.raster import Raster
+from patchbank.datasets.unusable import Unusable
 from patchbank.drawing.mark import texts_of
 from patchbank.errors import UserError
-from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, categories_of
+from patchbank.exports.source import NAMED, NONE, Choice, Labels, Large, Picture, Source, categories_of
 from patchbank.files import read_json
 from patchbank.inference.pictures import LEGEND, NO_ID
+from patchbank.inference.rasters import ROWS
 from patchbank.names import choose, merge, named
 
 
@@ -29,7 +32,7 @@ def open_segmented(folder: Path, choice: Choice) -> Source:
     legend = read_json(folder / LEGEND)
     if not isinstance(legend, dict) or "no_id" not in legend or not isinstance(legend.get("ids"), list):
         raise UserError(f"{folder / LEGEND} was not written by `patchbank segment`. {NAMED}")
-    files = sorted((folder / "labels").rglob("*.png"))
+    files = sorted(path for path in (folder / "labels").rglob("*") if path.suffix in (".png", ".tif"))
     if not files:
         raise UserError(f"{folder} holds no label maps yet; run `patchbank segment PICTURES --out {folder}` first.")
     if choice.variant or choice.clusters:
@@ -52,8 +55,31 @@ def _read(folder: Path, files: Sequence[Path], table: Labels) -> Iterator[Pictur
     padded[: len(table)] = table
     for path in files:
         name = PurePosixPath(path.relative_to(folder).with_suffix(""))
-        texts, ids = texts_of(path), load_raw(path)
+        texts = texts_of(path)
+        file = os.fsdecode(unquote_to_bytes(texts["Picture"])) if "Picture" in texts else f"{name}.png"
+        geo = geo_of_text(texts.get("Geo"))
+        if path.suffix == ".tif":
+            yield Picture(name.as_posix(), file, NONE, geo, _large(path, padded))
+            continue
+        ids = load_raw(path)
         if ids.max() > NO_ID:
             raise UserError(f"{path} is not a label map of `patchbank segment`; name the folder as that left it.")
-        file = os.fsdecode(unquote_to_bytes(texts["Picture"])) if "Picture" in texts else f"{name}.png"
-        yield Picture(name.as_posix(), file, padded[ids], geo_of_text(texts.get("Geo")))
+        yield Picture(name.as_posix(), file, padded[ids], geo)
+
+
+def _large(path: Path, table: Labels) -> Large:
+    """The label map of a raster; `UserError` for a TIFF that `patchbank segment` did not write."""
+    try:
+        with Raster(path, indexed=True) as labels:
+            shape = labels.height, labels.width
+            if labels.values(0, 1).dtype != np.uint8:
+                raise Unusable("holds no label map of `patchbank segment`")
+    except Unusable as reason:
+        raise UserError(f"{path}: {reason}; name the folder as that left it.") from None
+
+    def bands() -> Iterator[Labels]:
+        with Raster(path, indexed=True) as labels:
+            for top in range(0, labels.height, ROWS):
+                yield table[labels.values(top, min(top + ROWS, labels.height))[..., 0]]
+
+    return Large(shape, bands)

@@ -31,20 +31,39 @@ class Category:
 
 
 @dataclass(frozen=True, eq=False)
+class Large:
+    """The labels of a raster, which are never all in memory.
+
+    Attributes:
+        shape: (H, W).
+        bands: called for bands (rows, W) of labels from top to bottom.
+    """
+
+    shape: tuple[int, int]
+    bands: Callable[[], Iterator[Labels]]
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """The labels of one picture.
 
     Attributes:
         name: POSIX path without suffix, the name of its outputs.
         file: POSIX path of the picture in its folder.
-        labels: (H, W) int64, position of the category, -1 for none.
+        labels: (H, W) int64, position of the category, -1 for none; empty of a raster.
         geo: its place on the map.
+        large: the labels of a raster.
     """
 
     name: str
     file: str
     labels: Labels
     geo: Geo | None = None
+    large: Large | None = None
+
+
+NONE: Labels = np.zeros((0, 0), dtype=np.int64)
+"""Labels of a raster, in the place of those of other pictures."""
 
 
 @dataclass(frozen=True)

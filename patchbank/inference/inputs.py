@@ -12,6 +12,7 @@ from patchbank.datasets.depth import Treatment
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
 from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.pages import located, pages
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import read_json
 
@@ -35,7 +36,7 @@ class Input:
 def find_inputs(
     paths: Sequence[str | Path], out: str | Path, report: Callable[[str], None] = lambda sentence: None
 ) -> list[Input]:
-    """Every picture that `paths` name: files as they are, folders with all pictures below them, sorted.
+    """Every picture that `paths` name: files (of several pages: each page), folders with all pictures below, sorted.
 
     What is a picture is the rule of `patchbank.datasets.listing`, the same as for datasets. Everything below `out` is
     left out, so that outputs never become inputs. A file that is named twice is one input.
@@ -65,8 +66,8 @@ def find_inputs(
             elif left_out:
                 report(f"below {printable(str(path))}: {left_out}")
             inputs = [Input(file, _output_name(file.relative_to(path))) for file in inside]
-        elif os.path.lexists(path):
-            inputs = [Input(path, _output_name(Path(path.name)))]
+        elif os.path.lexists(path) or located(path)[1]:
+            inputs = [Input(page, _output_name(Path(page.name))) for page in pages(path)]
         else:
             problems.append(f"{path} does not exist")
             continue

@@ -3,7 +3,8 @@
 | file | content |
 |---|---|
 | `labels/<name>.png` | 8-bit palette PNG of the picture's size, ids as in `legend.json`, 255 = no id |
-| `overlays/<name>.png` | the ids' colours over the dimmed picture |
+| `labels/<name>.tif` | the same of a raster (`patchbank.datasets.raster`), as tiled TIFF |
+| `overlays/<name>.png` | the ids' colours over the dimmed picture; of a raster reduced |
 | `soft/<name>.npz` | `scores`, `soft` (Q, h, w) float32 of every patch, `ids` (Q,) int64, -1 = no id, `size` (H, W) |
 | `legend.json` | what an id is, its name and its colour, and which run wrote here |
 
@@ -25,12 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.datasets.geo import read_geo
+from patchbank.datasets.geo import geo_of_text, read_geo
+from patchbank.datasets.pages import located, page_hash
+from patchbank.datasets.raster import Raster, raster_size
 from patchbank.drawing.mark import png_info
 from patchbank.drawing.overlay import HATCH, UNMATCHED, overlay
 from patchbank.evaluation.soft import pixel_ids
 from patchbank.files import atomic_path, sha256_file, short_name, write_json, write_npz
 from patchbank.inference.naming import MOST, Naming
+from patchbank.inference.rasters import id_bands, write_labels
 
 LEGEND = "legend.json"
 DIGITS = 16
@@ -95,14 +99,16 @@ class PictureWriter:
 
     def files(self, name: str) -> dict[str, Path]:
         """The output of each kind of picture `name`; a name too long for its suffix is cut (`short_name`)."""
+        full = name
         folder, _, last = name.rpartition("/")
         name = f"{folder}/{short_name(last, '.png')}".lstrip("/")
-        kinds = {"labels": ".png", "overlays": ".png", **({"soft": ".npz"} if self.soft else {})}
+        large = full in self.sources and raster_size(self.sources[full]) is not None
+        kinds = {"labels": ".tif" if large else ".png", "overlays": ".png", **({"soft": ".npz"} if self.soft else {})}
         return {kind: self.folder / kind / f"{name}{suffix}" for kind, suffix in kinds.items()}
 
     def source(self, name: str) -> str | None:
         """What the outputs of picture `name` say of their picture; None where its file is not known."""
-        return sha256_file(self.sources[name])[:DIGITS] if name in self.sources else None
+        return picture_digest(self.sources[name])[:DIGITS] if name in self.sources else None
 
     def _about(self, name: str) -> dict[str, str]:
         """What the labels of picture `name` tell of it."""
@@ -112,20 +118,22 @@ class PictureWriter:
         file = PurePosixPath(name).with_name(self.sources[name].name)
         return {"Picture": quote(os.fsencode(file)), **({} if geo is None else {"Geo": geo.to_text()})}
 
-    def __call__(self, name: str, image: Image.Image, segments: GridSegments) -> None:
+    def __call__(self, name: str, image: Image.Image | Raster, segments: GridSegments) -> None:
         """Write the outputs of picture `name`."""
-        files, source = self.files(name), self.source(name)
+        files, source, size = self.files(name), self.source(name), np.array([image.height, image.width])
+        if isinstance(image, Raster):
+            image = self._write_raster(name, image, segments)
         labels = segments.labels(image.height, image.width, self.upsample)
-        picture = Image.fromarray(labels)
-        picture.putpalette(self._palette())
-        with atomic_path(files["labels"]) as temporary:
-            picture.save(temporary, pnginfo=png_info(source, **self._about(name)))
+        if files["labels"].suffix == ".png":
+            picture = Image.fromarray(labels)
+            picture.putpalette(self._palette().tobytes())
+            with atomic_path(files["labels"]) as temporary:
+                picture.save(temporary, pnginfo=png_info(source, **self._about(name)))
         drawn = draw_overlay(np.asarray(image), labels, self.naming.colours)
         with atomic_path(files["overlays"]) as temporary:
             # photographs gain little from more compression
             Image.fromarray(drawn).save(temporary, compress_level=1, pnginfo=png_info(source))
         if self.soft:
-            size = np.array([image.height, image.width])
             arrays: dict[str, NDArray[Any]] = {
                 "scores": segments.scores,
                 "soft": segments.soft,
@@ -134,6 +142,16 @@ class PictureWriter:
                 **({} if source is None else {"source": np.array(source)}),
             }
             write_npz(files["soft"], arrays)
+
+    def _write_raster(self, name: str, raster: Raster, segments: GridSegments) -> Image.Image:
+        """Write the labels of a raster in bands, and return it reduced."""
+        size, source = (raster.height, raster.width), self.source(name)
+        bands = id_bands(segments.scores, segments.ids, size, self.upsample)
+        texts = {**self._about(name), **({} if source is None else {"Source": source})}
+        geo = geo_of_text(texts.get("Geo"))
+        write_labels(self.files(name)["labels"], bands, size, self._palette(), texts, geo)
+        with raster:
+            return raster.reduced()
 
     def legend(self) -> dict[str, Any]:
         """The content of `legend.json`."""
@@ -153,11 +171,17 @@ class PictureWriter:
             (self.folder / kind).mkdir(parents=True, exist_ok=True)
         write_json(self.folder / LEGEND, self.legend())
 
-    def _palette(self) -> bytes:
+    def _palette(self) -> NDArray[np.uint8]:
         table = np.zeros((MOST + 1, 3), dtype=np.uint8)
         table[: len(self.naming.colours)] = self.naming.colours
         table[NO_ID] = GREY
-        return table.tobytes()
+        return table
+
+
+def picture_digest(path: Path) -> str:
+    """SHA-256 of the bytes of a picture's file, or of its page."""
+    file, page = located(path)
+    return page_hash(file, page) if page else sha256_file(file)
 
 
 def draw_overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], colours: NDArray[np.uint8]) -> NDArray[np.uint8]:

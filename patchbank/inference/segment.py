@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -25,7 +25,9 @@ from PIL import Image
 from patchbank.backbones.encoder import Precision
 from patchbank.datasets.contrast import contrast
 from patchbank.datasets.depth import Treatment
-from patchbank.datasets.images import PLAIN, decode_file
+from patchbank.datasets.images import PLAIN, decode_file, open_raster
+from patchbank.datasets.raster import raster_size
+from patchbank.datasets.unusable import Unusable
 from patchbank.errors import NO_ROOM, UserError, raise_problems
 from patchbank.inference.folder import check_folder, make_folder
 from patchbank.inference.inputs import Input, find_inputs
@@ -72,6 +74,7 @@ class SegmentSettings:
             `SIZE` where there is none.
         window: side in pixels of a sliding window over the picture at its own resolution; None squashes it whole.
         shift: how many times as dense a side the patch grid of a whole picture is (recipe `dense`).
+        scale: of the picture's sides before windows are cut.
         upsample: from the patch grid to pixels.
         soft: whether soft assignments are written too.
         precision: of the encoder.
@@ -81,6 +84,7 @@ class SegmentSettings:
     size: Size | None = None
     window: int | None = None
     shift: int = 1
+    scale: float = 1.0
     upsample: Upsample = "bilinear"
     soft: bool = False
     precision: Precision = "float32"
@@ -96,13 +100,17 @@ class SegmentSettings:
             problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
         if self.shift > 1 and self.window is not None:
             problems.append("--window gathers tokens of the plain grid, so --shift has no meaning beside it")
+        if not 0 < self.scale <= 1 or (self.scale != 1 and self.window is None):
+            problems.append(f"--scale is {self.scale}, it must be above 0 and at most 1, and goes with --window")
         raise_problems("The settings cannot be used", problems)
 
-    def shaping(self) -> dict[str, str | int | list[int] | None]:
+    def shaping(self) -> dict[str, str | int | float | list[int] | None]:
         """What shapes the outputs, in values of JSON; a square is one number."""
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or (SIZE, SIZE)
         size = None if self.window else height if height == width else [height, width]
-        dense = {"shift": self.shift} if self.shift > 1 else {}
+        dense: dict[str, int | float] = {"shift": self.shift} if self.shift > 1 else {}
+        if self.scale != 1:
+            dense["scale"] = self.scale
         return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision, **dense}
 
 
@@ -161,7 +169,9 @@ def open_segmenter(files: Models, settings: SegmentSettings) -> tuple[Segmenter,
     vit = files.encoder(model, settings.device, settings.precision)
     if settings.size is None and settings.window is None:
         settings = replace(settings, size=files.input_size() or SIZE)
-    return Segmenter(vit, model, naming, settings.size or SIZE, settings.window, settings.shift), settings
+    return Segmenter(
+        vit, model, naming, settings.size or SIZE, settings.window, settings.shift, settings.scale
+    ), settings
 
 
 def segment_files(
@@ -206,6 +216,8 @@ def segment_files(
                 if error.errno in NO_ROOM or error.filename is None:  # of the disk, or of no one path
                     raise
                 problem = f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror})."
+            except Unusable as reason:  # of a raster, which is read once more to be drawn
+                problem = f"{one.path}: {reason}."
             if problem is not None:
                 refuse(problem)
 
@@ -215,7 +227,11 @@ def segment_files(
             for problem in (picture for _, picture in group if isinstance(picture, str)):
                 refuse(problem)
             good = [(one, picture) for one, picture in group if not isinstance(picture, str)]
-            scored = segmenter.score([picture for _, picture in good]) if good else []
+            try:
+                scored = segmenter.score([picture for _, picture in good]) if good else []
+            except Unusable as reason:  # of the one raster that windows slide over
+                refuse(f"{good[0][0].path}: {reason}.")
+                continue
             for (one, picture), scores in zip(good, scored, strict=True):
                 writing.append((one, writers.submit(_write, one, picture.image, scores, segmenter, sink)))
                 while len(writing) > workers:
@@ -230,9 +246,14 @@ def _read(
 ) -> tuple[Input, Prepared | str]:
     """The picture, or the sentence that says why there is none."""
     try:
+        if isinstance(segmenter, Segmenter) and raster_size(one.path) is not None:
+            # what reads pictures by rows, or resizes them, takes a raster for one
+            return one, segmenter.prepare(cast(Image.Image, open_raster(one.path, treatment)))
         decoded = decode_file(one.path, treatment)
     except UserError as error:
         return one, str(error)
+    except Unusable as reason:
+        return one, f"{one.path}: {reason}."
     left = contrast(decoded)
     if left.problem:
         note(f"{one.path} is {left.problem} (8-bit values {left.lowest} to {left.highest}); its segments are of that.")

@@ -71,7 +71,7 @@ class Segmenter:
         vit: the encoder.
         model: the method's model.
         naming: from segments to ids.
-        size, window, shift: see `SegmentSettings`.
+        size, window, shift, scale: see `SegmentSettings`.
     """
 
     vit: FrozenViT
@@ -80,6 +80,7 @@ class Segmenter:
     size: Size = SIZE
     window: int | None = None
     shift: int = 1
+    scale: float = 1.0
 
     @property
     def batch(self) -> int:
@@ -124,7 +125,7 @@ class Segmenter:
     def _tokens(self, pictures: Sequence[Prepared]) -> tuple[Tensor, Grid]:
         """Tokens (B, N, D) float16 on one grid."""
         if self.window:
-            return windowed_tokens(self.vit, pictures[0].image, self.window)
+            return windowed_tokens(self.vit, pictures[0].image, self.window, self.scale)
         return whole_tokens(self.vit, [one.squashed for one in pictures if one.squashed is not None])
 
     def name(self, scored: Scored) -> GridSegments:

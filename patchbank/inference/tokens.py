@@ -7,15 +7,15 @@ gathered on one grid, averaged where windows overlap, and the method runs on the
 something inside one run only (AlignSeg's queries look at all tokens that they are given), so a run for every window
 would give each window ids of its own, with seams between them.
 
-Memory: one grid of tokens (4 D bytes a patch) and one batch of windows, whatever the number of windows.
+Memory: one grid of tokens (2 D bytes a patch), sums of a row of windows and their pixels, whatever the picture's size.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from torch import Tensor
 from patchbank.backbones.encoder import Encoder
 from patchbank.backbones.sizes import round_to_patch
 from patchbank.backbones.tail import ClassTail
+from patchbank.datasets.raster import Raster
+from patchbank.datasets.unusable import Unusable
 from patchbank.methods.shape import Seen
 from patchbank.views import dense, lastblock
 from patchbank.views.whole import Recipe
@@ -33,6 +35,9 @@ from patchbank.views.whole import Recipe
 BATCH_TOKENS = 8192
 """Patch tokens of one forward pass on a GPU. A CPU gains nothing from batches: it gets one view at a time, so that a
 picture's bits do not depend on its neighbours."""
+
+MOST = 1 << 30
+"""Numbers in the tokens of one picture (2 GiB): the method sees all of them at once."""
 
 Grid = tuple[int, int]
 Size = int | tuple[int, int]
@@ -45,11 +50,11 @@ def views_per_pass(vit: Encoder, size: Size) -> int:
     return 1 if vit.device.type == "cpu" else max(1, BATCH_TOKENS // ((height // vit.patch) * (width // vit.patch)))
 
 
-def squashed(image: Image.Image, patch: int, size: Size, shift: int = 1) -> NDArray[Any]:
+def squashed(image: Image.Image | Raster, patch: int, size: Size, shift: int = 1) -> NDArray[Any]:
     """A whole picture of any size, squashed as recipe `whole` does it, or `dense` at every shift.
 
     Args:
-        image: RGB.
+        image: RGB; a raster is resized as a picture is.
         patch: side of the encoder's patch in pixels.
         size: in pixels, rounded to the patch.
         shift: how many times as dense a side the grid is.
@@ -58,7 +63,7 @@ def squashed(image: Image.Image, patch: int, size: Size, shift: int = 1) -> NDAr
         (shift * shift, H, W, 3) uint8.
     """
     recipe = Recipe(patch, size) if shift == 1 else dense.Recipe(patch, size, shift)
-    pixels: NDArray[Any] = recipe.make(image, "", 0).pixels
+    pixels: NDArray[Any] = recipe.make(cast(Image.Image, image), "", 0).pixels
     return pixels
 
 
@@ -106,37 +111,63 @@ def picture_id(image: Image.Image) -> str:
     return hashlib.sha256(said).hexdigest()[:16]
 
 
-def windowed_tokens(vit: Encoder, image: Image.Image, window: int) -> tuple[Tensor, Grid]:
+def windowed_tokens(vit: Encoder, image: Image.Image | Raster, window: int, scale: float = 1.0) -> tuple[Tensor, Grid]:
     """Tokens of one picture at its own resolution (each side rounded to the patch), through half-overlapping windows.
 
     Args:
         vit: the encoder.
-        image: RGB picture.
+        image: RGB picture, or a raster, of which the rows of one row of windows are in memory at a time.
         window: side of a window in pixels, rounded to the patch; a smaller picture is one smaller window.
+        scale: of the picture's sides, before windows are cut.
 
     Returns:
         (1, N, D) float16 on the encoder's device, and the grid (h, w) with h * w == N.
+
+    Raises:
+        Unusable: a picture of too many patches, or a raster that is damaged.
     """
     patch = vit.patch
-    width, height = round_to_patch(image.width, patch), round_to_patch(image.height, patch)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(image))
+    width, height = scaled_size(image.size, patch, scale)
     grid = h, w = vit.grid(height, width)
     side = round_to_patch(window, patch) // patch
     high, wide = min(side, h), min(side, w)
-    corners = [(y, x) for y in window_starts(h, high) for x in window_starts(w, wide)]
-    total = torch.zeros((h, w, vit.dim), device=vit.device)
-    seen = torch.zeros((h, w, 1), device=vit.device)
-    count = views_per_pass(vit, side * patch)
-    for start in range(0, len(corners), count):
-        chunk = corners[start : start + count]
-        cut = [pixels[y * patch : (y + high) * patch, x * patch : (x + wide) * patch] for y, x in chunk]
-        tokens = vit(vit.normalise(torch.stack(cut))).tokens.view(len(chunk), high, wide, vit.dim)
-        for (y, x), part in zip(chunk, tokens, strict=True):
-            total[y : y + high, x : x + wide] += part
-            seen[y : y + high, x : x + wide] += 1
-    return total.div_(seen).to(torch.float16).view(1, h * w, vit.dim), grid
+    if h * w * vit.dim > MOST:
+        share = int(100 * scale * (MOST / (h * w * vit.dim)) ** 0.5) / 100
+        raise Unusable(f"has {w}x{h} patches, too many at once; --scale {share:.2f} makes it fit")
+    tokens = torch.empty((h, w, vit.dim), dtype=torch.float16, device=vit.device)
+    # sums of the rows that windows to come may still cover
+    total = torch.zeros((high, w, vit.dim), device=vit.device)
+    seen = torch.zeros((high, w, 1), device=vit.device)
+    count, rows = views_per_pass(vit, side * patch), _rows(image, (width, height))
+    starts = window_starts(h, high)
+    for y, following in zip(starts, [*starts[1:], h], strict=True):
+        pixels = torch.from_numpy(rows(y * patch, (y + high) * patch))
+        columns = window_starts(w, wide)
+        for first in range(0, len(columns), count):
+            chunk = columns[first : first + count]
+            cut = [pixels[:, x * patch : (x + wide) * patch] for x in chunk]
+            encoded = vit(vit.normalise(torch.stack(cut))).tokens.view(len(chunk), high, wide, vit.dim)
+            for x, part in zip(chunk, encoded, strict=True):
+                total[:, x : x + wide] += part
+                seen[:, x : x + wide] += 1
+        done = following - y
+        tokens[y:following] = (total[:done] / seen[:done]).to(torch.float16)
+        total, seen = (torch.cat([one[done:], torch.zeros_like(one[:done])]) for one in (total, seen))
+    return tokens.view(1, h * w, vit.dim), grid
+
+
+def scaled_size(size: tuple[int, int], patch: int, scale: float = 1.0) -> tuple[int, int]:
+    """Width and height of a picture before windows are cut, whole patches."""
+    width, height = (round_to_patch(max(1, round(side * scale)), patch) for side in size)
+    return width, height
+
+
+def _rows(image: Image.Image | Raster, size: tuple[int, int]) -> Callable[[int, int], NDArray[np.uint8]]:
+    """Rows of a picture at a size (width, height), as a function of the first and the one behind the last."""
+    if isinstance(image, Raster):
+        return lambda top, stop: np.array(image.resized(size, top, stop))
+    pixels = np.array(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
+    return lambda top, stop: pixels[top:stop]
 
 
 def window_starts(length: int, window: int) -> list[int]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 from patchbank.datasets.listing import LeftOut
+from patchbank.datasets.pages import located
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def masks_needed(spec: DatasetSpec, split: str) -> bool:
 def is_absent(path: Path) -> bool:
     """Whether nothing is at `path`; what cannot be looked at, and a link to nothing, is there (the scan names it)."""
     try:
-        path.lstat()
+        located(path)[0].lstat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):  # ValueError: a NUL in the name

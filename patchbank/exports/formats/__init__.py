@@ -4,7 +4,8 @@ A module's name with hyphens is the format's (`yolo_seg` is ``--format yolo-seg`
 
 - `HELP`: one line, without a full stop: what is written, for which tools;
 - `write(taken, folder, options)`: write every picture of `taken` into an empty folder that nobody sees yet, one at a
-  time.
+  time;
+- optional `LARGE = True`: it also writes rasters (`Picture.large`).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ picture.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import numpy as np
 
 from patchbank.datasets.geo import Geo
 from patchbank.errors import UserError
+from patchbank.exports.borders import large_polygons, pixels
 from patchbank.exports.formats import FormatOptions, compact, file_of, stream_list
-from patchbank.exports.polygons import Ring, area, polygons
+from patchbank.exports.polygons import Polygon, Ring, area, polygons, simplify
 from patchbank.exports.regions import Region, Taken, regions
-from patchbank.exports.source import Picture
+from patchbank.exports.source import Large, Picture
 
 HELP = "<name>.geojson a picture, polygons in map coordinates (QGIS, GDAL) or pixels (QuPath)"
+LARGE = True
 WGS84 = 4326
 """EPSG code of the system that GeoJSON has without being told."""
 
@@ -35,7 +38,12 @@ def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
                 f"{picture.file} names no coordinate system with an EPSG code, and readers of GeoJSON would take its "
                 "coordinates for degrees; give --format geotiff, or label what `gdalwarp -t_srs EPSG:4326` makes of it."
             )
-        features = (_feature(region, picture, taken) for region in regions(picture.labels, taken.settings.instances))
+        features: Iterator[dict[str, Any]]
+        if picture.large is None:
+            found = regions(picture.labels, taken.settings.instances)
+            features = (_feature(region, picture, taken) for region in found)
+        else:
+            features = _large(picture.large, picture, taken)
         before = f'{{"type":"FeatureCollection",{_crs(picture.geo)}"features":'
         stream_list(file_of(folder, picture.name, ".geojson"), before, features, "}\n")
 
@@ -48,8 +56,26 @@ def _crs(geo: Geo | None) -> str:
 
 
 def _feature(region: Region, picture: Picture, taken: Taken) -> dict[str, Any]:
-    category = taken.source.categories[region.category]
     found = polygons(region.mask, taken.settings.tolerance, region.top, region.left)
+    return _as_json(region.category, found, region.area, picture, taken)
+
+
+def _large(large: Large, picture: Picture, taken: Taken) -> Iterator[dict[str, Any]]:
+    """The features of a raster."""
+    settings = taken.settings
+    for category, found in large_polygons(large):
+        areas = [pixels(polygon) for polygon in found]
+        kept = [place for place, size in enumerate(areas) if size >= settings.min_area]
+        taken.dropped[taken.source.categories[category].name] += len(found) - len(kept)
+        groups = [[place] for place in kept] if settings.instances else [kept] * bool(kept)
+        for group in groups:
+            shapes = [simplify(found[place], settings.tolerance) for place in group]
+            yield _as_json(category, shapes, sum(areas[place] for place in group), picture, taken)
+
+
+def _as_json(number: int, found: Sequence[Polygon], size: int, picture: Picture, taken: Taken) -> dict[str, Any]:
+    """A feature of one category: polygons of so many pixels."""
+    category = taken.source.categories[number]
     shapes = [
         [_ring(ring, picture.geo, hole=number > 0) for number, ring in enumerate(polygon.rings)] for polygon in found
     ]
@@ -65,7 +91,7 @@ def _feature(region: Region, picture: Picture, taken: Taken) -> dict[str, Any]:
             "objectType": "annotation",
             "classification": {"name": category.name, "color": list(category.colour)},
             "class": category.name,
-            "pixels": region.area,
+            "pixels": size,
         },
     }
 

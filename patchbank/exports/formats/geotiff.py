@@ -13,16 +13,18 @@ from xml.sax.saxutils import escape
 import numpy as np
 import tifffile
 
-from patchbank.datasets.geo import DOUBLES, KEYS, MATRIX, SCALE, TEXTS, TIEPOINT, Geo
+from patchbank.datasets.geo import extra_tags
+from patchbank.errors import UserError
 from patchbank.exports.formats import FormatOptions, file_of
 from patchbank.exports.formats.png import write_classes
 from patchbank.exports.regions import Taken
+from patchbank.exports.source import Large, Picture
+from patchbank.inference.rasters import write_labels
 
 HELP = "<name>.tif masks with palette and the picture's map coordinates (QGIS, GDAL, rasterio)"
+LARGE = True
 NO_DATA = 42113
 """GDAL's tag of the no-data value, as text."""
-TYPES = {SCALE: 12, TIEPOINT: 12, MATRIX: 12, DOUBLES: 12, KEYS: 3, TEXTS: 2}
-"""TIFF types: 12 double, 3 short, 2 text."""
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
@@ -33,6 +35,10 @@ def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
     about += "  </PAMRasterBand>\n</PAMDataset>\n"
     for picture in taken:
         path = file_of(folder, picture.name, ".tif.aux.xml")
+        path.write_text(about, encoding="utf-8")
+        if picture.large is not None:
+            _write_large(path.with_name(path.name.removesuffix(".aux.xml")), picture, picture.large, taken)
+            continue
         labels = np.where(picture.labels < 0, none, picture.labels)
         given: dict[str, Any] = {"photometric": "minisblack"}
         if none == 255:
@@ -47,17 +53,15 @@ def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
             rowsperstrip=64,
             metadata=None,
             software="patchbank",
-            extratags=[(NO_DATA, 2, 0, str(none), True), *_tags(picture.geo)],
+            extratags=[(NO_DATA, 2, 0, str(none), True), *extra_tags(picture.geo)],
             **given,
         )
-        path.write_text(about, encoding="utf-8")
 
 
-def _tags(geo: Geo | None) -> list[tuple[int, int, int, Any, bool]]:
-    """The geographic tags as tifffile takes them: number, type, count, values, once."""
-    if geo is None:
-        return []
-    return [
-        (tag, TYPES[tag], 0 if isinstance(value, str) else len(value), value, True)
-        for tag, value in sorted(geo.tags.items())
-    ]
+def _write_large(path: Path, picture: Picture, large: Large, taken: Taken) -> None:
+    """Write the label map of a raster in bands."""
+    if taken.settings.min_area > 1:
+        raise UserError(f"{picture.file} is too large for --min-area; leave that out, or give --format geojson.")
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[: len(taken.source.categories)] = [category.colour for category in taken.source.categories]
+    write_labels(path, large.bands, large.shape, colours, {}, picture.geo, [(NO_DATA, 2, 0, "255", True)])

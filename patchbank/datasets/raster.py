@@ -1,0 +1,262 @@
+"""Pictures too large to be decoded whole: TIFFs that are read in bands of rows.
+
+A TIFF of more than `LARGE` pixels, which Pillow takes for an attack, or of more bytes than are read whole, is a raster.
+A band of rows is in memory at a time, in 8-bit RGB as `patchbank.datasets.images` makes it of smaller pictures. Tiles
+and strips are read where they lie; what is stored in one compressed piece is refused. Where a whole picture is asked
+for (banks, pages), it is one of at most `REDUCED` pixels a side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from patchbank.datasets.depth import SAMPLED, Deep, Treatment
+from patchbank.datasets.pages import directories, located
+from patchbank.datasets.reading import MAX_BYTES, why_not_read
+from patchbank.datasets.rgb import to_rgb
+from patchbank.datasets.tiff import ERRORS, check_page, is_tiff, picked, position, why_broken
+from patchbank.datasets.unusable import Unusable
+
+LARGE = 2 * 89_478_485
+"""Pixels above which a TIFF is a raster; Pillow's own limit."""
+REDUCED = 4096
+"""Longer side in pixels of a raster that is shown as a whole."""
+PIECE = 1 << 29
+"""Bytes of the largest tile or strip that is decoded."""
+BAND = 1 << 26
+"""Bytes of a band of rows, about; never less than one row of tiles."""
+TILED = "`gdal_translate -co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER IN OUT` makes it readable"
+_JPEG, _SEPARATE, _ORIENTATION = 7, 2, 274
+
+STORED = Treatment()
+Bands = NDArray[np.uint8]
+
+
+def raster_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height of a raster; None for every other picture, and for what is no TIFF."""
+    file, number = located(path)
+    try:
+        if not file.is_file():
+            return None
+        with file.open("rb") as opened:
+            if not is_tiff(opened.read(4)):
+                return None
+            found = directories(opened) if number else [0]
+            opened.seek(0)
+            page: Any = tifffile.TiffFile(opened).pages[found[number - 1]]
+            size = (int(page.imagewidth), int(page.imagelength))
+    except ERRORS:  # what is wrong with it, its decoding says
+        return None
+    whole = number == 0 and file.stat().st_size > MAX_BYTES
+    return size if size[0] * size[1] > LARGE or whole else None
+
+
+class Raster:
+    """An open raster.
+
+    Args:
+        path: the file or page.
+        treatment: of deep values.
+        indexed: it is a label map, of which `values` are read alone.
+
+    Raises:
+        Unusable: it cannot be read in bands.
+    """
+
+    def __init__(self, path: str | Path, treatment: Treatment = STORED, indexed: bool = False) -> None:
+        file, number = located(path)
+        try:
+            self._file: IO[bytes] = file.open("rb")
+        except OSError as error:
+            raise Unusable(why_not_read(path, error)) from None
+        try:
+            self._page = _page(self._file, number, treatment.bands, indexed)
+        except BaseException:
+            self._file.close()
+            raise
+        self._given = treatment
+        self._kept: dict[tuple[int, int], NDArray[Any]] = {}
+        self.width, self.height = int(self._page.imagewidth), int(self._page.imagelength)
+
+    def __enter__(self) -> Raster:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.width, self.height
+
+    mode = "RGB"
+
+    def tobytes(self) -> bytes:
+        """The pixels of the raster reduced."""
+        return self.reduced().tobytes()
+
+    @cached_property
+    def step(self) -> int:
+        """Rows that are worth reading at a time."""
+        page = self._page
+        rows: int = max(1, BAND // (self.width * page.samplesperpixel * page.dtype.itemsize))
+        length: int = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        return rows if self._direct or length > self.height // 2 else max(1, rows // length) * length
+
+    @cached_property
+    def deep(self) -> Deep | None:
+        """An evenly spread sample of the values, where they are to be scaled; None of 8 bits that stay as they are."""
+        page = self._page
+        if page.dtype == np.uint8 and not self._given.touches_bytes:
+            return None
+        every = max(1, math.isqrt(self.width * self.height // SAMPLED))
+        parts = [self.values(top, stop)[-top % every :: every, ::every] for top, stop in self._bands(self.step)]
+        return picked(page, np.concatenate([part for part in parts if len(part)]), self._given.bands)
+
+    @cached_property
+    def treatment(self) -> Treatment:
+        """The given one, with black and white of this raster where the set has none."""
+        deep = self.deep
+        if deep is None:
+            return self._given
+        return replace(self._given, ranges={**self._given.ranges, deep.kind: deep.ranges(self._given)})
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is done to it, for people."""
+        scaled = () if self.deep is None else (*self.deep.told, f"scaled by {self._given.scale or 'percentile'}")
+        return (*scaled, "read in parts")
+
+    def rows(self, top: int, stop: int) -> Bands:
+        """Rows `top` to `stop` in RGB, (stop - top, W, 3)."""
+        page, values = self._page, self.values(top, stop)
+        if self.deep is not None:
+            return picked(page, values, self._given.bands).to_bytes(self.treatment)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            values = 255 - values
+        if values.shape[2] not in (3, 4):
+            return np.ascontiguousarray(np.broadcast_to(values[..., :1], (*values.shape[:2], 3)))
+        return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(values)), "TIFF")[0])
+
+    def resized(self, size: tuple[int, int], top: int, stop: int) -> Bands:
+        """Rows `top` to `stop` of the picture at another size (width, height), by Pillow's bilinear rule."""
+        if size == self.size:
+            return self.rows(top, stop)
+        scale = self.height / size[1]
+        around = max(scale, 1.0) + 1
+        first = max(0, math.floor(top * scale - around))
+        last = min(self.height, math.ceil(stop * scale + around))
+        box = (0, top * scale - first, self.width, min(stop * scale - first, last - first))
+        band = Image.fromarray(self.rows(first, last))
+        return np.asarray(band.resize((size[0], stop - top), Image.Resampling.BILINEAR, box=box))
+
+    def resize(self, size: tuple[int, int], resample: int = Image.Resampling.BILINEAR) -> Image.Image:
+        """The whole picture at a size (width, height) that fits the memory, as `Image.resize` makes it."""
+        if resample != Image.Resampling.BILINEAR:
+            raise ValueError(f"a raster is resized by the bilinear rule alone, not by {resample}.")
+        rows = max(1, self.step * size[1] // self.height)
+        starts = range(0, size[1], rows)
+        return Image.fromarray(np.concatenate([self.resized(size, y, min(y + rows, size[1])) for y in starts]))
+
+    def reduced(self) -> Image.Image:
+        """The whole picture, `REDUCED` pixels at its longer side at most."""
+        share = min(1.0, REDUCED / max(self.size))
+        return self.resize((max(1, round(self.width * share)), max(1, round(self.height * share))))
+
+    def _bands(self, rows: int) -> Iterator[tuple[int, int]]:
+        for top in range(0, self.height, rows):
+            yield top, min(top + rows, self.height)
+
+    @cached_property
+    def _direct(self) -> bool:
+        """Whether rows lie in the file as they are."""
+        page = self._page
+        whole = page.bitspersample == 8 * page.dtype.itemsize and page.fillorder == 1
+        return bool(not page.is_tiled and page.compression == 1 and page.predictor == 1 and whole)
+
+    def values(self, top: int, stop: int) -> NDArray[Any]:
+        """Rows (stop - top, W, samples) as stored."""
+        page = self._page
+        length = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
+        values = np.zeros((stop - top, self.width, page.samplesperpixel), page.dtype)
+        used = set()
+        for plane in range(planes):
+            samples = slice(plane, plane + 1) if planes > 1 else slice(None)
+            for row in range(top // length, -(-stop // length)):
+                start, end = max(top, row * length), min(stop, (row + 1) * length, self.height)
+                part = slice(start - row * length, end - row * length)
+                used.add((plane, row))
+                values[start - top : end - top, :, samples] = self._strip(plane, row, length, part)
+        self._kept = {key: rows for key, rows in self._kept.items() if key in used}
+        return values
+
+    def _strip(self, plane: int, row: int, length: int, part: slice) -> NDArray[Any]:
+        """Some rows of a strip, or of a row of tiles, (rows, W, samples of the plane)."""
+        page = self._page
+        across = -(-self.width // page.tilewidth) if page.is_tiled else 1
+        first = (plane * -(-self.height // length) + row) * across
+        samples = 1 if page.planarconfig == _SEPARATE else page.samplesperpixel
+        if self._direct:
+            width = self.width * samples * page.dtype.itemsize
+            self._file.seek(page.dataoffsets[first] + part.start * width)
+            data = self._file.read((part.stop - part.start) * width)
+            if len(data) < (part.stop - part.start) * width:
+                raise Unusable("is truncated or damaged")
+            stored = np.frombuffer(data, page.dtype.newbyteorder(page.parent.byteorder))
+            return stored.reshape(-1, self.width, samples)
+        if (plane, row) not in self._kept:
+            strip = np.zeros((min(length, self.height - row * length), self.width, samples), page.dtype)
+            for column in range(across):
+                left = column * page.tilewidth if page.is_tiled else 0
+                piece = self._piece(first + column)
+                if piece is not None:
+                    rows, columns = min(len(piece), len(strip)), min(piece.shape[1], self.width - left)
+                    strip[:rows, left : left + columns] = piece[:rows, :columns]
+            self._kept[plane, row] = strip
+        return self._kept[plane, row][part]
+
+    def _piece(self, index: int) -> NDArray[Any] | None:
+        """One tile or strip (rows, columns, samples); None for one that is not stored."""
+        page = self._page
+        if not page.databytecounts[index]:
+            return None
+        self._file.seek(page.dataoffsets[index])
+        data = self._file.read(page.databytecounts[index])
+        tables = {"jpegtables": page.jpegtables} if page.compression == _JPEG else {}
+        try:
+            decoded = page.decode(data, index, **tables)[0]
+        except ERRORS as error:
+            raise Unusable(why_broken(page, error)) from None
+        return None if decoded is None else np.asarray(decoded)[0]
+
+
+def _page(file: IO[bytes], number: int, bands: Sequence[int], indexed: bool) -> Any:
+    """The checked page of a raster."""
+    found = position(file, number) if number else 0
+    file.seek(0)
+    page: Any = tifffile.TiffFile(file).pages[found]
+    if not indexed:
+        check_page(page, bands, coloured=page.compression == _JPEG)
+    if page.bitspersample == 1:
+        raise Unusable("has one bit a pixel, which is not read of so many pixels; save it as 8-bit grey")
+    turned = page.tags.get(_ORIENTATION)
+    if turned is not None and turned.value != 1:
+        raise Unusable("is turned by its orientation, which is not done to so many pixels; save it upright")
+    plain = not page.is_tiled and page.compression == 1 and page.predictor == 1
+    if not plain and math.prod(page.chunks) * page.dtype.itemsize > PIECE:
+        raise Unusable(f"is stored in pieces that are too large to be read one by one; {TILED}")
+    return page
