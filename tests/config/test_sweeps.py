@@ -132,6 +132,7 @@ def test_k_auto_asks_sets_without_classes_and_waits_for_the_answer(tmp_path: Pat
         plan.stages.settings,
         plan.reports.fixed_scores,
         plan.sweeps.criteria_banks,
+        plan.sweeps.criteria,
     ):
         with pytest.raises(NotYet, match="mine"):
             waits(own)

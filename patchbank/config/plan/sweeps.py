@@ -97,7 +97,8 @@ class Sweeps(RowJobs):
         return [f"results/{w.dataset}/sweep/{encoder}/rows/{row}.json" for encoder, row in pairs]
 
     def criteria(self, w: of.OfSet) -> list[str]:
-        """Criteria at every encoder."""
+        """Criteria at every encoder; a set that asks for K waits here, too, because what scores the rows names it."""
+        self.config.clusters(w.dataset)
         return [f"results/{sweeps.at(w.dataset, encoder)}/criteria.json" for encoder in self._encoders(w)]
 
     def encoders(self, w: of.OfSet) -> list[str]:
