@@ -61,7 +61,8 @@ class Config:
         UserError: with every problem, when a key is unknown or a type is wrong.
 
     Attributes:
-        suggested: the K of a set whose `clustering.k` is `AUTO` (`patchbank.criteria.k`); `UNLABELLED` until it is set.
+        suggested: the K of a set whose `clustering.k` is `AUTO` (`patchbank.criteria.k`), None where none is suggested;
+            `UNLABELLED` until it is set.
     """
 
     def __init__(self, values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) -> None:
@@ -72,7 +73,7 @@ class Config:
         self._specs: dict[str, DatasetSpec] = {}
         self._methods: dict[tuple[str, tuple[int, ...]], list[Method]] = {}
         self._sweeps: dict[str, dict[str, BackboneSpec]] = {}
-        self.suggested: Callable[[str], int] = lambda _: UNLABELLED
+        self.suggested: Callable[[str], int | None] = lambda _: UNLABELLED
 
     @property
     def datasets(self) -> list[str]:
@@ -182,7 +183,7 @@ class Config:
 
     def training_banks(self, dataset: str, method: Method, results: str = "results") -> dict[str, str]:
         """Pointers of the banks that training reads, by recipe: `fit` says where clusters come from, not heads."""
-        split = self.splits(dataset)["fit" if method.traits.floor else "train"]
+        split = self.splits(dataset)["fit" if method.traits.fitted else "train"]
         return {recipe: f"{results}/{dataset}/bank/{split}-{recipe}.json" for recipe in method.traits.recipes}
 
     def clusters(self, dataset: str) -> list[int]:
@@ -315,10 +316,16 @@ class Config:
         return said
 
     def shaping(self, dataset: str) -> dict[str, Any]:
-        """The part of a set's configuration that shapes its results."""
+        """The part of a set's configuration that shapes its results; what suggests K only where it is asked for."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
         apart |= {"folder", "name", "names", "classes", "label_map", "depth", "sweep", "criteria"}
-        return {key: value for key, value in self.of(dataset).items() if key not in apart}
+        options = self.of(dataset)
+        shaping = {key: value for key, value in options.items() if key not in apart}
+        if self.asks_for_k(dataset):
+            criteria = {key: value for key, value in options["criteria"].items() if key != "mirrored"}
+            return {**shaping, "criteria": criteria}
+        unasked = {key: value for key, value in options["clustering"].items() if key != "k_candidates"}
+        return {**shaping, "clustering": unasked}
 
     def digest(self, dataset: str) -> str:
         """Hash of everything that shapes the results of one set."""

@@ -44,12 +44,13 @@ def checked(values: Mapping[str, Any], schema: Mapping[str, Any] | None = None) 
     return config
 
 
-def _suggested(dataset: str) -> int:
-    """The K that was suggested for a set, from its results."""
+def _suggested(dataset: str) -> int | None:
+    """The K that was suggested for a set, from its results; None where no K was."""
     path = suggested_k(dataset)
     if not Path(path).is_file():
         raise UserError(f"clustering.k is auto, and {path} is not there; `snakemake k_chart_{dataset}` makes it.")
-    return int(read_json(path)["suggested"])
+    suggested: int | None = read_json(path)["suggested"]
+    return suggested
 
 
 def command_line_config(files: Sequence[str | Path], entries: Sequence[str]) -> Config:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT, SCHEMA
 from patchbank.config.load import checked, default_config, read_config
 from patchbank.config.schema import merge
 from patchbank.errors import UserError
 from patchbank.evaluation.score import Scoring, context_of
+from patchbank.methods import contract
 
 SCORING = Scoring("msrc", (), "full", "train")
 
@@ -272,14 +274,30 @@ def test_clusters_start_with_the_number_of_classes() -> None:
     assert default_config().splits("voc") == {"train": "trainaug", "eval": "val", "fit": "trainaug"}
 
 
-def test_training_reads_the_train_split_and_only_kmeans_the_one_it_is_fitted_on(values: dict[str, Any]) -> None:
+def test_training_reads_the_train_split_and_only_clusters_the_one_they_are_fitted_on(values: dict[str, Any]) -> None:
     values["fit"] = "val"
     config = checked(values)
     alignseg, kmeans = (config.method("msrc", name) for name in ("alignseg", "kmeans"))
     assert config.training_banks("msrc", kmeans) == {"whole": "results/msrc/bank/val-whole.json"}
+    foreground = replace(kmeans, name="foreground", traits=contract.traits("foreground"))
+    assert config.training_banks("msrc", foreground) == {"whole": "results/msrc/bank/val-whole.json"}
     assert config.training_banks("voc", alignseg, "r") == {"multicrop": "r/voc/bank/trainaug-multicrop.json"}
     whole = replace(alignseg, traits=replace(alignseg.traits, recipes=("whole",)))
     assert config.training_banks("msrc", whole) == {"whole": "results/msrc/bank/train-whole.json"}
+
+
+def test_the_digest_knows_what_suggests_k_where_it_is_asked_for_alone(tmp_path: Path, values: dict[str, Any]) -> None:
+    asked = {"folder": str(tmp_path), "clustering": {"k": "auto"}}
+    auto, never = Config(merge(values, asked)), Config(merge(values, {"folder": str(tmp_path)}))
+    for changes, shapes in (
+        ({"criteria": {"sample": 500}}, True),
+        ({"clustering": {"k_candidates": [2, 3]}}, True),
+        ({"criteria": {"mirrored": True}}, False),
+    ):
+        changed = Config(merge(values, merge(asked, changes)))
+        assert (changed.digest("mine") != auto.digest("mine")) is shapes
+        assert changed.digest("msrc") == auto.digest("msrc")
+        assert Config(merge(values, {"folder": str(tmp_path), **changes})).digest("mine") == never.digest("mine")
 
 
 def test_merging_keeps_what_is_not_changed() -> None:

@@ -153,5 +153,7 @@ def test_k_auto_outside_a_workflow_wants_the_chart(tmp_path: Path, monkeypatch: 
         config.clusters("mine")
     write_json(tmp_path / "results" / "mine" / "k.json", {"suggested": 9})
     assert config.clusters("mine") == [9, 300]
+    write_json(tmp_path / "results" / "mine" / "k.json", {"suggested": None})
+    assert config.clusters("mine") == [27, 300]
     with pytest.raises(UserError, match="k: some is not a whole number, null or auto"):
         read_config(changes={"clustering": {"k": "some"}})

@@ -58,12 +58,24 @@ def test_the_largest_k_that_is_as_stable_as_the_best_is_suggested() -> None:
     )
 
 
+def test_of_noise_no_number_is_suggested() -> None:
+    """Whatever is tried: agreement by chance is no reason to take many clusters."""
+    points = np.random.default_rng(0).normal(size=(720, 64)).astype(np.float32)
+    nothing = Statistics(np.zeros(64), np.ones(64), 1)
+    curve = k_curve(Tokens(points, np.repeat(np.arange(12), 60)), nothing, SETTINGS, [2, 5, 30])
+    k, said = suggest(curve)
+    assert k is None
+    assert said.startswith("no number of clusters: clusters of two halves of the images agree at 0.0")
+    assert "of 2, 5, 30, and below 0.2 they are not found again" in said
+    assert suggest([entry(2, 0.19, 0.5), entry(9, 0.2, 0.0)])[0] == 9
+
+
 def test_too_little_to_ask(tmp_path: Path) -> None:
     few = Tokens(np.ones((40, 4), np.float32), np.repeat(np.arange(2), 20))
-    with pytest.raises(UserError, match="asked of 2 images, and it takes at least 3"):
+    with pytest.raises(UserError, match=r"asked of 2 images, and it takes at least 3; .* or a number as clustering\.k"):
         k_curve(few, NOTHING, SETTINGS, [2])
     few = Tokens(np.ones((12, 4), np.float32), np.repeat(np.arange(4), 3))
-    with pytest.raises(UserError, match="12 tokens are too few for 2 clusters"):
+    with pytest.raises(UserError, match=r"12 tokens are too few for 2 clusters.* raise criteria\.sample"):
         k_curve(few, NOTHING, SETTINGS, [3, 2])
 
 

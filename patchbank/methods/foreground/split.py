@@ -46,7 +46,8 @@ def fit_split(bank: Bank, axis: Projection, per_image: bool, seed: int) -> Split
     """The split along the first column of a projection.
 
     The sign of a principal direction is arbitrary: the foreground is the side on which patches at an image's border
-    lie less often than those inside (as in Deep Spectral Methods, https://arxiv.org/abs/2205.07839).
+    lie less far out than those inside, by their mean positions. Deep Spectral Methods
+    (https://arxiv.org/abs/2205.07839) choose by the border too.
 
     Args:
         bank: of whole images of the fit split.
