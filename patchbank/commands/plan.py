@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from patchbank.planning.cost import Machine, Stage
 
 HELP = "say what a set will cost in GB and hours, and which setting halves it"
+OF_FOLDER = ("folder", "name", "classes", "label_map", "depth")
+"""Keys that make a set of a folder; in a complete configuration it is a set like the others."""
 HALF = 0.6
 """A setting that leaves less than this share of GB or hours is named."""
 
@@ -36,11 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print a table of the stages, the disk, and what would halve them."""
     from patchbank import threads
+    from patchbank.config.config import UNLABELLED
     from patchbank.config.load import read_config
     from patchbank.errors import UserError
     from patchbank.planning.cost import Machine, devices, images_of, rates, stages_of
 
     config = read_config([options.config] if options.config else [])
+    config.suggested = lambda _: UNLABELLED  # neither bytes nor hours depend on K, which `auto` would wait for
     if options.set not in config.datasets:
         raise UserError(f"{options.set!r} is not a set of the configuration ({', '.join(config.datasets)}).")
     device = options.device or "cpu"
@@ -95,9 +99,12 @@ def _halves(
 
     size, seconds = sum(stage.size for stage in stages), _seconds(stages)
     lines = []
+    known = {key: value for key, value in config.values.items() if key not in OF_FOLDER}
     for change in _changes(config, dataset):
-        values = merge(config.values, {"datasets": {dataset: {"settings": change}}})
-        after = stages_of(checked(values), dataset, images, machine)
+        values = merge(known, {"datasets": {dataset: {"settings": change}}})
+        changed = checked(values)
+        changed.suggested = config.suggested
+        after = stages_of(changed, dataset, images, machine)
         if any(stage.seconds is None for stage in after) and all(stage.seconds is not None for stage in stages):
             continue  # no rate at that precision: its hours would seem to vanish
         parts = [("GB", size, sum(stage.size for stage in after)), ("hours", seconds, _seconds(after))]

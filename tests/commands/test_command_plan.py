@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from bank_factory import TINY, extract_all, make_images
+from PIL import Image
 
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.extract import ExtractSettings
@@ -70,3 +71,15 @@ def test_the_command_prints_a_table_and_what_halves_it(capsys: pytest.CaptureFix
 def test_what_is_not_known_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *arguments]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_that_asks_for_k_is_planned_before_k_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for index in range(3):
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{index}.png")
+    Path("auto.yaml").write_text(f"folder: {tmp_path}\nname: plain\nclustering: {{k: auto}}\n")
+    assert main(["plan", "plain", "--config", "auto.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "bank train-whole" in said
+    assert "leaves" in said

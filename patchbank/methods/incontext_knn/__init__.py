@@ -10,8 +10,9 @@ Where it differs from open-hummingbird:
 - Train images are those of the bank `whole`, squashed once; there they are cropped at random and their colours changed.
 - Ignored pixels count for no class and a patch without a labelled pixel is no key; there they count for class 0.
 - Shares come from the masks at their own size; there from masks at the size of the input.
-- The memory is as large as asked where there are as many labelled patches in every image, the same number (+-1) from
-  each, drawn by the same score from a seed of the image's own; there floor(memory / images) from the global generator.
+- The memory is as large as asked where there are as many labelled patches in every image with a mask, the same number
+  (+-1) from each, drawn by the same score from a seed of the image's own; there floor(memory / images) from the global
+  generator.
 - The search is exact, in blocks of the memory; there ScaNN's, approximate, or faiss on a GPU.
 - Rows stand under every protocol of the set; there it is `hungarian_iou` at the size of the input.
 

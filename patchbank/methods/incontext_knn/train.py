@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,22 +34,34 @@ def train(job: TrainJob) -> None:
     their sum.
 
     Raises:
-        CannotBeMade: no patch of the train split has a labelled pixel.
+        CannotBeMade: no patch of the train split has a labelled pixel, its pictures are the scored ones, or the memory
+            is larger than what is free.
     """
     used = cpu_threads.limit(job.threads)
     options = KNNSettings.parse(job.settings)
     bank, known = open_bank(job.banks["whole"]), Manifest.load(job.labels())
+    whose = f"split {known.train_split!r} of {known.dataset}"
+    entries = known.entries(known.train_split)
+    scored = {entry.image for entry in known.entries(known.eval_split)}
+    if same := scored.intersection(entry.image for entry in entries):
+        raise CannotBeMade(
+            f"{len(same)} of {len(scored)} scored images are images of {whose}, too, and in-context k-NN would find "
+            "each patch and its label again; give the set a train split of its own, or leave the row out."
+        )
+    masks = sum(entry.mask is not None for entry in entries)
+    if not masks:
+        raise CannotBeMade(_unlabelled(whose))
+    most = masks * bank.tokens_per_view
+    memory = min(options.memory or most, most)
+    _check_size(memory, bank.dim * bank.dtype.itemsize + 4 * len(known.classes))
     tokens, values, kept = [], [], []
-    for part, labels in track(_chosen(bank, known, options, job.seed), "memory", "image", total=len(bank)):
+    chosen = _chosen(bank, known, memory, job.seed)
+    for part, labels in track(chosen, "memory", "image", total=len(bank)):
         tokens.append(part)
         values.append(labels)
         kept.append(len(part))
     if not sum(kept):
-        whose = f"of split {known.train_split!r} of {known.dataset}"
-        raise CannotBeMade(
-            f"no patch {whose} has a label, and in-context k-NN looks labels up; label some of its images, or leave "
-            "the row out."
-        )
+        raise CannotBeMade(_unlabelled(whose))
     LOG.info("a memory of %d patches of %d images (asked for: %s)", sum(kept), len(kept), options.memory or "all")
     record = {
         "method": job.folder,
@@ -57,6 +70,7 @@ def train(job: TrainJob) -> None:
         "bank": bank.record["manifest"],
         "backbone": bank.record["backbone"],
         "patches": sum(kept),
+        "notes": [_fewer(sum(kept), options.memory, masks)] if sum(kept) < options.memory else [],
         "threads": used,
     }
     tensors = {"tokens": torch.from_numpy(np.concatenate(tokens)), "shares": torch.from_numpy(np.concatenate(values))}
@@ -66,21 +80,49 @@ def train(job: TrainJob) -> None:
     write_text(job.files.epochs_csv, f"patches\n{sum(kept)}\n")
 
 
+def _fewer(kept: int, memory: int, images: int) -> str:
+    held = f"the memory holds {kept:,} labelled patches of {images:,} images with a mask"
+    return f"{held}, of {memory:,} that were asked for"
+
+
+def _unlabelled(whose: str) -> str:
+    return (
+        f"no patch of {whose} has a label, and in-context k-NN looks labels up; label some of its images, or leave the "
+        "row out."
+    )
+
+
+def _check_size(patches: int, each: int) -> None:
+    """`CannotBeMade` where so many patches of `each` bytes do not fit twice, in parts and put together."""
+    needed, there = 2 * patches * each, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise CannotBeMade(
+            f"{patches:,} patches take {needed / 1e9:.1f} GB of memory while they are put together, and this machine "
+            f"has {there / 1e9:.1f} GB; set the row's `memory` to {patches * there // needed:,} or less."
+        )
+
+
 def _chosen(
-    bank: Bank, manifest: Manifest, options: KNNSettings, seed: int
+    bank: Bank, manifest: Manifest, memory: int, seed: int
 ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float32]]]:
-    """Tokens (m, D) and shares of classes (m, C) of the patches that are kept of each image, in the bank's order."""
+    """Tokens (m, D) and shares of classes (m, C) of the patches that are kept of each image, in the bank's order.
+
+    Images with a mask share the memory; only tokens that are kept are read.
+    """
     entries = {entry.id: entry for entry in manifest.entries(manifest.train_split)}
-    classes, per_image = len(manifest.classes), bank.tokens_per_view
-    memory = options.memory or len(bank) * per_image
-    counts = shares(len(bank), memory, generator("knn-images", seed).permutation(len(bank)))
+    classes = len(manifest.classes)
+    order = generator("knn-images", seed).permutation(len(bank))
+    masked = np.array([entries[image].mask is not None for image in bank.images])
+    ranks = np.cumsum(masked) - 1
+    counts = np.zeros(len(bank), np.int64)
+    counts[masked] = shares(int(masked.sum()), memory, ranks[order[masked[order]]])
     for row, count in enumerate(counts.tolist()):
         image = bank.images[row]
         pixels = image_pixels(manifest, entries[image], bank.grid) if count else None
         if pixels is None:
-            pixels = np.zeros((*bank.grid, classes), np.int64)
+            yield np.empty((0, bank.dim), bank.dtype), np.empty((0, classes), np.float32)
+            continue
         flat = pixels.reshape(-1, classes)
         chosen = diverse(flat, count, generator("knn-patches", seed, image))
-        tokens = bank.read([row], ("tokens",))["tokens"].reshape(per_image, bank.dim)[chosen]
         held = flat[chosen].astype(np.float32)
-        yield tokens, held / np.maximum(held.sum(1, keepdims=True), 1)
+        yield bank.tokens_at(row, chosen), held / np.maximum(held.sum(1, keepdims=True), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,42 @@ def test_a_small_memory_is_spread_over_the_images_and_repeats(world: Path, tmp_p
     assert record["patches"] == 12
     stored = {row.tobytes() for row in all_tokens(world, "whole.json")}
     assert all(row.tobytes() in stored for row in one["tokens"].numpy())
+
+
+def test_images_without_a_mask_take_no_part_of_the_memory(world: Path, tmp_path: Path) -> None:
+    content = read_json(world / "manifest.json")
+    for entry in content["splits"]["train"][1:4]:
+        entry["mask"] = None
+    write_json(world / "two.json", content)
+    trained(world, tmp_path, "two.json", memory=12)
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")[1]["notes"] == []
+    counts = [int(line.split(",")[1]) for line in (tmp_path / "steps.csv").read_text().splitlines()[1:]]
+    assert counts == [6, 0, 0, 0, 6]
+    trained(world, tmp_path, "two.json", memory=1000)
+    record = load_checkpoint(tmp_path / "checkpoint.safetensors")[1]
+    held = record["patches"]
+    assert held <= 32
+    assert record["notes"] == [
+        f"the memory holds {held} labelled patches of 2 images with a mask, of 1,000 that were asked for"
+    ]
+
+
+def test_a_picture_is_never_looked_up_in_itself(world: Path, tmp_path: Path) -> None:
+    content = read_json(world / "manifest.json")
+    content["splits"]["val"][:2] = content["splits"]["train"][:2]
+    write_json(world / "same.json", content)
+    with pytest.raises(CannotBeMade, match="2 of 5 scored images are images of split 'train' of toy, too"):
+        trained(world, tmp_path, "same.json")
+
+
+def test_a_memory_that_does_not_fit_is_refused_before_it_is_made(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """80 patches of 192 halves and 3 shares, twice: 63,360 bytes."""
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 33, "SC_PAGE_SIZE": 960}.__getitem__)
+    with pytest.raises(CannotBeMade, match=r"80 patches take 0\.0 GB .* set the row's `memory` to 40 or less"):
+        trained(world, tmp_path, memory=0)
+    trained(world, tmp_path, memory=40)
 
 
 def test_of_many_classes_labels_are_upsampled_before_they_are_stored(world: Path, tmp_path: Path) -> None:
