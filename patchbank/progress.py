@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from patchbank import stopping
+from patchbank.stopping import check as end_if_asked
 
 Item = TypeVar("Item")
 
@@ -27,7 +27,7 @@ def track(items: Iterable[Item], description: str, unit: str = "it", total: int 
     )
     for item in bar:
         yield item
-        stopping.check()
+        end_if_asked()
 
 
 @contextmanager

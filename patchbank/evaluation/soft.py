@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from patchbank.evaluation.preprocessing import frame
 
 
 def soft_assignments(scores: NDArray[np.float32], every_id: bool = False) -> NDArray[np.float32]:
     """Softmax over K of scores (n, K, h, w); 0 for an id that has no patch of its image, unless `every_id`."""
+    from scipy.special import softmax  # pictures, which need the ids of pixels alone, need no scipy
+
     soft: NDArray[np.float32] = softmax(scores, axis=1)
     if every_id:
         return soft

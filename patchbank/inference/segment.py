@@ -209,15 +209,7 @@ def segment_files(
         writing: deque[tuple[Input, Future[str | None]]] = deque()
 
         def finish() -> None:
-            one, future = writing.popleft()
-            try:
-                problem = future.result()
-            except OSError as error:
-                if error.errno in NO_ROOM or error.filename is None:  # of the disk, or of no one path
-                    raise
-                problem = f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror})."
-            except Unusable as reason:  # of a raster, which is read once more to be drawn
-                problem = f"{one.path}: {reason}."
+            problem = _outcome(*writing.popleft())
             if problem is not None:
                 refuse(problem)
 
@@ -239,6 +231,18 @@ def segment_files(
         while writing:
             finish()
     return problems
+
+
+def _outcome(one: Input, future: Future[str | None]) -> str | None:
+    """What is wrong with a picture whose outputs were to be written, or None; `OSError` where the disk is full."""
+    try:
+        return future.result()
+    except OSError as error:
+        if error.errno in NO_ROOM or error.filename is None:  # of the disk, or of no one path
+            raise
+        return f"{one.path}: {error.filename2 or error.filename} cannot be written ({error.strerror})."
+    except Unusable as reason:  # of a raster, which is read once more to be drawn
+        return f"{one.path}: {reason}."
 
 
 def _read(

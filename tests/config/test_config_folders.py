@@ -27,6 +27,7 @@ from patchbank.paths import expand
 PATH_KEYS = {
     "data_root",
     "folder",
+    "names",
     "bank_root",
     "backbones.*.file",
     "backbones.*.sources.*.path",
@@ -158,7 +159,7 @@ def _arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def test_no_argument_that_is_a_path_is_taken_unexpanded() -> None:
     texts = {"dataset", "name", "method", "model", "classes", "label_map", "backbone", "device", "changes"}
-    texts |= {"image_prefix", "leave_out", "variant"}
+    texts |= {"image_prefix", "leave_out", "variant", "set"}
     arguments = [action for action in _arguments(cli._parser()) if action.nargs != 0 and not action.choices]
     assert [action.dest for action in arguments if action.type is Path] == []
     unexpanded = {action.dest for action in arguments if action.type is None}

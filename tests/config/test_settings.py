@@ -279,7 +279,7 @@ def test_training_reads_the_train_split_and_only_clusters_the_one_they_are_fitte
     config = checked(values)
     alignseg, kmeans = (config.method("msrc", name) for name in ("alignseg", "kmeans"))
     assert config.training_banks("msrc", kmeans) == {"whole": "results/msrc/bank/val-whole.json"}
-    foreground = replace(kmeans, name="foreground", traits=contract.traits("foreground"))
+    foreground = replace(kmeans, name="foreground-kmeans", traits=contract.traits("foreground_kmeans"))
     assert config.training_banks("msrc", foreground) == {"whole": "results/msrc/bank/val-whole.json"}
     assert config.training_banks("voc", alignseg, "r") == {"multicrop": "r/voc/bank/trainaug-multicrop.json"}
     whole = replace(alignseg, traits=replace(alignseg.traits, recipes=("whole",)))

@@ -191,7 +191,8 @@ def test_hiding_devices_changes_nothing_where_there_are_none(monkeypatch: pytest
 
 def test_the_profile_of_slurm_asks_for_the_device_of_every_rule_that_may_use_one() -> None:
     rules = [part for file in (ROOT / "workflow" / "rules").glob("*.smk") for part in file.read_text().split("\n\n\n")]
-    names = {re.findall(r"scripts/(\w+)\.py", part)[0] for part in rules if re.search(r"^ +gpu=", part, re.M)}
+    named = re.compile(r"^rule (\w+):|scripts/(\w+)\.py", re.M)  # some rules have no name
+    names = {"".join(named.findall(part)[0]) for part in rules if re.search(r"^ +gpu=", part, re.M)}
     asked = yaml.safe_load((ROOT / "profiles" / "slurm" / "profile.yaml").read_text())["set-resources"]
     assert len(names) > 3
     assert {name for name, resources in asked.items() if resources.get("gpu")} == names

@@ -75,7 +75,7 @@ def test_a_file_says_what_is_published(name: str) -> None:
     entry = config.values["datasets"][dataset]
     assert (entry["train_split"], entry["images"]) == ("train", "annotated" if "coco" in name else "all")
     recipes = config.of(dataset)["recipes"]
-    assert recipes["whole"] == {"size": size, "resize": "torch"}
+    assert recipes["whole"] == {"size": size, "shift": 1, "resize": "torch"}
     rule = "nearest" if "coco" in name else "torch"
     assert recipes["lastblock"] == {"size": size, "resize": rule}
     select = {"voc": "foreground", "coco80": "foreground", "coco27": "foreground+background"}

@@ -1,4 +1,4 @@
-"""Training of `foreground`: the split, then k-means of the foregrounds for every (K, seed)."""
+"""Training of `foreground-kmeans`: the split, then k-means of the foregrounds for every (K, seed)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from patchbank.clustering.kmeans import KMeansSettings, cap, fit_kmeans
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.files import write_text
-from patchbank.methods.foreground.clusters import Fitted
-from patchbank.methods.foreground.settings import ForegroundSettings
-from patchbank.methods.foreground.split import fit_split
+from patchbank.methods.foreground_kmeans.clusters import Fitted
+from patchbank.methods.foreground_kmeans.settings import ForegroundSettings
+from patchbank.methods.foreground_kmeans.split import fit_split
 from patchbank.methods.jobs import TrainJob
 from patchbank.progress import track
 from patchbank.seeds import derive

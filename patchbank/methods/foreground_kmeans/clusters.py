@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
-from patchbank.methods.foreground.split import Split
+from patchbank.methods.foreground_kmeans.split import Split
 from patchbank.variants import is_variant
 
 _SPLIT = ("split_shift", "split_direction", "split_scale", "split_threshold")

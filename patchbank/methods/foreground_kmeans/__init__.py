@@ -1,4 +1,4 @@
-"""Method `foreground`: objects before a background, for sets one of whose classes is the background.
+"""Method `foreground-kmeans`: objects before a background, for sets one of whose classes is the background.
 
 Where most pixels are one class, k-means gives that class most of its clusters and the objects share what is left. Here
 the first principal direction of the set's tokens divides every image into a foreground and a background, the background

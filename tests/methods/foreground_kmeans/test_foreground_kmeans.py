@@ -20,9 +20,9 @@ from patchbank.checkpoints.store import save_checkpoint
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
 from patchbank.errors import UserError
 from patchbank.methods.contract import load_model, run_predict, traits
-from patchbank.methods.foreground.clusters import Fitted
-from patchbank.methods.foreground.settings import resolve
-from patchbank.methods.foreground.split import Split, border_of, fit_split, otsu
+from patchbank.methods.foreground_kmeans.clusters import Fitted
+from patchbank.methods.foreground_kmeans.settings import resolve
+from patchbank.methods.foreground_kmeans.split import Split, border_of, fit_split, otsu
 from patchbank.predictions import PredictionReader
 
 __all__ = ["head_world"]
@@ -142,13 +142,14 @@ def test_a_row_is_trained_predicted_and_used_on_other_tokens(
 ) -> None:
     chosen = settings(threshold=threshold, pca=4)
     checkpoints = [
-        train_in(head_world, "foreground", tmp_path / name, chosen, lambda _: traits("foreground")) for name in "ab"
+        train_in(head_world, "foreground_kmeans", tmp_path / name, chosen, lambda _: traits("foreground_kmeans"))
+        for name in "ab"
     ]
     assert checkpoints[0].read_bytes() == checkpoints[1].read_bytes()
     out = tmp_path / "val.h5"
     run_predict(
         predict_job(
-            "foreground",
+            "foreground_kmeans",
             out,
             banks={"whole": head_world["val-whole"]},
             statistics=head_world["statistics"],
@@ -156,7 +157,7 @@ def test_a_row_is_trained_predicted_and_used_on_other_tokens(
             checkpoint=checkpoints[0],
         )
     )
-    bank, model = open_bank(head_world["val-whole"]), load_model("foreground", checkpoints[0])
+    bank, model = open_bank(head_world["val-whole"]), load_model("foreground_kmeans", checkpoints[0])
     tokens = torch.from_numpy(bank.read([0, 1], ("tokens",))["tokens"][:, 0])
     with PredictionReader(out) as predictions:
         labels = predictions.labels("k3-s0", 0, 2).reshape(2, -1)
@@ -170,6 +171,6 @@ def test_a_row_is_trained_predicted_and_used_on_other_tokens(
 
 
 def test_a_checkpoint_of_another_method_is_refused(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c.safetensors", {"shift": torch.zeros(3)}, {"method": "foreground", "seed": 0})
+    save_checkpoint(tmp_path / "c.safetensors", {"shift": torch.zeros(3)}, {"method": "foreground_kmeans", "seed": 0})
     with pytest.raises(UserError, match="holds no split into foreground and background"):
-        load_model("foreground", tmp_path / "c.safetensors")
+        load_model("foreground_kmeans", tmp_path / "c.safetensors")

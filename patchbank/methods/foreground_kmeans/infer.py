@@ -1,4 +1,4 @@
-"""`foreground` on tokens that come from no bank: the clusters of the smallest K and seed that were fitted."""
+"""`foreground-kmeans` on tokens that come from no bank: the clusters of the smallest K and seed that were fitted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from patchbank.bank.centring import EPSILON
 from patchbank.checkpoints.store import load_arrays
 from patchbank.errors import UserError
-from patchbank.methods.foreground.clusters import Fitted
+from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.variants import k_and_seed
 
 

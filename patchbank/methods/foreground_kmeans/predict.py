@@ -1,10 +1,10 @@
-"""Prediction of `foreground`: every patch is background, or of its image's cluster."""
+"""Prediction of `foreground-kmeans`: every patch is background, or of its image's cluster."""
 
 from __future__ import annotations
 
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_arrays
-from patchbank.methods.foreground.clusters import Fitted
+from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track

@@ -1,4 +1,4 @@
-"""Settings of `foreground`."""
+"""Settings of `foreground-kmeans`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Split:
         """How far each token (N, D) of one image lies above the threshold, (N,) float32; foreground is above 0."""
         positions = (tokens.astype(np.float32) - self.shift) @ self.direction / np.float32(self.scale)
         threshold = otsu(positions) if self.threshold is None else self.threshold
-        margins: NDArray[np.float32] = positions - np.float32(threshold)
+        margins: NDArray[np.float32] = (positions - threshold).astype(np.float32)
         return margins
 
 
