@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from patchbank import devices, threads
+from patchbank import devices, stopping, threads
 from patchbank.bank.extract import ExtractJob, extract
 from patchbank.errors import UserError, raise_problems, said_by_the_disk
 from patchbank.plain import from_plain, to_plain
@@ -42,8 +44,8 @@ def extract_on(job: ExtractJob, count: int) -> None:
         RuntimeError: processes ended otherwise; their tracebacks are in our log.
     """
     if count > 1:
-        with tempfile.TemporaryDirectory(prefix="patchbank-") as folder, ThreadPoolExecutor(count) as pool:
-            ends = list(pool.map(_run, [_piece(job, index, count, Path(folder)) for index in range(count)]))
+        with tempfile.TemporaryDirectory(prefix="patchbank-") as folder:
+            ends = _run_all([_piece(job, index, count, Path(folder)) for index in range(count)])
         problems = list(dict.fromkeys(said for status, said in ends if status == REFUSED))
         broken = [
             f"part {i + 1} of {count} ended with status {s}" for i, (s, _) in enumerate(ends) if s not in (0, REFUSED)
@@ -70,24 +72,45 @@ def _piece(job: ExtractJob, index: int, count: int, folder: Path) -> ExtractJob:
     )
 
 
-def _run(job: ExtractJob) -> tuple[int, str]:
-    """Run a process to its end, what it logs in our log; its exit status and the last that it said."""
-    with subprocess.Popen(
+def _run_all(jobs: Sequence[ExtractJob]) -> list[tuple[int, str]]:
+    """Run a process for each job, all at the same time; their exit statuses and the last that each said.
+
+    Whatever ends this process early, SIGTERM above all, is passed on to them, and then they are waited for.
+    """
+    started: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack, ThreadPoolExecutor(len(jobs)) as pool:
+        try:
+            for _ in jobs:
+                started.append(stack.enter_context(_process()))
+            return list(pool.map(_follow, started, jobs))
+        except BaseException:
+            for process in started:
+                process.terminate()
+            raise
+
+
+def _process() -> subprocess.Popen[str]:
+    """A process that waits for its job."""
+    return subprocess.Popen(
         [sys.executable, "-m", "patchbank.bank.spread"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
         env=_with_package(),
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(to_plain(job)) + "\n")
-        process.stdin.flush()
-        said = ""
-        for line in process.stdout:
-            said = _message(line)
-            LOG.info("part %d of %d: %s", job.part[0] + 1, job.part[1], said)
-        return process.wait(), said
+    )
+
+
+def _follow(process: subprocess.Popen[str], job: ExtractJob) -> tuple[int, str]:
+    """Give a process its job and write what it logs to our log; its exit status and the last that it said."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(to_plain(job)) + "\n")
+    process.stdin.flush()
+    said = ""
+    for line in process.stdout:
+        said = _message(line)
+        LOG.info("part %d of %d: %s", job.part[0] + 1, job.part[1], said)
+    return process.wait(), said
 
 
 def _message(line: str) -> str:
@@ -135,6 +158,9 @@ def _fill(job: ExtractJob) -> int:
         threads.limit(job.threads)
         devices.claim()
         extract(job)
+    except stopping.Stopped:
+        LOG.error(stopping.MESSAGE)
+        return stopping.STATUS
     except Exception as error:
         said = said_by_the_disk(error) if isinstance(error, OSError) else error
         if not isinstance(said, UserError):
@@ -148,7 +174,8 @@ def _fill(job: ExtractJob) -> int:
 
 
 def main() -> int:
-    """Fill the part that the first line of input names."""
+    """Fill the part that the first line of input names; on SIGTERM end behind the batch that is worked on."""
+    stopping.install()
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Lines(_output())], force=True)
     job = from_plain(ExtractJob, json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()

@@ -6,8 +6,11 @@ import errno
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from patchbank.devices import VARIABLE, VISIBLE
 from patchbank.errors import UserError
 from patchbank.files import read_json
 from patchbank.plain import to_plain
+from patchbank.stopping import STATUS, Stopped, install
 
 WHOLE = ExtractSettings("whole", {"size": 32}, images_per_shard=3)
 
@@ -116,6 +120,38 @@ def test_what_all_processes_say_is_logged_and_collected(
         assert line in caplog.text
 
 
+WAITING = """#!/bin/sh
+read -r job
+trap 'echo \'"ended"\'; exit 143' TERM
+echo '"ready"'
+while :; do sleep 0.05; done
+"""
+
+
+def test_the_processes_are_told_when_the_one_that_started_them_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "part").write_text(WAITING)
+    (tmp_path / "part").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "part"))
+    before = signal.getsignal(signal.SIGTERM)
+    install()
+
+    def stop() -> None:
+        while caplog.text.count("ready") < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    try:
+        with caplog.at_level(logging.INFO), pytest.raises(Stopped):
+            extract_on(job_of(tmp_path, "stopped"), 2)
+    finally:
+        install()
+        signal.signal(signal.SIGTERM, before)
+    assert caplog.text.count("of 2: ended") == 2
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
@@ -123,10 +159,11 @@ def test_what_all_processes_say_is_logged_and_collected(
         (UserError("two files", details=["first file"]), REFUSED, "first file"),
         (ValueError("of ours"), DEFECT, "Traceback"),
         (OSError(errno.EBADF, "Bad file descriptor"), DEFECT, "Bad file descriptor"),
+        (Stopped(), STATUS, "Stopped by SIGTERM"),
     ],
 )
 def test_a_process_tells_what_the_disk_refuses_from_a_defect(
-    error: Exception,
+    error: BaseException,
     status: int,
     said: str,
     tmp_path: Path,
@@ -176,3 +213,30 @@ def test_processes_end_with_the_one_that_started_them(world: Path) -> None:
     process.stdin.write(json.dumps(to_plain(job_of(world, "left"))).encode() + b"\n")
     process.stdin.close()
     assert process.wait(60) == 1
+
+
+PARENT = """
+import json, logging, sys
+from patchbank import stopping
+from patchbank.bank.extract import ExtractJob
+from patchbank.bank.spread import extract_on
+from patchbank.plain import from_plain
+stopping.install()
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+extract_on(from_plain(ExtractJob, json.loads(sys.argv[1])), 2)
+"""
+
+
+@pytest.mark.exhaustive
+def test_a_signal_to_one_process_ends_all(world: Path) -> None:
+    command = [sys.executable, "-c", PARENT, json.dumps(to_plain(job_of(world, "ended")))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_with_package()) as process:
+        assert process.stdout is not None
+        lines = []
+        while sum("computes on device" in line for line in lines) < 2:
+            lines.append(process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[0]  # the processes write there too: all have ended
+    assert process.returncode == STATUS
+    assert said.count("Stopped by SIGTERM") == 2
+    assert not (world / "ended.json").exists()
