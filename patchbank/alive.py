@@ -12,6 +12,7 @@ import hashlib
 import os
 import socket
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,7 +59,10 @@ class Process:
         """Whether it has ended; None where only its signs of life can tell, because its system is another one."""
         if not self.system or self.system != _system():
             return None
-        return _start(self.pid) != self.start
+        try:
+            return _start(self.pid) != self.start
+        except OSError:  # there is none, or /proc hides it (hidepid), as it does those of other users
+            return _unseen(self.pid)
 
 
 def this_process() -> Process:
@@ -73,14 +77,22 @@ def age(path: Path) -> float:
         FileNotFoundError: it is gone.
     """
     touched = path.stat().st_mtime
-    with tempfile.NamedTemporaryFile(prefix=".clock.", dir=path.parent) as probe:
-        return Path(probe.name).stat().st_mtime - touched
+    return clock(path.parent) - touched
+
+
+def clock(folder: Path) -> float:
+    """Seconds since the epoch, as the file system of a folder counts them; a file appears there for a moment."""
+    with tempfile.NamedTemporaryFile(prefix=".clock.", dir=folder) as probe:
+        return Path(probe.name).stat().st_mtime
 
 
 @cache
 def _process(pid: int) -> Process:
     host = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in socket.gethostname())
-    return Process(host[:30], _system(), pid, _start(pid) or 0)
+    start = None
+    with suppress(OSError):  # a system without /proc
+        start = _start(pid)
+    return Process(host[:30], _system(), pid, start or 0)
 
 
 @cache
@@ -94,10 +106,18 @@ def _system() -> str:
 
 
 def _start(pid: int) -> int | None:
-    """When the process of that id started; None where there is none, or only what is left of a dead one."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    """When the process of that id started, None where only what is left of a dead one is there; OSError: not seen."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     state, *fields = text[text.rindex(")") + 2 :].split()  # the name before it may hold anything
     return None if state in "ZX" else int(fields[18])
+
+
+def _unseen(pid: int) -> bool | None:
+    """Whether there is no process of an id that /proc does not show; None where there is one."""
+    try:
+        os.kill(pid, 0)  # asks, and sends nothing
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass  # somebody else's
+    return None

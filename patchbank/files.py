@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchbank.alive import Process, this_process
+from patchbank.alive import Process, clock, this_process
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 def sweep(paths: Iterable[str | Path]) -> None:
     """Remove the temporary files of these outputs that processes left which are gone; those of living ones stay.
 
-    A file of another host counts as left over when nothing was written to it for a day.
+    A file or folder of another host counts as left over when nothing was written to it, or in it, for a day.
     """
     known: dict[Path, dict[tuple[str, str], None]] = {}
     for path in map(Path, paths):
@@ -94,15 +93,23 @@ def sweep(paths: Iterable[str | Path]) -> None:
             for start, end in ways:
                 if file.name.startswith(start) and file.name.endswith(end):
                     writer = Process.parse(file.name[len(start) : -len(end)].rpartition(".")[0])
-                    if writer is not None and _left(file, writer):
+                    if writer is not None and left_over(file, writer):
                         _remove(file)
 
 
-def _left(file: Path, writer: Process) -> bool:
+def left_over(path: Path, writer: Process) -> bool:
+    """Whether nobody writes a temporary file or folder any more.
+
+    Args:
+        path: of it; one of another host counts as left over when nothing was written to it, or in it, for a day.
+        writer: who made it.
+    """
     gone = writer.gone()
+    if gone is not None:
+        return gone
     try:
-        return time.time() - file.stat().st_mtime > DAY if gone is None else gone
-    except FileNotFoundError:
+        return clock(path.parent) - max(one.lstat().st_mtime for one in (path, *path.rglob("*"))) > DAY
+    except FileNotFoundError:  # it was renamed, or something in it removed: its writer lives
         return False
 
 

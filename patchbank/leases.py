@@ -29,6 +29,9 @@ BEAT = SILENT / 8
 PAUSE = 0.5
 """Seconds between two looks at a lease that somebody else holds."""
 ENDING = ".lease"
+_HELD: dict[tuple[int, str], object] = {}
+"""Leases that are held or being taken, by process id (a child after a fork holds none) and real path. One that names
+this process and is not here is left over: somebody put it back (`_break`) after it had been given back."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +83,31 @@ class Leases:
         """
         file, text = lease_file(path), f"{this_process()}\n{what}\n"
         file.parent.mkdir(parents=True, exist_ok=True)
-        for _ in range(3):
-            try:
-                with file.open("x", encoding="utf-8") as lease:
-                    lease.write(text)
-            except FileExistsError:
-                if _living(file) is not None:
-                    return False
-                _break(file)
-                continue
+        key, claim = _key(file), object()
+        if _HELD.setdefault(key, claim) is not claim:
+            return False
+        taken = False
+        try:
+            taken = _create(file, text)
+        finally:
+            if not taken:
+                del _HELD[key]
+        if taken:
             with self._lock:
                 self._held[file] = text
-            return True
-        return False  # others were quicker, three times
+        return taken
 
     def give_back(self, path: Path) -> None:
         """End the lease of a file that this process holds."""
         file = lease_file(path)
         with self._lock:
             text = self._held.pop(file)
-        with suppress(FileNotFoundError):
-            if file.read_text(encoding="utf-8") == text:
-                file.unlink()
+        try:
+            with suppress(FileNotFoundError):
+                if file.read_text(encoding="utf-8") == text:
+                    file.unlink()
+        finally:
+            _HELD.pop(_key(file), None)  # last: until then a lease of that text is this one
 
     def _beat(self) -> None:
         while not self._end.wait(BEAT):
@@ -145,33 +151,67 @@ def alone(path: Path, what: str) -> Iterator[bool]:
 
 
 def sweep_leases(folder: Path) -> None:
-    """Remove the leases in a folder whose holders are gone."""
+    """Remove the leases in a folder whose holders are gone, and what processes that are gone had put aside."""
     for file in folder.glob(f".*{ENDING}"):
         if _living(file) is None:
             _break(file)
+    for aside in folder.glob(f".*{ENDING}.*"):
+        process = Process.parse(aside.name.rpartition(f"{ENDING}.")[2])
+        if process is not None:
+            with suppress(FileNotFoundError):
+                if _gone(process, aside):
+                    aside.unlink()
 
 
-def _living(file: Path) -> Holder | None:
-    """The living holder of a lease."""
+def _key(file: Path) -> tuple[int, str]:
+    return os.getpid(), os.path.realpath(file)
+
+
+def _create(file: Path, text: str) -> bool:
+    """Write a lease that no other thread of this process writes, in place of a dead one; False where one lives."""
+    for _ in range(3):
+        try:
+            with file.open("x", encoding="utf-8") as lease:
+                lease.write(text)
+        except FileExistsError:
+            if _living(file, taken_here=False) is not None:
+                return False
+            _break(file, taken_here=False)
+        else:
+            return True
+    return False  # others were quicker, three times
+
+
+def _living(file: Path, taken_here: bool | None = None) -> Holder | None:
+    """The living holder of a lease; `taken_here` is whether this process has it, None to look."""
     try:
         name, _, what = file.read_text(encoding="utf-8").partition("\n")
         process = Process.parse(name)
-        gone = None if process is None else process.gone()
-        if gone or (gone is None and age(file) > SILENT):
+        if process == this_process() and not (_key(file) in _HELD if taken_here is None else taken_here):
+            return None
+        if _gone(process, file):
             return None
     except FileNotFoundError:
         return None
     return Holder(process, what.removesuffix("\n"))
 
 
-def _break(file: Path) -> None:
+def _gone(process: Process | None, file: Path) -> bool:
+    """Whether who wrote a file is gone, by its signs of life where nothing else can tell."""
+    gone = None if process is None else process.gone()
+    return age(file) > SILENT if gone is None else gone
+
+
+def _break(file: Path, taken_here: bool | None = None) -> None:
     """Remove a dead lease, and put back one that somebody took in between."""
     aside = file.with_name(f"{file.name}.{this_process()}")
     try:
         file.rename(aside)
     except FileNotFoundError:
         return
-    if _living(aside) is not None:
-        with suppress(FileExistsError):  # then two work on it, which costs time only
-            os.link(aside, file)
-    aside.unlink()
+    try:
+        if _living(aside, _key(file) in _HELD if taken_here is None else taken_here) is not None:
+            with suppress(OSError):  # a third one has it, or there are no hard links: two work on it, which costs time
+                os.link(aside, file)
+    finally:
+        aside.unlink(missing_ok=True)

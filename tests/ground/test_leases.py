@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,68 @@ def test_of_many_that_find_a_dead_lease_one_takes_it(tmp_path: Path) -> None:
         with Leases() as leases, ThreadPoolExecutor(8) as pool:
             taken = list(pool.map(lambda _, path=path, leases=leases: leases.take(path), range(8)))
             assert taken.count(True) == 1
+            leases.give_back(path)
+            assert leases.take(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_lease_that_was_put_back_too_late_binds_nobody(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One breaks a dead lease, which another one meanwhile breaks, takes, and gives back."""
+    path = tmp_path / "shard.h5"
+    file = lease_file(path)
+    dead, link = module._break, os.link
+    leave(path, ELSEWHERE, 2 * SILENT)
+    with Leases() as first:
+        assert first.take(path, "work")
+        text = file.read_text()
+
+        def late(source: Path, target: Path) -> None:
+            first.give_back(path)
+            if not links:
+                raise PermissionError("no hard links")
+            link(source, target)
+
+        monkeypatch.setattr(module.os, "link", late)
+        dead(file)  # by one that had seen the lease from elsewhere
+        assert [one.read_text() for one in tmp_path.iterdir()] == [text] * links
+        assert holder(path) is None
+        with alone(path, "work") as waited:
+            assert not waited
+            assert not first.take(path)  # one at a time, as ever
+        assert first.take(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_removes_what_dead_processes_put_aside(tmp_path: Path) -> None:
+    me = this_process()
+    file = lease_file(tmp_path / "shard.h5")
+    asides = [file.with_name(f"{file.name}.{by}") for by in (me, replace(me, start=me.start + 1), ELSEWHERE)]
+    for aside in asides:
+        aside.touch()
+    sweep_leases(tmp_path)
+    assert set(tmp_path.iterdir()) == {asides[0], asides[2]}
+    os.utime(asides[2], (1, 1))
+    sweep_leases(tmp_path)
+    assert set(tmp_path.iterdir()) == {asides[0]}
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(pid: int) -> int | None:
+        raise FileNotFoundError(pid)
+
+    def others(pid: int, number: int) -> None:
+        raise PermissionError(pid)
+
+    monkeypatch.setattr("patchbank.alive._start", hidden)
+    me = this_process()
+    assert me.gone() is None
+    assert replace(me, pid=2**22 + 1).gone() is True  # above the kernel's largest
+    assert replace(me, pid=10**20).gone() is True
+    monkeypatch.setattr("patchbank.alive.os.kill", others)
+    assert me.gone() is None
 
 
 def test_alone_waits_and_says_whether_the_other_did_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +203,14 @@ def test_sweeping_removes_what_dead_processes_left(tmp_path: Path) -> None:
     left = [tmp_path / f".a.{dead}.x1.tmp.json", tmp_path / f".set.{dead}.x2.tmp" / "file"]
     kept = [tmp_path / name for name in (f".b.{dead}.x.tmp.json", ".a.kd83.tmp.json", f".a.{ELSEWHERE}.x.tmp.json")]
     old = tmp_path / f".a.{ELSEWHERE}.y.tmp.json"
-    for path in (*left, *kept, old):
+    written = tmp_path / f".set.{ELSEWHERE}.z.tmp" / "below" / "file"  # far away, a minute ago
+    written.parent.mkdir(parents=True)
+    for path in (*left, *kept, old, written):
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    os.utime(old, (1, 1))
+    for path in (old, written.parent, written.parents[1]):
+        os.utime(path, (1, 1))
+    kept.append(written.parents[1])
     with atomic_path(target) as one, atomic_folder(folder) as two:
         sweep([target, folder])
         assert set(tmp_path.iterdir()) == {*kept, one, two}
