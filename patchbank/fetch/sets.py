@@ -8,7 +8,6 @@ and is left alone. An archive is removed once its parts are in place.
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 import time
 import urllib.parse
@@ -18,16 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from patchbank.alive import Process, this_process
 from patchbank.errors import UserError
 from patchbank.fetch.download import Expected, download
 from patchbank.fetch.unpack import BadArchive, unpack
-from patchbank.files import write_text
+from patchbank.files import left_over, write_text
 from patchbank.leases import Leases, holder
 from patchbank.yaml_text import parse_yaml
 
 LOG = logging.getLogger(__name__)
 TABLES = Path(__file__).parent / "tables"
 WORK = ".fetch"
+UNPACKED = "unpack-"
 VOC = Path("VOCdevkit/VOC2012")
 
 
@@ -112,7 +113,7 @@ def fetch(table: FetchTable, data_root: Path, pause: Callable[[float], None] = t
                     LOG.warning("%s: no checksum of %s is published; it is not verified", table.name, archive.name)
                 download(archive.url, file, archive.expected, pause)
             _place(file, missing, root, work)
-            file.unlink()
+            file.unlink(missing_ok=True)
         if table.then:
             STEPS[table.then](root)
     LOG.info("%s: complete in %s", table.name, root)
@@ -120,15 +121,33 @@ def fetch(table: FetchTable, data_root: Path, pause: Callable[[float], None] = t
 
 def _place(file: Path, place: Mapping[str, str], root: Path, work: Path) -> None:
     """Unpack `place` beside the target and rename it into place."""
-    with tempfile.TemporaryDirectory(prefix="unpack-", dir=work) as folder:
+    with _own_folder(work) as name:
+        folder = Path(name)
         try:
-            unpack(file, place, Path(folder))
+            unpack(file, place, folder)
         except BadArchive:
             file.unlink()
             raise
         for to in place.values():
             (root / to).parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / to).rename(root / to)
+            try:
+                (folder / to).rename(root / to)
+            except FileNotFoundError:
+                raise UserError(f"{folder} was removed by another process while {file} was unpacked there.") from None
+
+
+def _own_folder(work: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what this process unpacks, which its name says."""
+    return tempfile.TemporaryDirectory(prefix=f"{UNPACKED}{this_process()}.", dir=work)
+
+
+def _sweep(work: Path) -> None:
+    """Remove what processes that are gone had unpacked. One that only seemed gone finds nothing, instead of a part."""
+    for stale in list(work.glob(f"{UNPACKED}*")):
+        writer = Process.parse(stale.name.removeprefix(UNPACKED).rpartition(".")[0])
+        if writer is None or left_over(stale, writer):
+            with _own_folder(work) as rubbish:
+                stale.rename(Path(rubbish) / "stale")
 
 
 @contextmanager
@@ -141,8 +160,7 @@ def _work_folder(root: Path) -> Iterator[Path]:
             if not leases.take(work / "set"):
                 by = holder(work / "set")
                 raise UserError(f"Another process fetches to {root}{f' ({by.told})' if by else ''}; wait for it.")
-            for stale in work.glob("unpack-*"):
-                shutil.rmtree(stale)
+            _sweep(work)
             yield work
     finally:
         with suppress(OSError):  # not empty: partial files wait for the next run

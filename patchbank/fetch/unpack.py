@@ -143,12 +143,19 @@ def _write(archive: Path, members: list[_Member], place: Mapping[str, str], targ
         raise UserError(f"{archive} needs {size:,} bytes below {target}, where {free:,} are free.")
     for name, member in track(wanted.items(), f"unpack {archive.name}", "file", len(wanted)):
         file = target / name
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _make_folders(target, PurePosixPath(name).parent)
         with member.open() as source, file.open("xb") as copy:
             shutil.copyfileobj(source, copy)
             written = copy.tell()
         if written != member.size:
             raise BadArchive(f"{archive} is damaged ({member.name} has {written:,} of {member.size:,} bytes).")
+
+
+def _make_folders(target: Path, below: PurePosixPath) -> None:
+    """Make folders below the target; FileNotFoundError where somebody removed it, with what was unpacked there."""
+    for folder in [*reversed(below.parents), below]:
+        if folder.parts:
+            (target / folder).mkdir(exist_ok=True)
 
 
 def _inside(name: str, part: str) -> str | None:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import pytest
 from archives import ARCHIVES, VOC, tarred, zipped
 from web_server import Page, Server
 
+from patchbank.alive import Process
 from patchbank.cli import main
 from patchbank.datasets import make_spec
 from patchbank.datasets.manifest import find
 from patchbank.errors import UserError
-from patchbank.fetch import Archive, FetchTable, fetch, load_fetch_table, table_names
+from patchbank.fetch import Archive, FetchTable, fetch, load_fetch_table, sets, table_names
 from patchbank.fetch.download import Expected
 from patchbank.fetch.unpack import BadArchive, unpack
-from patchbank.leases import Leases
+from patchbank.leases import Leases, lease_file
 
 SPLITS = ("train", "val")
+ELSEWHERE = Process("far", "0123abcd", 1, 5)
 
 
 @pytest.fixture
@@ -151,6 +155,42 @@ def test_one_process_at_a_time(server: Server, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"Another process fetches to .*process [0-9]+ on .*; wait for it"):
             bring(local(server, "voc"), tmp_path)
     assert unpacked.exists()  # what the other one unpacks is left to it
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_who_lost_the_set_to_another_process_publishes_no_part_of_it(
+    last: bool, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was cut off for minutes, so that its lease seemed dead, and what it had unpacked was removed."""
+    body = zipped({"a/f": b"1", "a/deep/g": b"2", "a/h": b"3"})
+    server.pages["/a.zip"] = Page(body)
+    table = FetchTable("x", "x", "http://x", (Archive(server.url("/a.zip"), "a.zip", {"a": "a"}, Expected()),))
+    work, copy = tmp_path / "x" / ".fetch", shutil.copyfileobj
+    copied: list[int] = []
+
+    def cut_off(source: IO[bytes], target: IO[bytes]) -> None:
+        copy(source, target)
+        copied.append(1)
+        if len(copied) == (3 if last else 1):
+            (folder,) = work.glob("unpack-*")
+            folder.rename(folder.with_name(f"unpack-{ELSEWHERE}.x"))  # for the other one a process that is far away
+            lease_file(work / "set").unlink()
+            sets._sweep(work)
+            assert len(list(work.glob("unpack-*"))) == 1  # and which may live
+            os.utime(work / f"unpack-{ELSEWHERE}.x", (1, 1))
+            for path in (work / f"unpack-{ELSEWHERE}.x").rglob("*"):
+                os.utime(path, (1, 1))
+            sets._sweep(work)
+            assert list(work.glob("unpack-*")) == []
+
+    monkeypatch.setattr("patchbank.fetch.unpack.shutil.copyfileobj", cut_off)
+    with pytest.raises(UserError, match="was removed by another process" if last else "cannot be unpacked to"):
+        bring(table, tmp_path)
+    assert tree(tmp_path) == ["x/.fetch/a.zip"]
+    monkeypatch.undo()
+    monkeypatch.setenv("no_proxy", "*")
+    bring(table, tmp_path)
+    assert tree(tmp_path / "x") == ["a/deep/g", "a/f", "a/h"]
 
 
 def test_tables_are_sound() -> None:
