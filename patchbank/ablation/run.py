@@ -94,19 +94,18 @@ def run_row(
     Raises:
         CannotBeMade: no pixel is labelled, or the method cannot be made of what is there.
     """
+    manifest = Manifest.load(inputs.manifest)
+    if not manifest.labelled:
+        raise CannotBeMade(_unlabelled(manifest))
     row = _Row(method, inputs, clustering, scoring.preprocessing, folder, cpu_threads.limit(threads))
     seeds = track(method.seeds, method.name, "seed")
     runs = {seed: row.run(seed) for seed in seeds}
     counts = {seed: run.counts for seed, run in runs.items()}
     tables = {seed: run.clusters for seed, run in runs.items() if run.clusters}
-    manifest = Manifest.load(inputs.manifest)
     context = context_of(method, manifest.classes, scoring)
     used = [summarise(path)["used"] for path in counts.values()]
     if None in used:
-        raise CannotBeMade(
-            f"no pixel of split {inputs.splits[1]!r} of {manifest.dataset} is labelled, and an ablation compares "
-            "scores; take another set into its `datasets`."
-        )
+        raise CannotBeMade(_unlabelled(manifest))
     stable = [run.stability for run in runs.values() if run.stability is not None]
     seconds = [run.seconds for run in runs.values() if run.seconds is not None]
     write_json(
@@ -119,6 +118,13 @@ def run_row(
             "bank_bytes": sum(_bank_bytes(path, method) for path in inputs.training.values()),
             "threads": row.threads,
         },
+    )
+
+
+def _unlabelled(manifest: Manifest) -> str:
+    return (
+        f"no pixel of split {manifest.eval_split!r} of {manifest.dataset} is labelled, and rows of ablations and "
+        "sweeps are compared by scores; give some of its images masks, or choose another set."
     )
 
 

@@ -46,6 +46,12 @@ def problems(config: Config) -> Iterator[str]:
                 yield f"datasets.{name}: overcluster has no K; give one other than {few} in clustering.overcluster"
             yield from _of_floors(config, name)
             yield from _of_sweep(config, name)
+            shift = config.recipe(name, "whole")["shift"]
+            if shift > 1 and config.of(name)["criteria"]["mirrored"]:
+                yield (
+                    f"datasets.{name}: recipes.whole.shift is {shift}, and criteria.mirrored compares it with the "
+                    "plain grid of mirror images; choose one of them"
+                )
             ProjectionSettings(**config.shared(name)["projection"])
             spec = config.spec(name)
             check_layout(spec)
@@ -56,7 +62,7 @@ def problems(config: Config) -> Iterator[str]:
             for recipe, settings in config.of(name)["recipes"].items():
                 yield from (f"datasets.{name}: recipes.{recipe}.{problem}" for problem in recipe_problems(settings))
             if backbone in config.values["backbones"]:
-                yield from _of_encoder(config, name, backbone)
+                yield from _of_encoder(config, name, backbone, config.methods(name))
         except UserError as error:
             yield f"datasets.{name}: {error}"
 
@@ -88,26 +94,26 @@ def _of_postprocessing(config: Config, dataset: str, method: Method) -> Iterator
             )
 
 
-def _of_encoder(config: Config, dataset: str, backbone: str) -> Iterator[str]:
-    """What a set's methods ask of an encoder that it does not have; nothing of one that only building could tell."""
+def _of_encoder(config: Config, dataset: str, backbone: str, methods: list[Method], where: str = "") -> Iterator[str]:
+    """What methods ask of an encoder that it does not have; nothing of one that only building could tell."""
     facts, pca = config.backbone(backbone).facts, config.of(dataset)["extract"]["pca"]
     if facts is None:
         return
     if pca > facts.width:
-        yield f"datasets.{dataset}: extract.pca is {pca}, and tokens of {backbone} have a width of {facts.width}"
+        yield f"datasets.{dataset}: {where}extract.pca is {pca}, and tokens of {backbone} have a width of {facts.width}"
         return
-    for method in config.methods(dataset):
+    for method in methods:
         contract.check_width(method.folder, method.settings, pca or facts.width)
         whole = sorted(ALL_CHANNELS.intersection({*method.traits.recipes, *method.traits.reads}))
         listed = " and ".join(whole)
         if pca and whole:
             yield (
-                f"datasets.{dataset}: {method.name} reads {listed}, which hold all channels of {backbone}, "
+                f"datasets.{dataset}: {where}{method.name} reads {listed}, which hold all channels of {backbone}, "
                 f"beside tokens of {pca} directions (extract.pca); leave pca or the method out"
             )
         missing = "" if facts.class_token else contract.needs_class_token(method.folder, method.settings)
         if missing:
-            yield f"datasets.{dataset}: {backbone} has no class token, and {method.name}: {missing}"
+            yield f"datasets.{dataset}: {where}{backbone} has no class token, and {method.name}: {missing}"
 
 
 def _of_floors(config: Config, dataset: str) -> Iterator[str]:
@@ -132,7 +138,10 @@ def _of_sweep(config: Config, dataset: str) -> Iterator[str]:
             listed = ", ".join(config.values["backbones"])
             yield f"datasets.{dataset}: sweep.backbones: {name!r} is not one of the backbones ({listed})"
     swept = sweeps.at(dataset, "any")
-    config.methods(swept)
+    rows = config.methods(swept)
+    for name in sweep["backbones"] or [config.backbone_name(dataset)]:
+        if name in config.values["backbones"]:
+            yield from _of_encoder(config, dataset, name, rows, "sweep: ")
     for name in sweep["beside"]:
         row = contract.row_named(name)
         if not row.traits.floor and not row.traits.ceiling:

@@ -1,7 +1,7 @@
 """All criteria of one bank.
 
 Inputs: the bank `whole` of the images that clusters are fitted on, their statistics, and, where it is asked for, the
-bank `mirrored` of the same images. Output: a JSON file.
+bank `mirrored` of the same images. Output: a JSON file, with these keys under `criteria`.
 
 | key | meaning |
 |---|---|
@@ -131,7 +131,7 @@ def write_criteria(
     mirror: Path | None = None,
     threads: int | None = None,
 ) -> None:
-    """Measure a bank and write `out`: the criteria, and the settings under `settings`."""
+    """Measure a bank and write `out`: the criteria under `criteria`, with `k`, the number of `tokens` and `threads`."""
     used = cpu_threads.limit(threads)
     sample = sampled(open_bank(bank), settings, None if mirror is None else open_bank(mirror))
     found: Mapping[str, Any] = measure(sample, Statistics.load(statistics), settings)

@@ -15,10 +15,11 @@ CRITERIA = {
     "mirrored": "agreement with the mirror image",
 }
 """Criteria in words."""
-READING = (
-    "Scores are mIoU in percent with the 95 % interval over images and trainings. Criteria see tokens alone; each "
-    "would choose the encoder where it is highest. Spearman: how well a criterion ranks the encoders of a row (1 "
-    "perfectly, 0 not at all), with the interval over images. Behind: points that its choice loses to the row's best."
+SEEING = "Criteria see tokens alone; each would choose the encoder where it is highest."
+SCORING = (
+    "Scores are mIoU under `{protocol}` in percent with the 95 % interval over images and trainings. Spearman: how "
+    "well a criterion ranks the encoders of a row (1 perfectly, 0 not at all), with the interval over images. Behind: "
+    "points that its choice loses to the row's best."
 )
 NOTHING = "–"
 
@@ -44,6 +45,11 @@ def sentences(content: Mapping[str, Any]) -> Iterator[str]:
         f"Over all rows the choice of {_said(least)}, `{choices[least]}`, loses least: {lost[least]:.1f} points to the "
         f"best encoder of each row on average; the others lose {_range(lost, least)}."
     )
+
+
+def reading(content: Mapping[str, Any]) -> str:
+    """How to read the tables; of scores only where there are some."""
+    return f"{SCORING.format(protocol=content['protocol'])} {SEEING}" if content["rows"] else SEEING
 
 
 def score_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -84,7 +90,7 @@ def markdown(content: Mapping[str, Any]) -> Iterator[str]:
     for sentence in sentences(content):
         yield f"- {sentence}"
     yield ""
-    yield READING.replace("mIoU", f"mIoU under `{content['protocol']}`") if content["rows"] else READING
+    yield reading(content)
     yield ""
     yield from _table(*score_table(content))
     if content["rows"]:

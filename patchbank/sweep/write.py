@@ -15,7 +15,7 @@ from patchbank.report.page.charts import inline, lines_chart
 from patchbank.report.page.render import render
 from patchbank.report.page.tables import make_table
 from patchbank.sweep.judge import Swept, judge
-from patchbank.sweep.text import CRITERIA, READING, judged_table, markdown, score_table, sentences
+from patchbank.sweep.text import CRITERIA, judged_table, markdown, reading, score_table, sentences
 
 
 def write_sweep(
@@ -55,7 +55,7 @@ def _page(content: Mapping[str, Any]) -> str:
         "sweep.html.j2",
         dataset=content["dataset"],
         sentences=list(sentences(content)),
-        reading=READING,
+        reading=reading(content),
         scores=make_table("Encoders", *score_table(content)),
         judged=make_table("Criteria", *judged_table(content)) if content["rows"] else None,
         chart=Markup(chart),  # our own SVG

@@ -12,6 +12,7 @@ import yaml
 from bank_factory import extract_all, make_images
 from sklearn.metrics import adjusted_rand_score
 
+from patchbank.ablation import run
 from patchbank.ablation.run import Inputs, run_row, stability
 from patchbank.ablation.table import TableRow, floors_at, write_table
 from patchbank.bank.extract import ExtractSettings
@@ -19,13 +20,14 @@ from patchbank.bank.statistics import compute_statistics
 from patchbank.clustering.kmeans import KMeansSettings
 from patchbank.clustering.projection import ProjectionSettings
 from patchbank.config.folders import PROJECT
-from patchbank.config.load import checked, read_config
+from patchbank.config.load import checked, default_config, read_config
 from patchbank.config.schema import merge
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.evaluation.score import Scoring
 from patchbank.evaluation.truth_file import Asked, make_truth
-from patchbank.files import read_json, write_npz
+from patchbank.files import read_json, write_json, write_npz
+from patchbank.left_out import CannotBeMade
 from patchbank.segments.settings import SegmentClusterSettings
 
 FILE = PROJECT / "workflow" / "settings" / "ablate_alignseg.yaml"
@@ -135,6 +137,18 @@ def test_a_method_of_classes_is_a_row_too(world: Path, tmp_path: Path) -> None:
     assert results["linear-probe"]["stability"] is None
     assert {row["protocol"] for row in results["linear-probe"]["rows"]} == set(SCORING.protocols)
     assert all(row["oracle"] == "train" for row in results["linear-probe"]["rows"])
+
+
+def test_without_a_mask_nothing_is_trained(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = read_json(world / "manifest.json")
+    for entry in content["splits"]["val"]:
+        entry["mask"] = None
+    write_json(tmp_path / "bare.json", content)
+    given = replace(inputs(world), manifest=tmp_path / "bare.json")
+    monkeypatch.setattr(run, "run_train", lambda _: pytest.fail("trained"))
+    method = default_config().method("demo", "alignseg")
+    with pytest.raises(CannotBeMade, match=r"no pixel of split 'val' of toy is labelled.* ablations and sweeps"):
+        run_row(method, given, CLUSTERING, SCORING, tmp_path / "row", tmp_path / "row.json", threads=1)
 
 
 def test_a_floor_at_no_number_of_segments_keeps_its_name() -> None:

@@ -72,3 +72,23 @@ def test_methods_that_read_tokens_alone_need_none(values: dict[str, Any]) -> Non
     similar = {"pseudo_label": "token_similarity", "heads": 12}
     changed["methods"] = {"alignseg": {"foreground": False}, "transfgu": similar, "kmeans": {}}
     checked(changed)
+
+
+def test_swept_rows_are_compared_with_swept_encoders(values: dict[str, Any]) -> None:
+    changed = with_backbone(values, model="vit_base_patch16_siglip_224")
+    changed |= {"backbone": "dino_vits16", "sweep": {"backbones": ["dino_vits16", "own"], "methods": {"alignseg": {}}}}
+    with pytest.raises(UserError) as caught:
+        checked(changed)
+    assert "datasets.demo: sweep: own has no class token, and alignseg: foreground: true" in str(caught.value)
+    assert "dino_vits16 has" not in str(caught.value)
+    changed["sweep"] = {"methods": {"alignseg": {"heads": 7}}}
+    with pytest.raises(UserError, match="heads"):
+        checked(changed)
+
+
+def test_mirror_images_are_not_compared_with_a_shifted_grid(values: dict[str, Any]) -> None:
+    changed = {**values, "backbone": "dino_vits16", "criteria": {"mirrored": True}}
+    checked(changed)
+    changed["recipes"] = {**values["recipes"], "whole": {**values["recipes"]["whole"], "shift": 2}}
+    with pytest.raises(UserError, match=r"datasets\.demo: recipes\.whole\.shift is 2, and criteria\.mirrored compares"):
+        checked(changed)

@@ -10,6 +10,7 @@ import pytest
 from plan_factory import NotYet, Plan
 
 from patchbank.config import sweeps
+from patchbank.config.folders import PROJECT
 from patchbank.config.load import read_config
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
@@ -108,6 +109,27 @@ def test_rows_read_the_banks_of_their_encoder_and_the_labels_of_the_set(tmp_path
     assert plan.sweeps.clustering(row)["k"] == (23,)
     assert [method["name"] for method in plan.sweeps.methods(of())][-1] == "incontext-knn-m10240-b0.02"
     assert plan.sweeps.protocol(of()) == "hungarian"
+
+
+def test_a_row_that_is_named_twice_stands_once(tmp_path: Path) -> None:
+    changes = {"sweep": {"methods": {"linear-probe": {"kind": "kmeans"}}, "beside": ["linear-probe", "image-kmeans-3"]}}
+    rows = Plan(tmp_path, changes).sweeps.methods(of())
+    assert [(row["name"], row["folder"]) for row in rows] == [("linear-probe", "kmeans"), ("image-kmeans-3", "floors")]
+
+
+def test_criteria_and_the_chart_of_k_are_given_nothing_with_labels(tmp_path: Path) -> None:
+    """Of a set with masks: their jobs get pointers of banks, and statistics, which are those of a bank."""
+    plan = Plan(tmp_path, {"criteria": {"mirrored": True}})
+    banks = [*plan.sweeps.criteria_banks(of()).values(), plan.sweeps.fit_bank(of())]
+    assert len(banks) == 3
+    assert {str(Path(bank).parent) for bank in banks} == {"results/msrc/bank"}
+    text = (PROJECT / "workflow" / "rules" / "sweep.smk").read_text(encoding="utf-8")
+    for rule, first in (
+        ("rule criteria", "unpack(sweeps.criteria_banks)"),
+        ("checkpoint k_chart", "bank=sweeps.fit_bank"),
+    ):
+        given = text.split(f"{rule}:")[1].split("input:")[1].split("output:")[0].split(",")
+        assert [line.strip() for line in given] == [first, 'statistics="results/{dataset}/statistics.npz"', ""]
 
 
 def test_sets_without_classes_have_criteria_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,9 @@ def test_a_set_without_labels_has_a_choice(tmp_path: Path) -> None:
     assert found["judged"] == found["rows"] == []
     (said,) = sentences(found)
     assert said.endswith("choose `v-b2` (stability over k-means seeds, stability over halves of the images).")
+    text = "\n".join(markdown({**found, "dataset": "toy", "protocol": "hungarian"}))
+    assert "Criteria see tokens alone" in text
+    assert not {"mIoU", "Spearman"} & set(re.findall(r"\w+", text))
     assert list(sentences({**found, "choices": {}})) == ["There are too few images for any criterion."]
 
 
@@ -142,7 +146,9 @@ def test_files_of_a_sweep(tmp_path: Path) -> None:
     first = [(tmp_path / f"sweep.{end}").read_bytes() for end in ("json", "md", "html")]
     write_sweep(swept, [METHOD], CLASSES, SCORING, "hungarian", tmp_path / "sweep.json")
     assert first == [(tmp_path / f"sweep.{end}").read_bytes() for end in ("json", "md", "html")]
-    lines = (tmp_path / "sweep.md").read_text().splitlines()
+    text = (tmp_path / "sweep.md").read_text()
+    assert "Scores are mIoU under `hungarian` in percent" in text
+    lines = text.splitlines()
     assert {line.count("|") for line in lines if line.startswith("|")} == {4, 5}
     page = (tmp_path / "sweep.html").read_text()
     assert "<svg" in page

@@ -88,8 +88,12 @@ class Sweeps(RowJobs):
         if not self.config.spec(w.dataset).classes or "class" not in labels:
             return []
         first = sweeps.at(w.dataset, self._encoders(w)[0])
-        beside = [self.config.method(first, name) for name in options["sweep"]["beside"]]
-        return [*self.config.methods(first), *beside]
+        methods = self.config.methods(first)
+        named = {method.name for method in methods}
+        return [
+            *methods,
+            *(self.config.method(first, name) for name in options["sweep"]["beside"] if name not in named),
+        ]
 
     def results(self, w: of.OfSet) -> list[str]:
         """Results of all rows, encoder by encoder."""
