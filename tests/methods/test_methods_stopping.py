@@ -15,6 +15,7 @@ from head_world import RUNS, head_world, job_of, tensors_of
 from jobs import train_job
 from transfgu_world import EXACT, make_world
 
+from patchbank import stopping
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
@@ -68,6 +69,28 @@ def test_heads_that_count_steps_repeat_none(method: str, head_world: dict[str, P
     assert tensors_of(job.files.checkpoint) == tensors_of(whole.files.checkpoint)
     assert job.files.steps_csv.read_text() == whole.files.steps_csv.read_text()
     assert not [path for path in job.state_root.iterdir() if not path.name.startswith("proposals-")]
+
+
+def test_a_signal_between_two_steps_repeats_none(
+    head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, seen, check = sorted(RUNS)[0], list[int](), stopping.check
+    stage = import_module(f"patchbank.methods.{method}.train")
+    job = job_of(head_world, method, tmp_path)
+
+    def late() -> None:
+        if seen[-1:] == [2]:  # after everything of this step, a state stands after the one before
+            os.kill(os.getpid(), signal.SIGTERM)
+        check()
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(stopping, "check", late)
+        stage.train(job, seen.append)
+    assert seen == [0, 1, 2]
+    install()
+    stage.train(job, seen.append)
+    assert seen == list(range(len(seen)))
+    assert len(seen) > 3
 
 
 def test_alignseg_goes_on_after_its_last_state(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ are removed when the training has ended well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,7 +27,7 @@ from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.tools.batches import read_ahead
 from patchbank.methods.tools.state import TrainingState
 from patchbank.progress import track
-from patchbank.stopping import asked, at_the_next
+from patchbank.stopping import Stopped, at_the_next
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,8 +85,8 @@ class Phases:
         if first:
             LOG.info("%s: %s goes on after step %d of %d", self._title, phase.name, first, phase.steps)
         loaded = read_ahead(lambda number: phase.load(first + number), phase.steps - first)
-        name = f"{self._title} {phase.name}"
-        with at_the_next():
+        name, done = f"{self._title} {phase.name}", first
+        with at_the_next(), _saved_at_the_end(lambda: state.save(phase.models, phase.optimiser, done, rows)):
             for number, batch in enumerate(track(loaded, name, unit="step", total=phase.steps - first), first):
                 rows.append(phase.step(number, batch))
                 if not torch.isfinite(torch.tensor(rows[-1][0])):
@@ -98,8 +99,6 @@ class Phases:
                     state.save(phase.models, phase.optimiser, done, rows)
                 if self._on_step:
                     self._on_step(self._before + number)
-                if asked():
-                    state.save(phase.models, phase.optimiser, done, rows)
         self._before += phase.steps
         return rows
 
@@ -107,6 +106,16 @@ class Phases:
         """Remove all states: the training has ended well."""
         for state in self._states:
             state.remove()
+
+
+@contextmanager
+def _saved_at_the_end(save: Callable[[], None]) -> Iterator[None]:
+    """Within, `track` may end the steps (`Stopped`), wherever behind a step the signal came; what is done is kept."""
+    try:
+        yield
+    except Stopped:
+        save()
+        raise
 
 
 def origin(
