@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=positive, metavar="PX", help="slide a window over the picture at its own resolution instead"
     )
     parser.add_argument(
-        "--shift", type=positive, default=1, metavar="N", help="N times as dense a patch grid a side, at N^2 the time"
+        "--shift",
+        type=positive,
+        metavar="N",
+        help="N times as dense a patch grid a side, at N^2 the time (default: that of the row's predictions, or 1)",
     )
     parser.add_argument(
         "--scale",

@@ -59,6 +59,10 @@ class Models(Protocol):
         """(H, W) to which its set's pictures were squashed, where it has one."""
         ...
 
+    def grid(self) -> tuple[int, int] | None:
+        """(h, w) of its predictions, where it has some."""
+        ...
+
 
 @dataclass(frozen=True)
 class ModelFiles:
@@ -108,8 +112,13 @@ class ModelFiles:
 
     def input_size(self) -> tuple[int, int] | None:
         """See `Models`."""
-        record = _predictions(Path(self.checkpoint).parent)
-        return None if record is None else record.input_size
+        read = _predictions(Path(self.checkpoint).parent)
+        return None if read is None else read[0].input_size
+
+    def grid(self) -> tuple[int, int] | None:
+        """See `Models`."""
+        read = _predictions(Path(self.checkpoint).parent)
+        return None if read is None else read[1]
 
 
 @dataclass(frozen=True)
@@ -157,8 +166,13 @@ class Untrained:
 
     def input_size(self) -> tuple[int, int] | None:
         """See `Models`."""
-        record = None if self.seed is None else _predictions(self.seed)
-        return None if record is None else record.input_size
+        read = None if self.seed is None else _predictions(self.seed)
+        return None if read is None else read[0].input_size
+
+    def grid(self) -> tuple[int, int] | None:
+        """See `Models`."""
+        read = None if self.seed is None else _predictions(self.seed)
+        return None if read is None else read[1]
 
     def _statistics(self) -> Path | None:
         return None if self.seed is None else self.seed.parents[1] / "statistics.npz"
@@ -193,7 +207,8 @@ def row_models(
     seeds = (folder, *sorted(folder.glob("seed*"), key=lambda path: (len(path.name), path.name)))
     if "+" not in folder.resolve().name and not any((seed / CHECKPOINT).is_file() for seed in seeds):
         for seed in seeds:
-            if (record := _predictions(seed)) is not None:
+            if (read := _predictions(seed)) is not None:
+                record = read[0]
                 named = {"method": _folder_of(record.method), "settings": record.settings, "seed": record.seed}
                 known = {**named, "backbone": _encoder_of(seed.resolve().parents[1], record)}
                 return Untrained(str(row), known, seed.resolve(), weights, clusters, own_ids)
@@ -245,12 +260,12 @@ def _encoder_of(results: Path, record: PredictionRecord) -> Mapping[str, Any]:
     return encoder
 
 
-def _predictions(folder: Path) -> PredictionRecord | None:
-    """The description of the predictions in a folder of results, None where there are none."""
+def _predictions(folder: Path) -> tuple[PredictionRecord, tuple[int, int]] | None:
+    """Description and grid (h, w) of the predictions in a folder of results, None where there are none."""
     for path in sorted(folder.glob("*.h5")):
         if left_out_at(path) is None:
             with PredictionReader(path) as reader:
-                return reader.record
+                return reader.record, reader.grid
     return None
 
 

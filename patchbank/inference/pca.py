@@ -63,11 +63,7 @@ class TokenReader:
 
     def prepare(self, image: Image.Image) -> Prepared:
         """What the encoder gets of a picture."""
-        whole = (
-            None
-            if self.settings.window
-            else squashed(image, self.vit.patch, self.settings.size or SIZE, self.settings.shift)
-        )
+        whole = None if self.settings.window else squashed(image, self.vit.patch, self.settings.size or SIZE)
         return Prepared(image, whole)
 
     @torch.inference_mode()

@@ -73,7 +73,8 @@ class SegmentSettings:
         size: pixels to which a whole picture is squashed, rounded to the patch; None is the size of the row's set, and
             `SIZE` where there is none.
         window: side in pixels of a sliding window over the picture at its own resolution; None squashes it whole.
-        shift: how many times as dense a side the patch grid of a whole picture is (recipe `dense`).
+        shift: how many times as dense a side the patch grid of a whole picture is (recipe `dense`); None is that of the
+            row's predictions, and 1 where there are none, a window slides, or the model reads the encoder's block.
         scale: of the picture's sides before windows are cut.
         upsample: from the patch grid to pixels.
         soft: whether soft assignments are written too.
@@ -83,7 +84,7 @@ class SegmentSettings:
 
     size: Size | None = None
     window: int | None = None
-    shift: int = 1
+    shift: int | None = None
     scale: float = 1.0
     upsample: Upsample = "bilinear"
     soft: bool = False
@@ -93,12 +94,13 @@ class SegmentSettings:
     def __post_init__(self) -> None:
         """Refuse impossible values, all of them in one message."""
         sizes = () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size
-        given = [("--shift", self.shift), *(("--size", size) for size in sizes)]
+        given = [] if self.shift is None else [("--shift", self.shift)]
+        given += [*(("--size", size) for size in sizes)]
         given += [] if self.window is None else [("--window", self.window)]
         problems = [f"{name} is {value}, it must be at least 1" for name, value in given if value < 1]
         if self.size is not None and self.window is not None:
             problems.append("--window works at the picture's own resolution, so --size has no meaning beside it")
-        if self.shift > 1 and self.window is not None:
+        if (self.shift or 1) > 1 and self.window is not None:
             problems.append("--window gathers tokens of the plain grid, so --shift has no meaning beside it")
         if not 0 < self.scale <= 1 or (self.scale != 1 and self.window is None):
             problems.append(f"--scale is {self.scale}, it must be above 0 and at most 1, and goes with --window")
@@ -108,7 +110,7 @@ class SegmentSettings:
         """What shapes the outputs, in values of JSON; a square is one number."""
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or (SIZE, SIZE)
         size = None if self.window else height if height == width else [height, width]
-        dense: dict[str, int | float] = {"shift": self.shift} if self.shift > 1 else {}
+        dense: dict[str, int | float] = {"shift": self.shift} if self.shift not in (None, 1) else {}
         if self.scale != 1:
             dense["scale"] = self.scale
         return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision, **dense}
@@ -155,13 +157,14 @@ def segment(
 
 
 def open_segmenter(files: Models, settings: SegmentSettings) -> tuple[Segmenter, SegmentSettings]:
-    """What segments pictures, and the settings with the size that it works at: by default that of its set.
+    """What segments pictures, and the settings with the size and shift that it works at: by default those of its set.
 
     Raises:
         UserError: models that do not load or do not belong together, or settings that they cannot have.
     """
     model = files.model()
-    if isinstance(model, PictureModel) and model.reads_block and (settings.window or settings.shift > 1):
+    by_block = isinstance(model, PictureModel) and model.reads_block
+    if by_block and (settings.window or (settings.shift or 1) > 1):
         raise UserError(
             "Maps of gradients read a picture in one pass of its plain grid; leave --window and --shift out."
         )
@@ -169,9 +172,21 @@ def open_segmenter(files: Models, settings: SegmentSettings) -> tuple[Segmenter,
     vit = files.encoder(model, settings.device, settings.precision)
     if settings.size is None and settings.window is None:
         settings = replace(settings, size=files.input_size() or SIZE)
+    if settings.shift is None:
+        plain = by_block or settings.window is not None
+        settings = replace(settings, shift=1 if plain else _shift(files.input_size(), files.grid(), vit.patch))
     return Segmenter(
-        vit, model, naming, settings.size or SIZE, settings.window, settings.shift, settings.scale
+        vit, model, naming, settings.size or SIZE, settings.window, settings.shift or 1, settings.scale
     ), settings
+
+
+def _shift(size: tuple[int, int] | None, grid: tuple[int, int] | None, patch: int) -> int:
+    """How many times as dense a side as the patches of pictures of that size a grid of predictions is."""
+    if size is None or grid is None:
+        return 1
+    plain = (size[0] // patch, size[1] // patch)
+    shift = grid[0] // plain[0]
+    return shift if shift > 1 and grid == (shift * plain[0], shift * plain[1]) else 1
 
 
 def segment_files(

@@ -43,6 +43,9 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return seed.parent
 
 
+WINDOW = ["--window", "64"]
+
+
 def segment(row: Path, out: Path) -> None:
     pictures, weights = row.parents[1] / "data" / "images" / "val", row.parents[1] / "weights.safetensors"
     fixed = ["--weights", str(weights), "--device", "cpu", "--threads", "1", "--size", "64"]
@@ -90,3 +93,22 @@ def test_the_checkpoint_of_a_row(row: Path, tmp_path: Path) -> None:
         row_checkpoint(tmp_path)
     with pytest.raises(UserError, match="name its source, row kmeans,"):
         row_checkpoint(tmp_path / "kmeans+flip")
+
+
+def test_a_row_of_dense_banks_reads_new_pictures_as_densely(row: Path, tmp_path: Path) -> None:
+    world, mine = row.parents[1], tmp_path / "toy" / "tokens"
+    shutil.copytree(row.parent, tmp_path / "toy", ignore=shutil.ignore_patterns("*.h5"))
+    dense = extract_all(world, ExtractSettings("dense", {"size": 64, "shift": 2}), "val")
+    given = {"banks": {"whole": dense}, "checkpoint": mine / "seed0" / "checkpoint.safetensors", "split": "val"}
+    common = {"statistics": world / "statistics.npz", "settings": resolve({}, SHARED)}
+    run_predict(predict_job("kmeans", mine / "seed0" / "val.h5", **given, **common))
+    pictures, weights = world / "data" / "images" / "val", world / "weights.safetensors"
+    models = ["--row", str(mine), "--weights", str(weights), "--device", "cpu", "--threads", "1"]
+    for name, more in (("default", []), ("two", ["--shift", "2"]), ("one", ["--shift", "1"]), ("window", WINDOW)):
+        assert main(["segment", str(pictures), *models, "--out", str(tmp_path / name), *more]) == 0
+    legends = {name: read_json(tmp_path / name / "legend.json") for name in ("default", "two", "one", "window")}
+    assert legends["default"] == legends["two"]
+    assert {name: legend["run"].get("shift") for name, legend in legends.items()} == {
+        **{"default": 2, "two": 2},
+        **{"one": None, "window": None},
+    }
