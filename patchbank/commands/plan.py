@@ -60,14 +60,15 @@ def run(options: argparse.Namespace) -> int:
     print(f"\n{_disk(config, sum(stage.size for stage in stages))}")
     for line in _halves(config, options.set, images, machine, stages):
         print(line)
-    print(f"Rates: docs/benchmarks.md ({rates()[device]['source']}); - was not measured.")
+    print(f"Rates: docs/benchmarks.md ({rates()[device]['source']}); - was not measured, and no part of the sum.")
     return 0
 
 
 def _table(stages: list[Stage]) -> str:
     rows = [("stage", "GB", "hours")]
     rows += [(stage.name, f"{stage.size / 1e9:.2f}" if stage.size else "", _hours(stage.seconds)) for stage in stages]
-    rows.append(("all", f"{sum(stage.size for stage in stages) / 1e9:.2f}", _hours(_seconds(stages))))
+    least = "> " if _unknown(stages) else ""
+    rows.append(("all", f"{sum(stage.size for stage in stages) / 1e9:.2f}", least + _hours(_seconds(stages))))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c.rjust(widths[2])}" for a, b, c in rows)
 
@@ -81,11 +82,18 @@ def _seconds(stages: list[Stage]) -> float:
     return sum(stage.seconds for stage in stages if stage.seconds is not None)
 
 
+def _unknown(stages: list[Stage]) -> set[str]:
+    """Names of the stages without a rate."""
+    return {stage.name for stage in stages if stage.seconds is None}
+
+
 def _disk(config: Config, size: int) -> str:
     folder = Path(config.bank_root).absolute()
     there = next(path for path in (folder, *folder.parents) if path.is_dir())
     free = shutil.disk_usage(there).free
-    enough = "which is enough" if size < 0.98 * free else "which is NOT enough: point bank_root to a larger disk"
+    enough = "which is enough"
+    if size >= 0.98 * free:
+        enough = "which is NOT enough if none of them is there yet: point bank_root to a larger disk"
     return f"Banks take {size / 1e9:.2f} GB below {folder}, where {free / 1e9:.2f} GB are free, {enough}."
 
 
@@ -105,8 +113,8 @@ def _halves(
         changed = checked(values)
         changed.suggested = config.suggested
         after = stages_of(changed, dataset, images, machine)
-        if any(stage.seconds is None for stage in after) and all(stage.seconds is not None for stage in stages):
-            continue  # no rate at that precision: its hours would seem to vanish
+        if _unknown(after) != _unknown(stages):
+            continue  # no rate at that precision, for instance: the hours of a stage would seem to vanish
         parts = [("GB", size, sum(stage.size for stage in after)), ("hours", seconds, _seconds(after))]
         gains = [f"{new / old:.0%} of the {what}" for what, old, new in parts if old and new < HALF * old]
         if gains:
@@ -120,7 +128,7 @@ def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
 
     options = config.of(dataset)
     extract, crops = options["extract"], options["recipes"].get("multicrop", {})
-    whole = options["recipes"].get("whole", {}).get("size", 448)
+    whole, shift = (options["recipes"].get("whole", {}).get(key, plain) for key, plain in (("size", 448), ("shift", 1)))
     changes: list[dict[str, Any]] = []
     if extract["dtype"] != "int8":
         changes.append({"extract": {"dtype": "float16" if extract["dtype"] == "float32" else "int8"}})
@@ -128,6 +136,8 @@ def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
         changes.append({"extract": {"precision": "bfloat16"}})
     if crops.get("draws", 1) > 1:
         changes.append({"recipes": {"multicrop": {"draws": crops["draws"] // 2}}})
+    if shift > 1:
+        changes.append({"recipes": {"whole": {"shift": 1}}})
     if isinstance(whole, int) and whole > 320:
         changes.append({"recipes": {"whole": {"size": 320}}})
     for name, entry in options["methods"].items():

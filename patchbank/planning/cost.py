@@ -28,6 +28,7 @@ from patchbank.errors import UserError
 from patchbank.files import read_json
 from patchbank.methods.contract import Method, training_steps
 from patchbank.plain import from_plain
+from patchbank.views import dense
 from patchbank.views.base import EncodingRecipe, make_recipe
 from patchbank.weights.facts import ModelFacts
 from patchbank.yaml_text import parse_yaml
@@ -35,8 +36,8 @@ from patchbank.yaml_text import parse_yaml
 RATES = Path(__file__).parent / "rates.yaml"
 STEP = 32 * 3 * 256 * 384
 """Tokens x width of the step that the rates of AlignSeg were measured with."""
-BY_ITSELF = ("lastblock",)
-"""Recipes that encode by themselves and run one pass a view, like most; of the others the passes are not counted."""
+BY_ITSELF = ("lastblock", "dense")
+"""Recipes that encode by themselves and whose passes are counted: one a view, like most, or shift^2."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,8 @@ def _bank(
     depth = (spec.block % facts.depth) + 1
     one_pass = depth * (24 * tokens * facts.width**2 + 4 * tokens**2 * facts.width)
     passes = images * recipe.draws * recipe.views
+    if isinstance(recipe, dense.Recipe):
+        passes *= recipe.shift**2
     encoding, reading = passes * one_pass / (tflops * 1e12), images / pictures
     # beside a GPU the processors decode while it encodes, without one they do both
     return Stage(title, size, encoding + reading if machine.device == "cpu" else max(encoding, reading))

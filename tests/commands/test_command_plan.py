@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from bank_factory import TINY, extract_all, make_images
@@ -13,9 +15,13 @@ from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import row_bytes
 from patchbank.bank.reader import open_bank
 from patchbank.cli import main
-from patchbank.config.load import default_config
+from patchbank.config.config import Config
+from patchbank.config.load import checked, default_config
+from patchbank.config.schema import merge
 from patchbank.planning.cost import Machine, _Encoder, stages_of
 from patchbank.views.base import make_recipe
+
+COUNTED = {"train": 1000, "val": 100}
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +39,35 @@ def test_bytes_of_a_row_are_those_of_a_bank(tmp_path: Path) -> None:
     stored = bank.read([0], bank.fields[:-1])
     assert {name: (value.shape[1:], value.dtype) for name, value in stored.items()} == shapes
     assert row_bytes(shapes) == sum(value.nbytes for value in stored.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "stored"),
+    [
+        # 1,024 patches of 448x448; class token and its attention, box and flip beside them
+        ({"extract": {"dtype": "int8"}}, 1024 * 384),
+        ({"extract": {"pca": 96}}, 2 * 1024 * 96),
+        ({"extract": {"pca": 96, "dtype": "int8"}}, 1024 * 96),
+    ],
+)
+def test_bytes_of_small_banks_by_hand(settings: dict[str, Any], stored: int) -> None:
+    bank = {s.name: s for s in stages_of(demo_with(settings), "demo", COUNTED, Machine("cpu", 2))}["bank val-whole"]
+    assert bank.size == 100 * (stored + 2 * (384 + 6 * 1024) + 16 + 1)
+
+
+def test_a_dense_bank_takes_a_pass_a_shift() -> None:
+    plain, dense = (
+        {s.name: s for s in stages_of(demo_with(settings), "demo", COUNTED, Machine("cpu", 2))}["bank val-whole"]
+        for settings in ({}, {"recipes": {"whole": {"shift": 2}}})
+    )
+    assert dense.size == 100 * (2 * (4096 * 384 + 384 + 6 * 4096) + 16 + 1)
+    reading = 100 / 457
+    assert plain.seconds is not None
+    assert dense.seconds == pytest.approx(4 * (plain.seconds - reading) + reading)
+
+
+def demo_with(settings: dict[str, Any]) -> Config:
+    return checked(merge(default_config().values, {"datasets": {"demo": {"settings": settings}}}))
 
 
 def test_hours_and_bytes_of_demo_by_hand() -> None:
@@ -59,6 +94,19 @@ def test_the_command_prints_a_table_and_what_halves_it(capsys: pytest.CaptureFix
     assert "bank train-multicrop" in said
     assert "are free, which is enough." in said
     assert "`methods: alignseg: tokens_from: whole` leaves 50% of the GB" in said
+    (total,) = (line.split() for line in said.splitlines() if line.startswith("all "))
+    assert total[-2] == ">"  # trainings of k-means have no rate
+
+
+def test_a_dense_grid_is_named_and_a_full_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.yaml").write_text("datasets: {demo: {settings: {recipes: {whole: {shift: 2}}}}}\n")
+    monkeypatch.setattr("patchbank.commands.plan.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    assert main(["plan", "demo", "--config", str(tmp_path / "own.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "`recipes: whole: shift: 1` leaves" in said
+    assert "which is NOT enough if none of them is there yet: point bank_root to a larger disk." in said
 
 
 @pytest.mark.parametrize(
