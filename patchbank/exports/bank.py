@@ -6,8 +6,10 @@
 | `zarr` | `bank.zarr` (version 3), one chunk a sample | zarr, xarray, dask; also over a network |
 | `parquet` | `tokens.parquet`, one line a patch; `images.parquet` | pyarrow, DuckDB, Polars, vector stores |
 
-Rows have the bank's order. Values are those that are stored; Parquet holds float32, which every reader knows. One block
-of samples is in memory at a time, the folder appears as a whole, and checksums are compared on the way.
+Rows have the bank's order. Values are those that `patchbank.open_bank` reads: what is stored, but where a bank stores
+its tokens in 8 bits, the float32 values that they stand for. Parquet holds float32, which every reader knows.
+`bank.json` is the bank's record, and says under `exported` which dtype each field has here. One block of samples is in
+memory at a time, the folder appears as a whole, and checksums are compared on the way.
 """
 
 from __future__ import annotations
@@ -68,7 +70,12 @@ def export_bank(bank: str | Path, out: str | Path, kind: str, overwrite: bool = 
     write = {"npy": _write_npy, "zarr": _write_zarr, "parquet": _write_parquet}[kind]
     with atomic_folder(target) as folder:
         write(opened, folder, _blocks(opened, fields, max(1, BLOCK // max(1, size))), row, _names(bank, opened))
-        write_json(folder / "bank.json", dict(opened.record))
+        dtypes = {
+            name: "float32" if kind == "parquet" and name in ("tokens", "cls") else str(value.dtype)
+            for name, value in row.items()
+            if kind != "parquet" or name in ("tokens", "cls")
+        }
+        write_json(folder / "bank.json", {**opened.record, "exported": dtypes})
         write_record(folder, record)
         check_target(target, record, overwrite)
     return len(opened), fields

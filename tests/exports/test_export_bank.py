@@ -12,9 +12,11 @@ from bank_factory import extract_all, make_images
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
+from patchbank.bank.settings import CodingSettings
 from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.exports import bank as module
+from patchbank.files import read_json
 
 FIELDS = ["tokens", "cls", "cls_attention", "boxes", "flip"]
 
@@ -87,6 +89,18 @@ def test_parquet_holds_a_line_a_patch(pointer: Path, tmp_path: Path, monkeypatch
     cls = images["cls"].combine_chunks().flatten().to_numpy().reshape(stored["cls"].shape)
     np.testing.assert_array_equal(cls, stored["cls"].astype(np.float32))
     assert images["view"].to_pylist()[:4] == [0, 1, 2, 0][:4] or views != 3
+
+
+def test_tokens_of_8_bits_are_exported_as_what_they_stand_for(tmp_path: Path) -> None:
+    make_images(tmp_path, 3)
+    coding = CodingSettings("train", {"size": 32})
+    bank = extract_all(tmp_path, ExtractSettings("whole", {"size": 32}, dtype="int8", coding=coding))
+    assert export(bank, tmp_path / "out", "npy") == 0
+    tokens = np.load(tmp_path / "out" / "tokens.npy")
+    np.testing.assert_array_equal(tokens, open_bank(bank).read(np.arange(3), ("tokens",))["tokens"])
+    said = read_json(tmp_path / "out" / "bank.json")
+    assert (said["dtype"], said["exported"]["tokens"], str(tokens.dtype)) == ("int8", "float32", "float32")
+    assert said["exported"]["cls"] == str(np.load(tmp_path / "out" / "cls.npy").dtype) == "float16"
 
 
 def test_what_is_in_the_way_stays(pointer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
