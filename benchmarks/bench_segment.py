@@ -96,8 +96,7 @@ def head_for(vit: Any, queries: int) -> Any:
     return Inference(Head(QueryDecoder(vit.dim, settings).eval(), settings, Centring(mean), {})).to(vit.device)
 
 
-def main() -> None:
-    as_a_stage()
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
@@ -113,7 +112,12 @@ def main() -> None:
     options = parser.parse_args()
     if (options.weights is None) == (options.pause is None):
         parser.error("name --weights, or --pause in place of the encoder")
+    return options
 
+
+def main() -> None:
+    as_a_stage()
+    options = arguments()
     inputs = find_inputs([options.images], options.images / "out")[: options.count]
     vit: Any = Pause(options.pause / 1000) if options.pause is not None else encoder_of(options)
     segmenter = Segmenter(

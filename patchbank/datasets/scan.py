@@ -136,15 +136,22 @@ def examine(
         problems,
         _advice(spec, problems, numbering(spec, raw)),
     )
+    depth = spec.treatment.over(tally.depths) if tally.depths else None
+    summary, said = _summed_up(spec, tally, depth, log)
+    manifest = None if quick else _manifest(spec, lut, entries, depth)
+    return Scan(manifest, summary, said, by_reason(listing.left_out, spec.root))
+
+
+def _summed_up(
+    spec: DatasetSpec, tally: Tally, depth: Treatment | None, log: Log | None
+) -> tuple[Summary, tuple[str, ...]]:
+    """What the set consists of, and the notes on it; `UserError` where 255 seems to be a class."""
     summary = tally.summary()
     if reason := refusal(spec, summary):
         raise UserError(reason)
     for line in summary.lines():
         _say(log, f"{spec.name}: {line}")
-    depth = spec.treatment.over(tally.depths) if tally.depths else None
-    manifest = None if quick else _manifest(spec, lut, entries, depth)
-    said = (*notes(spec, summary), *depth_notes(depth, len(tally.depths)))
-    return Scan(manifest, summary, said, by_reason(listing.left_out, spec.root))
+    return summary, (*notes(spec, summary), *depth_notes(depth, len(tally.depths)))
 
 
 def _splits(listing: Listing) -> dict[Item, list[str]]:
