@@ -8,18 +8,18 @@ largest distance from its mean among them, divided by 127.
 
 The result is kept below the bank root, ``<set>/coding/<backbone>-b<block>-<size>-<precision>-<8 hex>.npz``, the 8 hex
 being the hash of what it is fitted from, and every bank of the set takes it from there: the banks of the other splits,
-recipes and parts. Jobs that fit at the same time all use what was on the disk first. Its own hash stands in the banks'
-records. A new training image that comes into the sample makes another coding, and so other banks.
+recipes and parts. Of jobs that need it at the same time one fits, and the others wait (`patchbank.leases`). Its own
+hash stands in the banks' records. A new training image that comes into the sample makes another coding, and so other
+banks.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import digest, read_npz, write_npz
+from patchbank.leases import alone
 from patchbank.progress import track
 from patchbank.seeds import generator
 from patchbank.views.base import make_recipe
@@ -70,20 +71,27 @@ def fitted(
         raise UserError(
             f"extract.dtype: {settings.dtype}, pca: {of.pca} is fitted on images of {of.split}, which has none."
         )
-    if of.pca > vit.dim:
-        raise UserError(f"extract.pca is {of.pca}, and tokens of {vit.spec.name} have a width of {vit.dim}.")
+    if of.pca >= vit.dim:
+        raise UserError(
+            f"extract.pca is {of.pca}, and tokens of {vit.spec.name} have a width of {vit.dim}; name fewer directions, "
+            "or 0 to keep all channels."
+        )
     recipe = make_recipe("whole", of.whole, vit.patch)
     record = make_record(manifest, of.split, vit, sha256, recipe, settings.precision, settings.features, IMAGES)
     coded = {"pca": of.pca, "int8": settings.dtype == "int8"}
     names = {block: _name(at_block(record, block), ids, coded) for block in blocks}
     files = {block: root / manifest.dataset / "coding" / name for block, name in names.items()}
-    missing = [block for block, file in files.items() if not file.is_file()]
-    if missing:
-        LOG.info("fitting the coding of tokens on %d images of %s", len(ids), of.split)
-        paths = {entry.id: manifest.root / entry.image for entry in manifest.entries(of.split)}
-        rows = ShardRows(paths, vit, recipe, {}, "", manifest.depth or PLAIN)
-        for block, tokens in _sample(rows, ids, settings.batch_tokens, missing).items():
-            _publish(files[block], fit(tokens, of.pca, settings.dtype == "int8"), ids)
+    with ExitStack() as stack:
+        for file in sorted(file for file in files.values() if not file.is_file()):  # in one order: none waits in a ring
+            stack.enter_context(alone(file, file.name))
+        missing = [block for block, file in files.items() if not file.is_file()]  # others may have made some meanwhile
+        if missing:
+            LOG.info("fitting the coding of tokens on %d images of %s", len(ids), of.split)
+            paths = {entry.id: manifest.root / entry.image for entry in manifest.entries(of.split)}
+            rows = ShardRows(paths, vit, recipe, {}, "", manifest.depth or PLAIN)
+            for block, tokens in _sample(rows, ids, settings.batch_tokens, missing).items():
+                coding = fit(tokens, of.pca, settings.dtype == "int8")
+                write_npz(files[block], {**coding.arrays, "images": np.array(ids, dtype="S16")})
     return {block: Coding.of(read_npz(file)) for block, file in files.items()}
 
 
@@ -153,17 +161,3 @@ def _sample(
             chosen = torch.from_numpy(chosen_tokens(image, len(tokens)))
             taken[block].append(tokens[chosen.to(tokens.device)].cpu().numpy())
     return {block: np.concatenate(parts) for block, parts in taken.items()}
-
-
-def _publish(file: Path, coding: Coding, ids: Sequence[str]) -> None:
-    """Write the file unless another job just did: banks of both must be coded alike."""
-    mine = file.with_name(f".{file.stem}.{uuid4().hex}.npz")
-    write_npz(mine, {**coding.arrays, "images": np.array(ids, dtype="S16")})
-    try:
-        os.link(mine, file)
-    except FileExistsError:
-        LOG.info("%s was fitted by another job", file)
-    except OSError:  # a file system without hard links
-        mine.replace(file)
-    finally:
-        mine.unlink(missing_ok=True)

@@ -113,7 +113,7 @@ def _halves(
         changed = checked(values)
         changed.suggested = config.suggested
         after = stages_of(changed, dataset, images, machine)
-        if _unknown(after) != _unknown(stages):
+        if _unknown(after) - _unknown(stages):
             continue  # no rate at that precision, for instance: the hours of a stage would seem to vanish
         parts = [("GB", size, sum(stage.size for stage in after)), ("hours", seconds, _seconds(after))]
         gains = [f"{new / old:.0%} of the {what}" for what, old, new in parts if old and new < HALF * old]

@@ -99,8 +99,11 @@ def _of_encoder(config: Config, dataset: str, backbone: str, methods: list[Metho
     facts, pca = config.backbone(backbone).facts, config.of(dataset)["extract"]["pca"]
     if facts is None:
         return
-    if pca > facts.width:
-        yield f"datasets.{dataset}: {where}extract.pca is {pca}, and tokens of {backbone} have a width of {facts.width}"
+    if pca >= facts.width:
+        yield (
+            f"datasets.{dataset}: {where}extract.pca is {pca}, and tokens of {backbone} have a width of {facts.width}; "
+            "name fewer directions, or 0 to keep all channels"
+        )
         return
     for method in methods:
         contract.check_width(method.folder, method.settings, pca or facts.width)

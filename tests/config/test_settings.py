@@ -66,6 +66,7 @@ def test_every_schema_key_has_a_description_and_config_yaml_shows_the_defaults(v
         (("datasets", "msrc", "settings"), {"seedz": [1]}, "datasets.msrc.settings"),
         (("methods", "alignseg", "heads"), 5, "heads is 5, which does not divide the tokens' width 384"),
         (("recipes", "multicrop", "local_scale"), [0.01, 0.05], "local_scale is [0.01, 0.05]; local crops must share"),
+        (("extract", "pca"), 384, "extract.pca is 384, and tokens of dinov2_vits14_saliency have a width of 384; name"),
         (("extract", "pca"), 385, "extract.pca is 385, and tokens of dinov2_vits14_saliency have a width of 384"),
         (("extract", "pca"), 128, "heads is 3, which does not divide the tokens' width 128"),
         (("extract", "pca"), 96, None),
