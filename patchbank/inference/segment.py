@@ -95,7 +95,7 @@ class SegmentSettings:
         """Refuse impossible values, all of them in one message."""
         sizes = () if self.size is None else (self.size,) if isinstance(self.size, int) else self.size
         given = [] if self.shift is None else [("--shift", self.shift)]
-        given += [*(("--size", size) for size in sizes)]
+        given += [("--size", size) for size in sizes]
         given += [] if self.window is None else [("--window", self.window)]
         problems = [f"{name} is {value}, it must be at least 1" for name, value in given if value < 1]
         if self.size is not None and self.window is not None:
@@ -110,7 +110,7 @@ class SegmentSettings:
         """What shapes the outputs, in values of JSON; a square is one number."""
         height, width = (self.size, self.size) if isinstance(self.size, int) else self.size or (SIZE, SIZE)
         size = None if self.window else height if height == width else [height, width]
-        dense: dict[str, int | float] = {"shift": self.shift} if self.shift not in (None, 1) else {}
+        dense: dict[str, int | float] = {} if self.shift in (None, 1) else {"shift": self.shift or 1}
         if self.scale != 1:
             dense["scale"] = self.scale
         return {"size": size, "window": self.window, "upsample": self.upsample, "precision": self.precision, **dense}
