@@ -212,7 +212,7 @@ def test_processes_end_with_the_one_that_started_them(world: Path) -> None:
     assert process.stdin is not None
     process.stdin.write(json.dumps(to_plain(job_of(world, "left"))).encode() + b"\n")
     process.stdin.close()
-    assert process.wait(60) == 1
+    assert process.wait(300) == 1
 
 
 PARENT = """
@@ -236,7 +236,7 @@ def test_a_signal_to_one_process_ends_all(world: Path) -> None:
         while sum("computes on device" in line for line in lines) < 2:
             lines.append(process.stdout.readline())
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[0]  # the processes write there too: all have ended
+        said = process.communicate(timeout=300)[0]  # the processes write there too: all have ended
     assert process.returncode == STATUS
     assert said.count("Stopped by SIGTERM") == 2
     assert not (world / "ended.json").exists()
