@@ -48,7 +48,7 @@ SchedulerParameters=batch_sched_delay=1,sched_interval=2,bf_interval=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 ReturnToService=2
-MinJobAge=600
+MinJobAge=86400
 KillWait=2
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/linux
