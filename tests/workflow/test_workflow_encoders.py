@@ -49,7 +49,7 @@ def test_methods_run_end_to_end(name: str, tmp_path: Path) -> None:
     assert {"alignseg", "transfgu", "kmeans"} <= rows.keys()
     knn = rows["incontext-knn-m10240-b0.02"]
     assert (knn["ceiling"], knn["oracle"]) == (True, "train")
-    assert "incontext-knn-m10240-b0.02 (ceiling)" in (results / "report.md").read_text()
+    assert "incontext-knn-m10240-b0.02 (oracle: train)" in (results / "report.md").read_text()
     bank = open_bank(results / "bank" / "train-whole.json")
     assert bank.grid == (4, 4)
     assert bank.record["backbone"]["model"] == MODELS[name]
