@@ -43,6 +43,15 @@ MODULES = {
     "published": "Published",
 }
 ROWS = sorted(contract.rows())
+
+
+def offers_function(folder: str, name: str) -> bool:
+    """Whether `infer.py` of a method defines a function of that name."""
+    path = Path(contract.__file__).parent / folder / "infer.py"
+    return path.exists() and f"\ndef {name}(" in path.read_text(encoding="utf-8")
+
+
+UNTRAINED = [folder for folder in contract.method_folders() if offers_function(folder, "make")]
 WITHOUT_PICTURES = ("grid_majority", "random_clusters")
 """Folders whose rows say nothing of a new picture."""
 SHORT = {"epochs": 2, "steps": 6, "search_steps": 4}
@@ -170,8 +179,9 @@ def test_mypy_sees_that_every_module_fits_and_one_that_does_not(tmp_path: Path) 
         (f"patchbank.methods.{folder}.{module}", protocol)
         for folder in contract.method_folders()
         for module, protocol in MODULES.items()
-        if contract.offers(folder, module)
+        if contract.offers(folder, module) and (module != "infer" or offers_function(folder, "load"))
     ]
+    found += [(f"patchbank.methods.{folder}.infer", "Untrained") for folder in UNTRAINED]
     assert "Success" in checked_by_mypy(tmp_path, found)
     said = checked_by_mypy(tmp_path, [("patchbank.methods.kmeans.predict", "Trainable")])
     assert "incompatible type" in said or "Incompatible types in assignment" in said

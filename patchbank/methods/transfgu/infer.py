@@ -41,7 +41,7 @@ class Segmenter(nn.Module):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.decoder, self.dim, self.segments = head.model, head.model.dim, head.settings.classes
-        self.record = with_variant(head.record, self.segments)
+        self.record: Mapping[str, Any] = with_variant(head.record, self.segments)
         shift, scale = head.centring.shift_and_scale()
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
@@ -70,7 +70,7 @@ class MapModel:
         tensors, record = load_checkpoint(path)
         self._settings = TransFGUSettings.from_mapping(record["settings"])
         self.segments = self._settings.classes
-        self.record = with_variant(record, self.segments)
+        self.record: Mapping[str, Any] = with_variant(record, self.segments)
         vectors, projection = tensors["centroids"], stored_projection(tensors)
         self.reads_block = self._settings.pseudo_label == "attention_gradient"
         self.dim = vectors.shape[1] if projection is None else len(projection.shift)
