@@ -30,6 +30,7 @@ from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.score import ScoreContext, score_method
 from patchbank.files import write_json
 from patchbank.methods.contract import run_predict, run_train
+from patchbank.views.bounds import stored_as
 from patchbank.weights.spec import BackboneSpec
 
 pytestmark = pytest.mark.exhaustive
@@ -84,7 +85,7 @@ def config_of(case: Case, root: Path) -> Config:
 
 def bank_of(config: Config, case: Case, recipe: str, split: str, weights: Path, folder: Path) -> Path:
     """Pointer of a bank of the split, extracted as the rule does."""
-    settings = ExtractSettings(recipe, config.of(case.dataset)["recipes"][recipe])
+    settings = ExtractSettings(*stored_as(recipe, config.recipe(case.dataset, recipe)))
     part, pointer = folder / f"{split}-{recipe}.part.json", folder / f"{split}-{recipe}.json"
     spec = BackboneSpec(**vars(config.backbone(BACKBONE)))
     provenance = weights.with_suffix(".json")
