@@ -37,7 +37,6 @@ ENCODER = "patchbank.backbones.vit"
 MARK = "Shapes the values of banks"
 MANIFEST = "patchbank.datasets.manifest"
 HARMLESS = {
-    "patchbank": "the version, and a way to the reader",
     "patchbank.alive": "which processes are alive",
     "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
@@ -49,7 +48,6 @@ HARMLESS = {
     "patchbank.bank.format": "names, hashes and checksums; its number stands in the record",
     "patchbank.bank.identity": "the hash itself",
     "patchbank.bank.predecessors": "which other hashes mean the same",
-    "patchbank.bank.reader": "reads what is stored",
     "patchbank.bank.record": "what it holds is hashed",
     "patchbank.bank.settings": "what it says stands in the record",
     "patchbank.bank.stored": "copies, sums up and checks what is cast",

@@ -15,7 +15,7 @@ from head_world import RUNS, head_world, job_of, tensors_of
 from jobs import train_job
 from transfgu_world import EXACT, make_world
 
-from patchbank import stopping
+from patchbank import progress, stopping
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
@@ -84,7 +84,7 @@ def test_a_signal_between_two_steps_repeats_none(
         check()
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(stopping, "check", late)
+        patch.setattr(progress, "end_if_asked", late)
         stage.train(job, seen.append)
     assert seen == [0, 1, 2]
     install()
