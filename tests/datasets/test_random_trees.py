@@ -21,6 +21,7 @@ from patchbank.datasets import Manifest, load_image, tree_fingerprint
 from patchbank.datasets.images import load_labels, load_raw
 from patchbank.datasets.listing import Search, printable, relative
 from patchbank.datasets.manifest import Entry, find
+from patchbank.datasets.pages import located
 from patchbank.datasets.scan import Scan, examine
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
@@ -38,7 +39,8 @@ def everything(top: Path) -> Iterator[Path]:
 
 
 def check_all_known(top: Path, inputs: set[Path], left_out: set[Path]) -> None:
-    """Every file below `top` is an input, or left out by name, alone or with its folder."""
+    """Every file below `top` is an input or holds one as a page, or is left out by name, alone or with its folder."""
+    inputs = {located(path)[0] for path in inputs}
     assert not inputs & left_out
     for path in everything(top):
         inside = path.is_symlink() and path.is_dir()  # what is read through a link has its path
