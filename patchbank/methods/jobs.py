@@ -73,6 +73,22 @@ class TrainJob(StageJob):
     files: TrainingFiles
     state_root: Path
 
+    def record(self, bank: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """What the checkpoint says of a training on whole images.
+
+        Args:
+            bank: record of the bank that was read.
+            threads: CPU threads that were used.
+        """
+        return {
+            "method": self.folder,
+            "settings": dict(self.settings),
+            "seed": self.seed,
+            "bank": bank["manifest"],
+            "backbone": bank["backbone"],
+            "threads": threads,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictJob(StageJob):

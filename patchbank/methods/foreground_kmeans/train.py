@@ -59,14 +59,7 @@ def train(job: TrainJob) -> None:
             steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
             epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
     tensors = {n: torch.from_numpy(a) for n, a in replace(fitted, centroids=centroids).arrays().items()}
-    record = {
-        "method": job.folder,
-        "settings": dict(job.settings),
-        "seed": job.seed,
-        "bank": bank.record["manifest"],
-        "backbone": bank.record["backbone"],
-        "threads": cpu_threads.limit(job.threads),
-    }
+    record = job.record(bank.record, cpu_threads.limit(job.threads))
     save_checkpoint(job.files.checkpoint, tensors, record)
     write_text(job.files.steps_csv, "\n".join(steps) + "\n")
     write_text(job.files.epochs_csv, "\n".join(epochs) + "\n")

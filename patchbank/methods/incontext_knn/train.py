@@ -64,14 +64,9 @@ def train(job: TrainJob) -> None:
         raise CannotBeMade(_unlabelled(whose))
     LOG.info("a memory of %d patches of %d images (asked for: %s)", sum(kept), len(kept), options.memory or "all")
     record = {
-        "method": job.folder,
-        "settings": dict(job.settings),
-        "seed": job.seed,
-        "bank": bank.record["manifest"],
-        "backbone": bank.record["backbone"],
+        **job.record(bank.record, used),
         "patches": sum(kept),
         "notes": [_fewer(sum(kept), options.memory, masks)] if sum(kept) < options.memory else [],
-        "threads": used,
     }
     tensors = {"tokens": torch.from_numpy(np.concatenate(tokens)), "shares": torch.from_numpy(np.concatenate(values))}
     save_checkpoint(job.files.checkpoint, tensors, record)

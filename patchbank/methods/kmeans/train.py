@@ -43,14 +43,7 @@ def train(job: TrainJob) -> None:
         steps += [f"{k},{s},{i},{value:.9g}" for i, value in enumerate(fit.objective)]
         epochs.append(f"{k},{s},{fit.objective[-1]:.9g}")
         LOG.info("K %d (asked %d), seed %d: objective %.6g", len(fit.centroids), k, s, fit.objective[-1])
-    record = {
-        "method": job.folder,
-        "settings": dict(job.settings),
-        "seed": seed,
-        "bank": bank.record["manifest"],
-        "backbone": bank.record["backbone"],
-        "threads": cpu_threads.limit(job.threads),
-    }
+    record = job.record(bank.record, cpu_threads.limit(job.threads))
     save_arrays(job.files.checkpoint, arrays, record)
     write_text(job.files.steps_csv, "\n".join(steps) + "\n")
     write_text(job.files.epochs_csv, "\n".join(epochs) + "\n")

@@ -52,14 +52,7 @@ def train(job: TrainJob) -> None:
     points = (torch.from_numpy(tokens) - mean) / std
     weight, bias, losses = fit(points, torch.from_numpy(labels), len(known.classes), options)
     LOG.info("linear probe on %d tokens of %d classes: loss %.4f", len(labels), len(np.unique(labels)), losses[-1])
-    record = {
-        "method": job.folder,
-        "settings": dict(job.settings),
-        "seed": job.seed,
-        "bank": bank.record["manifest"],
-        "backbone": bank.record["backbone"],
-        "threads": used,
-    }
+    record = job.record(bank.record, used)
     save_checkpoint(job.files.checkpoint, {"weight": weight, "bias": bias, "mean": mean, "std": std}, record)
     write_text(
         job.files.steps_csv, "\n".join(["step,loss", *(f"{i},{loss:.9g}" for i, loss in enumerate(losses))]) + "\n"
