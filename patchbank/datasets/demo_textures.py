@@ -26,8 +26,11 @@ def _rgb(text: str) -> Field:
 
 def _mix(share: Field, first: str, second: str) -> Field:
     """Colour `first` where `share` is 1, `second` where it is 0."""
-    weight = np.clip(share, 0, 1)[..., None]
-    return weight * _rgb(first) + (1 - weight) * _rgb(second)
+    weight = np.clip(share, 0, 1)
+    rest, colour = 1 - weight, np.empty((*weight.shape, 3))
+    for channel, (one, other) in enumerate(zip(_rgb(first), _rgb(second), strict=True)):
+        np.add(weight * one, rest * other, out=colour[..., channel])
+    return colour
 
 
 def _steps(wave: Field, sharpness: float = 5.0) -> Field:

@@ -98,7 +98,7 @@ def test_trainings_take_all_cores_unless_the_configuration_says_how_many(tmp_pat
     plan = Plan(tmp_path, {"datasets": {"msrc": {"settings": {"training_threads": 3}}}})
     assert plan.stages.training_threads(of()) == 3
     assert plan.stages.training_threads(of(dataset="camvid")) == 0
-    assert plan.stages.training_threads(of(dataset="demo")) == 1
+    assert plan.stages.training_threads(of(dataset="demo")) == plan.stages.row_threads(of(dataset="demo")) == 1
 
 
 def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan: Plan) -> None:

@@ -17,7 +17,7 @@ rule truth:
         preprocessing="[a-z0-9_]+",
     conda:
         "../../envs/patchbank.yaml"
-    threads: 2
+    threads: stages.row_threads
     resources:
         mem_mb=memory(2000),
     params:
@@ -54,7 +54,7 @@ for shape in shapes.count():
             "row"
         conda:
             "../../envs/patchbank.yaml"
-        threads: 2
+        threads: stages.row_threads
         resources:
             mem_mb=memory(2000),
         params:
@@ -138,7 +138,7 @@ rule compare:
         "results/benchmarks/{dataset}/compare.tsv"
     conda:
         "../../envs/patchbank.yaml"
-    threads: 2
+    threads: stages.row_threads
     resources:
         mem_mb=memory(2000),
     params:

@@ -58,7 +58,7 @@ for shape in shapes.predict():
             stages.predicted_with
         conda:
             "../../envs/patchbank.yaml"
-        threads: 2
+        threads: stages.row_threads
         resources:
             gpu=GPU,
             mem_mb=memory(3000),
@@ -97,7 +97,7 @@ for shape in shapes.segment_clusters():
             "row"
         conda:
             "../../envs/patchbank.yaml"
-        threads: 2
+        threads: stages.row_threads
         resources:
             mem_mb=memory(3000),
         params:

@@ -158,6 +158,10 @@ class Stages(Subject):
         """Threads of a training as the configuration says; 0: all that a job may have."""
         return int(self.config.of(w.dataset)["training_threads"])
 
+    def row_threads(self, w: of.OfSet) -> int:
+        """Threads of a job that predicts, clusters, counts or compares rows."""
+        return int(self.config.of(w.dataset)["row_threads"])
+
     def training_banks(self, w: of.OfRow) -> dict[str, str]:
         """Pointers of the banks that training reads, by recipe."""
         return self.config.training_banks(w.dataset, self.method(w))
