@@ -225,6 +225,8 @@ def relative(root: Path, path: Path) -> str:
 
 def printable(name: str) -> str:
     """`name` with bytes that are not UTF-8 written as escapes, so that it can be printed and logged."""
+    if name.isascii():  # most names; asked several times of every file of a set
+        return name
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

@@ -33,6 +33,7 @@ from patchbank.datasets.reading import opened, read_bytes, stream_hash
 from patchbank.datasets.unusable import Unusable
 
 Kind = Literal["image", "mask", "instances"]
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Probe:
     @classmethod
     def from_json(cls, text: str) -> Probe:
         """The probe that `to_json` wrote (of a usable file)."""
-        width, height, digest, conversions, values, found, *seen = json.loads(text)
+        width, height, digest, conversions, values, found, *seen = _DECODER.raw_decode(text)[0]
         pairs = tuple(zip(values[::2], values[1::2], strict=True))
         depth = None if found is None else (found[0], tuple(tuple(channel) for channel in found[1]))
         return cls("", width, height, digest, tuple(conversions), pairs, Contrast(*seen), depth)

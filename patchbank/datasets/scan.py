@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,8 +65,7 @@ class Scan:
         return {**self.summary.to_json(), "notes": list(self.notes), "left_out": left_out}
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(NamedTuple):
     """One file of an item before it is read: `name` is relative to the root, `state` as `state_of` says."""
 
     kind: Kind
@@ -119,7 +118,8 @@ def examine(
         probed = _probes(files, remembered, spec.treatment, quick, workers or available())
         shown = track(probed, f"scan {spec.name}", "image", len(splits))
         for item, names, probes in zip(splits, files, shown, strict=True):
-            raw.update(dict(probes["mask"].values) if "mask" in probes else {})
+            for value, pixels in probes["mask"].values if "mask" in probes else ():
+                raw[value] += pixels
             wrong = list(_problems(names, probes, lut, known))
             problems += wrong
             if wrong:
@@ -167,8 +167,9 @@ def _files(root: Path, item: Item, remembered: Remembered) -> list[_File]:
     """The files of an item and whether they are remembered; of masks and instance maps those that are there."""
     files = []
     for kind, path in zip(KINDS, item, strict=True):
-        if path is not None and (kind == "image" or not is_absent(path)):
-            name, state = relative(root, path), state_of(path)
+        state = "" if path is None else state_of(path)
+        if path is not None and (state or kind == "image" or not is_absent(path)):
+            name = relative(root, path)
             files.append(_File(kind, path, name, state, remembered.knows(kind, name, state)))
     return files
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
-
-import numpy as np
 
 from patchbank.datasets.contrast import Contrast
 from patchbank.datasets.depth import Quantiles
@@ -14,6 +11,9 @@ from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.probe import Kind, Probe
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.summary import Pictures, Size, SplitSummary, Summary
+
+IGNORED = -1
+"""Where ignored pixels are counted, behind the classes."""
 
 
 class Tally:
@@ -25,12 +25,11 @@ class Tally:
 
     def __init__(self, spec: DatasetSpec, histogram: bool) -> None:
         self._spec = spec
-        self._lut = np.asarray(spec.lut())
+        self._lut = spec.lut()
         self._histogram = histogram
         self._sizes: dict[str, Counter[Size]] = {split: Counter() for split in spec.splits}
-        shape = (len(spec.splits), len(spec.classes) + 1)
-        self._pixels = dict(zip(spec.splits, np.zeros(shape, np.int64), strict=True))
-        self._occurs = dict(zip(spec.splits, np.zeros(shape, np.int64), strict=True))
+        self._pixels = {split: [0] * (len(spec.classes) + 1) for split in spec.splits}
+        self._occurs = {split: [0] * (len(spec.classes) + 1) for split in spec.splits}
         self._named: dict[str, dict[str, list[str]]] = {
             split: {"unscored": [], "without_mask": [], "without_instances": []} for split in spec.splits
         }
@@ -49,13 +48,15 @@ class Tally:
             absent: kinds of files that it should have and has not.
         """
         image = probes["image"]
-        self._conversions.update(image.conversions)
-        self.depths += [] if image.depth is None else [image.depth]
+        if image.conversions:
+            self._conversions.update(image.conversions)
+        if image.depth is not None:
+            self.depths.append(image.depth)
         if image.contrast.problem:
             self._empty.setdefault(image.contrast.problem, []).append((name, image.contrast))
         pixels = self._classes(probes["mask"]) if "mask" in probes and self._histogram else None
-        if pixels is not None:
-            self._raw.update(dict(probes["mask"].values))
+        for value, number in probes["mask"].values if pixels is not None else ():
+            self._raw[value] += number
         for split in splits:
             named = self._named[split]
             self._sizes[split][image.width, image.height] += 1
@@ -64,9 +65,10 @@ class Tally:
             if "instances" in absent:
                 named["without_instances"].append(name)
             if pixels is not None:
-                self._pixels[split] += pixels
-                self._occurs[split] += pixels > 0
-                if not pixels[:-1].any():
+                for label, number in pixels.items():
+                    self._pixels[split][label] += number
+                    self._occurs[split][label] += 1
+                if not pixels.keys() - {IGNORED}:
                     named["unscored"].append(name)
 
     def summary(self) -> Summary:
@@ -89,19 +91,20 @@ class Tally:
             },
         )
 
-    def _classes(self, mask: Probe) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Pixels of each class, then ignored ones."""
-        totals = np.zeros(len(self._spec.classes) + 1, np.int64)
+    def _classes(self, mask: Probe) -> dict[int, int]:
+        """Pixels of each class that occurs, and of what is ignored (`IGNORED`)."""
+        totals: dict[int, int] = {}
         for value, pixels in mask.values:
             label = self._lut[value] if value >= 0 else IGNORE  # -1 of a signed mask
-            totals[-1 if label == IGNORE else label] += pixels
+            label = IGNORED if label == IGNORE else label
+            totals[label] = totals.get(label, 0) + pixels
         return totals
 
     def _split(self, name: str) -> SplitSummary:
         sizes, pixels, occurs = self._sizes[name], self._pixels[name], self._occurs[name]
         commonest, common = max(sizes.items(), key=lambda pair: (pair[1], pair[0]), default=((0, 0), 0))
         widths, heights = [width for width, _ in sizes] or [0], [height for _, height in sizes] or [0]
-        counted, named = bool(pixels.any()), self._named[name]
+        counted, named = any(pixels), self._named[name]
         return SplitSummary(
             images=sizes.total(),
             published=self._spec.published.get(name),
@@ -111,9 +114,9 @@ class Tally:
             highest=max(heights),
             commonest=commonest,
             common=common,
-            pixels=tuple(pixels.tolist()) if counted else (),
-            occurs=tuple(occurs.tolist()) if counted else (),
-            ignored=float(pixels[-1] / pixels.sum()) if counted else None,
+            pixels=tuple(pixels) if counted else (),
+            occurs=tuple(occurs) if counted else (),
+            ignored=pixels[-1] / sum(pixels) if counted else None,
             absent=tuple(c for c, n in zip(self._spec.classes, pixels, strict=False) if not n) if counted else (),
             **{kind: len(names) for kind, names in named.items()},
             named={kind: tuple(names) for kind, names in named.items() if 0 < len(names) < sizes.total()},
