@@ -29,6 +29,7 @@ from patchbank.bank.format import (
     row_fields,
     shard_name,
 )
+from patchbank.bank.scratch import copy_of
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -159,25 +160,16 @@ class Bank(_Base):
             UserError: for a dataset that the bank does not hold, as `cls` of an encoder without a class token; with
                 ``check=True``, when a checksum differs; it names image and shard.
         """
-        index = np.asarray(rows)
-        if len(index) and index.dtype.kind not in "iu":
-            raise TypeError(f"samples of a bank are whole numbers, received {index.dtype}.")
-        index = index.astype(np.int64)
-        outside = index[(index < 0) | (index >= len(self))]
-        if len(outside):
-            raise IndexError(f"sample {int(outside[0])} of a bank with {len(self)}")
-        stored = index // self.draws * self._stored_draws + index % self.draws
-        shards = np.searchsorted(self._starts, stored, side="right") - 1
+        shards, locals_ = self._lie(np.asarray(rows))
         kinds = self._any()
         for name in fields:
             self._one_of(name)
         result: dict[str, NDArray[Any]] = {}
         for name in fields:
             dtype = self.dtype if name == "tokens" else kinds[name].dtype
-            result[name] = out[name] if out else np.empty((len(index), *kinds[name].shape[1:]), dtype)
-        for i, (shard, row) in enumerate(zip(shards.tolist(), stored.tolist(), strict=True)):
+            result[name] = out[name] if out else np.empty((len(shards), *kinds[name].shape[1:]), dtype)
+        for i, (shard, local) in enumerate(zip(shards.tolist(), locals_.tolist(), strict=True)):
             mapped = self._shard(shard)
-            local = row - int(self._starts[shard])
             for name in fields:
                 if name == "tokens" and self._coding is not None and result[name].dtype != np.int8:
                     self._coding.decode_into(mapped[name][local], result[name][i])
@@ -187,24 +179,48 @@ class Bank(_Base):
                 self._compare(mapped, local, shard)
         return result
 
-    def tokens_at(self, sample: int, positions: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Some tokens of one sample; only the pages of the file that hold them are read.
+    def tokens_at(self, samples: int | Samples, positions: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Some tokens; only the pages of the files that hold them are read, shard after shard.
 
         Args:
-            sample: its index.
-            positions: (m,) of the tokens, view after view: token n of view v is at v * N + n.
+            samples: (m,) the sample of each token, or one for all; ascending ones are read fastest.
+            positions: (m,) of the tokens in their samples, view after view: token n of view v is at v * N + n.
 
         Returns:
-            (m, D) in the stored dtype, in the order of `positions`.
+            (m, D) in `dtype`, in the order of `positions`.
+
+        Raises:
+            IndexError, TypeError, UserError: as of `read`.
         """
-        stored = sample // self.draws * self._stored_draws + sample % self.draws
-        shard = int(np.searchsorted(self._starts, stored, side="right")) - 1
-        if self._check or not 0 <= sample < len(self) or self._any()["tokens"].dtype != self.dtype:
-            tokens = self.read([sample], ("tokens",))["tokens"]
-        else:
-            tokens = self._shard(shard)["tokens"][stored - int(self._starts[shard])]
-        chosen: NDArray[Any] = tokens.reshape(-1, tokens.shape[-1])[positions]
-        return chosen
+        rows = np.broadcast_to(np.asarray(samples), positions.shape)
+        shards, locals_ = self._lie(rows)
+        self._one_of("tokens")
+        if self._check:
+            self.read(np.unique(rows), ())
+        tokens = np.empty((len(positions), self.dim), self.dtype)
+        order = np.argsort(shards, kind="stable")
+        ends = np.flatnonzero(np.diff(shards[order])) + 1
+        for piece in np.split(order, ends) if len(order) else ():
+            stored = self._shard(int(shards[piece[0]]))["tokens"]
+            chosen = stored.reshape(len(stored), -1, self.dim)[locals_[piece], positions[piece]]
+            if self._coding is not None:
+                decoded = np.empty(chosen.shape, self.dtype)
+                self._coding.decode_into(chosen, decoded)
+                chosen = decoded
+            tokens[piece] = chosen
+        return tokens
+
+    def _lie(self, rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Shard of each of some samples, and its row there; errors as of `read`."""
+        if len(rows) and rows.dtype.kind not in "iu":
+            raise TypeError(f"samples of a bank are whole numbers, received {rows.dtype}.")
+        index = rows.astype(np.int64)
+        outside = index[(index < 0) | (index >= len(self))]
+        if len(outside):
+            raise IndexError(f"sample {int(outside[0])} of a bank with {len(self)}")
+        stored = index // self.draws * self._stored_draws + index % self.draws
+        shards = np.searchsorted(self._starts, stored, side="right") - 1
+        return shards, stored - self._starts[shards]
 
     def __getitem__(self, sample: int) -> dict[str, torch.Tensor]:
         """One sample; `-1` is the last one, as of a list.
@@ -258,7 +274,7 @@ class Bank(_Base):
         return self._mapped[index]
 
     def _map(self, index: int) -> Mapped:
-        path = self.folder / shard_name(index)
+        path = copy_of(self.folder) / shard_name(index)
         if not path.is_file():
             raise UserError(f"{path} is missing. {AGAIN}")
         try:
@@ -267,7 +283,8 @@ class Bank(_Base):
                     raise UserError(f"{path} is not a complete shard of this bank. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
                     raise UserError(f"{path} holds other images than bank.json says. {AGAIN}")
-                layout = {n: (shard[n].id.get_offset(), shard[n].shape, shard[n].dtype) for n in (*self.fields, "crc")}
+                stored = {n: shard[n] for n in (*self.fields, "crc")}
+                layout = {n: (one.id.get_offset(), one.shape, one.dtype) for n, one in stored.items()}
                 if self._coding is None and self.record["dtype"] == "int8":
                     self._coding = Coding.of(shard)
             # one map a shard, because each holds a file descriptor

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from patchbank.bank.reader import Bank
 from patchbank.seeds import generator
 
+IMAGES = 4096
+"""Samples whose tokens are read together, in the order in which they lie."""
+
 
 def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
     """A random sample of a bank's tokens (m, D), without replacement, the same number (+-1) from every image.
@@ -16,12 +19,16 @@ def sample_tokens(bank: Bank, sample: int, seed: int) -> NDArray[np.float32]:
     """
     per_view, counts = bank.views * bank.tokens_per_view, sample_counts(bank, sample, seed)
     taken = np.empty((int(counts.sum()), bank.dim), dtype=np.float32)
-    end = 0
-    for row, count in enumerate(counts.tolist()):
-        if count:
+    rows, end = np.flatnonzero(counts), 0
+    for start in range(0, len(rows), IMAGES):
+        part = rows[start : start + IMAGES]
+        positions = []
+        for row, count in zip(part.tolist(), counts[part].tolist(), strict=True):
             rng = generator("token-sample", seed, bank.images[row // bank.draws])
-            taken[end : end + count] = bank.tokens_at(row, np.sort(rng.choice(per_view, count, replace=False)))
-            end += count
+            positions.append(np.sort(rng.choice(per_view, count, replace=False)))
+        tokens = bank.tokens_at(np.repeat(part, counts[part]), np.concatenate(positions))
+        taken[end : end + len(tokens)] = tokens
+        end += len(tokens)
     return taken
 
 
