@@ -24,6 +24,7 @@ from patchbank.bank.fill import ShardRows, fill_blocks
 from patchbank.bank.finish import pointed
 from patchbank.bank.format import bank_folder, content_hash, row_bytes
 from patchbank.bank.record import at_block, coded, make_record
+from patchbank.bank.scratch import check_scratch, scratch_folder
 from patchbank.bank.settings import ExtractSettings as ExtractSettings
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.manifest import Manifest
@@ -93,12 +94,16 @@ def extract(job: ExtractJob) -> None:
         samples = sum(len(ids) for bank in missing for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
         check_space(folder, job.beside * samples * row_bytes(rows.shapes), way_out)
+        if missing:
+            largest = max(len(ids) for bank in missing for ids in bank.parts.values()) * recipe.draws
+            check_scratch(job.beside * len(missing) * largest * row_bytes(rows.shapes))
         try:
             for banks in claims.turns(missing):
                 fill_blocks(banks, rows, settings.batch_tokens, job.threads, claims=claims)
         except OSError as error:
+            first = f", by way of {scratch}," if (scratch := scratch_folder()) else ""
             raise UserError(
-                f"Extraction into {folder} failed ({error}); complete shards are kept, run again."
+                f"Extraction into {folder}{first} failed ({error}); complete shards are kept, run again."
             ) from error
     if isinstance(recipe, SideFiles):
         recipe.beside(folder, vit, content)

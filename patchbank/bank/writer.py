@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from patchbank.bank.coding import Coding
 from patchbank.bank.format import FORMAT, row_crc
+from patchbank.bank.scratch import by_way_of_scratch
 from patchbank.bank.stored import Outlet, Stored
 from patchbank.bank.sums import Sums
-from patchbank.files import atomic_path
 from patchbank.views.fields import Shapes
 
 
@@ -52,7 +52,7 @@ class ShardWriter:
         coding: Coding | None = None,
     ) -> None:
         self._coding = coding
-        self._atomic, self._content, self._samples, self._shapes = atomic_path(path), content, samples, shapes
+        self._atomic, self._content, self._samples, self._shapes = by_way_of_scratch(path), content, samples, shapes
         self._threads, self._parts = threads, parts
         self._row = 0
         self._sums: Sums | None = None

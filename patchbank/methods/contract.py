@@ -109,7 +109,10 @@ def run_train(job: TrainJob) -> None:
         if waited and all(new and new != old for new, old in zip(made, before, strict=True)):
             LOG.info("%s was made by an equal training meanwhile", job.files.checkpoint)
             return
-        module.train(job)
+        from patchbank.bank.scratch import copies  # here: plans and commands read no bank
+
+        with copies(job.banks.values()):
+            module.train(job)
 
 
 def _state(path: Path) -> tuple[int, int] | None:
