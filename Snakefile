@@ -1,4 +1,6 @@
 # PatchBank: a bank of frozen patch features, and what is built on it. See README.md and docs/architecture.md.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 from patchbank.config.folders import config_file
@@ -8,6 +10,10 @@ min_version("9.27")
 
 # The working folder's, else the one beside this file.
 configfile: config_file(workflow.basedir)
+
+
+# With --sdm apptainer jobs run in this image, which envs/patchbank.def makes (docs/cluster.md).
+container: str(Path(workflow.basedir, "patchbank.sif"))
 
 
 include: "workflow/rules/common.smk"
