@@ -57,6 +57,9 @@ def run(options: argparse.Namespace) -> int:
     counted = ", ".join(f"{count:,} {split}" for split, count in images.items())
     print(f"{options.set}: {counted} images ({source}); {device}, {cores} cores\n")
     print(_table(stages))
+    for stage in stages:
+        if stage.there is not None:
+            print(f"{stage.name} is there: {stage.there}")
     print(f"\n{_disk(config, sum(stage.size for stage in stages))}")
     for line in _halves(config, options.set, images, machine, stages):
         print(line)
@@ -66,7 +69,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _table(stages: list[Stage]) -> str:
     rows = [("stage", "GB", "hours")]
-    rows += [(stage.name, f"{stage.size / 1e9:.2f}" if stage.size else "", _hours(stage.seconds)) for stage in stages]
+    rows += [
+        (stage.name, f"{stage.size / 1e9:.2f}" if stage.size or stage.there else "", _hours(stage.seconds))
+        for stage in stages
+    ]
     least = "> " if _unknown(stages) else ""
     rows.append(("all", f"{sum(stage.size for stage in stages) / 1e9:.2f}", least + _hours(_seconds(stages))))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -93,8 +99,8 @@ def _disk(config: Config, size: int) -> str:
     free = shutil.disk_usage(there).free
     enough = "which is enough"
     if size >= 0.98 * free:
-        enough = "which is NOT enough if none of them is there yet: point bank_root to a larger disk"
-    return f"Banks take {size / 1e9:.2f} GB below {folder}, where {free / 1e9:.2f} GB are free, {enough}."
+        enough = "which is NOT enough: point bank_root to a larger disk"
+    return f"Banks take {size / 1e9:.2f} GB more below {folder}, where {free / 1e9:.2f} GB are free, {enough}."
 
 
 def _halves(

@@ -28,6 +28,7 @@ from patchbank.errors import UserError
 from patchbank.files import read_json
 from patchbank.methods.contract import Method, training_steps
 from patchbank.plain import from_plain
+from patchbank.planning.there import Asked, bank_there
 from patchbank.views import dense
 from patchbank.views.base import EncodingRecipe, make_recipe
 from patchbank.weights.facts import ModelFacts
@@ -48,11 +49,13 @@ class Stage:
         name: for people.
         size: bytes that stay on disk.
         seconds: of all its jobs one after the other; None where no rate was measured.
+        there: folder of a bank that is complete already, which takes no more bytes and no time.
     """
 
     name: str
     size: int
     seconds: float | None
+    there: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,10 @@ def _bank(
     if options.coding is not None and "tokens" in shapes:
         *views, dim = shapes["tokens"][0]
         shapes["tokens"] = ((*views, options.coding.pca or dim), np.dtype(options.dtype))
+    title, coded = f"bank {'-'.join(bank)}", options.coding is not None and "tokens" in shapes
+    if (there := bank_there(config, dataset, Asked(bank[0], images, recipe, options, coded))) is not None:
+        return Stage(title, 0, 0.0, there)
     size = images * recipe.draws * row_bytes(shapes)
-    title = f"bank {'-'.join(bank)}"
     tflops, pictures = machine.rate("tflops", options.precision), machine.rate("pictures")
     if tflops is None or pictures is None or (isinstance(recipe, EncodingRecipe) and options.recipe not in BY_ITSELF):
         return Stage(title, size, None)

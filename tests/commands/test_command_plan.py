@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from bank_factory import TINY, extract_all, make_images
 from PIL import Image
 
@@ -106,7 +109,57 @@ def test_a_dense_grid_is_named_and_a_full_disk(
     assert main(["plan", "demo", "--config", str(tmp_path / "own.yaml")]) == 0
     said = capsys.readouterr().out
     assert "`recipes: whole: shift: 1` leaves" in said
-    assert "which is NOT enough if none of them is there yet: point bank_root to a larger disk." in said
+    assert "which is NOT enough: point bank_root to a larger disk." in said
+
+
+def test_banks_that_are_there_cost_nothing_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_images(tmp_path, 3)
+    tiny = {"model": TINY.model, "file": "weights.safetensors", "block": TINY.block, "norm": TINY.norm}
+    tiny |= {"mean": list(TINY.mean), "std": list(TINY.std)}
+    toy = {"layout": "folder", "root": str(tmp_path / "data"), "backbone": "tiny", "classes": ["a", "b", "c"]}
+    own = {
+        "backbones": {"tiny": tiny},
+        "datasets": {"toy": toy},
+        "recipes": {"whole": {"size": 32}},
+        "bank_root": "bank",
+    }
+    Path("own.yaml").write_text(yaml.safe_dump(own))
+    config = checked(merge(default_config().values, own))
+
+    def there(images: int = 3) -> dict[str, bool]:
+        stages = stages_of(config, "toy", {"train": images, "val": images}, Machine("cpu", 2))
+        assert all((stage.size, stage.seconds) == (0, 0.0) for stage in stages if stage.there)
+        assert all(stage.size > 0 for stage in stages if stage.name.startswith("bank") and not stage.there)
+        return {stage.name: stage.there is not None for stage in stages if stage.name.startswith("bank")}
+
+    assert not any(there().values())
+    folder = open_bank(extract_all(tmp_path, ExtractSettings("whole", {"size": 32}))).folder
+    assert [name for name, is_there in there().items() if is_there] == ["bank train-whole"]
+    assert not any(there(4).values())
+    assert main(["plan", "toy", "--config", "own.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert f"bank train-whole is there: {folder.relative_to(tmp_path)}" in said
+    assert "GB more below" in said
+    # other settings, another block, other weights, other images: another bank
+    for changed in ({"extract": {"dtype": "float32"}}, {"recipes": {"whole": {"size": 48}}}, {"extract": {"pca": 96}}):
+        config = checked(merge(merge(default_config().values, own), changed))
+        assert not any(there().values())
+    config = checked(merge(merge(default_config().values, own), {"backbones": {"tiny": {"block": 2}}}))
+    assert not any(there().values())
+    config = checked(merge(default_config().values, own))
+    weights, manifest = tmp_path / "results/weights/tiny/weights.json", tmp_path / "results/toy/manifest.json"
+    weights.parent.mkdir(parents=True)
+    manifest.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "weights.json", weights)
+    shutil.copy(tmp_path / "manifest.json", manifest)
+    assert there()["bank train-whole"]
+    weights.write_text('{"sha256": "another"}')
+    assert not any(there().values())
+    shutil.copy(tmp_path / "weights.json", weights)
+    kept = json.loads(manifest.read_text())
+    kept["splits"]["train"][0]["id"] = "0" * 16
+    manifest.write_text(json.dumps(kept))
+    assert not any(there().values())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""Which banks of a set exist already: complete ones below `bank_root` with the record of the bank that is asked for.
+
+A record names the images (by the manifest) and the weights (by their hash). Where manifest or weights are not there
+yet, the number of images and everything else has to agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchbank.bank.format import content_hash
+from patchbank.bank.identity import values_code
+from patchbank.bank.predecessors import same_values
+from patchbank.bank.record import recipe_record
+from patchbank.bank.settings import ExtractSettings
+from patchbank.config.config import Config
+from patchbank.config.plan.paths import manifest as manifest_of
+from patchbank.datasets.manifest import Manifest
+from patchbank.errors import UserError
+from patchbank.files import read_json
+from patchbank.views.base import RecipeProtocol
+
+ENCODER = "patchbank.backbones.vit"
+"""Module of the encoder that extraction uses; its code is a part of every record."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A bank that is asked for.
+
+    Attributes:
+        split: whose images.
+        images: their number.
+        recipe: the views.
+        options: how it is made.
+        coded: whether its tokens are small (`patchbank.bank.coding`).
+    """
+
+    split: str
+    images: int
+    recipe: RecipeProtocol
+    options: ExtractSettings
+    coded: bool
+
+
+def bank_there(config: Config, dataset: str, bank: Asked) -> Path | None:
+    """Folder of the bank, of which the pipeline would compute nothing; None where there is none."""
+    recipe, said = bank.recipe.record()["name"], _said(config, dataset, bank)
+    known = manifest_of(dataset)
+    fingerprint = Manifest.load(known).fingerprint(bank.split) if Path(known).is_file() else None
+    for file in sorted(Path(config.bank_root, dataset, bank.split).glob(f"*/{recipe}-*/bank.json")):
+        try:
+            record = read_json(file)
+        except UserError:  # a damaged one is no bank: extraction writes it anew
+            continue
+        same = record["images"] == bank.images and fingerprint in (None, record["manifest"])
+        if same and _is(record, said, bank):
+            return file.parent
+    return None
+
+
+def _said(config: Config, dataset: str, bank: Asked) -> dict[str, Any]:
+    """What is known of the record before weights are there."""
+    spec = config.backbone(config.backbone_name(dataset))
+    facts = spec.facts
+    assert facts is not None  # stages of unknown models are refused before
+    weights = Path("results", "weights", spec.name, "weights.json")
+    backbone = {
+        "model": spec.model,
+        "block": spec.block % facts.depth,
+        "norm": spec.norm,
+        "pos_embed": spec.pos_embed,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        **({"sha256": read_json(weights)["sha256"]} if weights.is_file() else {}),
+    }
+    return {
+        "code": values_code(ENCODER, type(bank.recipe).__module__),
+        "recipe": recipe_record(bank.recipe, facts.class_token),
+        "precision": bank.options.precision,
+        "dtype": bank.options.dtype if bank.coded else bank.options.features,
+        "backbone": backbone,
+    }
+
+
+def _is(record: dict[str, Any], said: dict[str, Any], bank: Asked) -> bool:
+    """Whether a bank's record says the same, or is of a predecessor with the same values."""
+    wanted = {**record, **said, "backbone": {**record["backbone"], **said["backbone"]}}
+    directions = bank.options.coding.pca if bank.coded and bank.options.coding is not None else None
+    return record.get("coding", {}).get("pca") == directions and content_hash(record) in same_values(wanted)
