@@ -96,9 +96,9 @@ def test_training_reads_the_train_split_and_only_methods_with_labels_get_the_man
 
 def test_trainings_take_all_cores_unless_the_configuration_says_how_many(tmp_path: Path) -> None:
     plan = Plan(tmp_path, {"datasets": {"msrc": {"settings": {"training_threads": 3}}}})
-    assert plan.stages.training_threads(of()) == 3
-    assert plan.stages.training_threads(of(dataset="camvid")) == 0
-    assert plan.stages.training_threads(of(dataset="demo")) == plan.stages.row_threads(of(dataset="demo")) == 1
+    assert (plan.stages.training_threads(of()), plan.stages.training_threads(of(dataset="camvid"))) == (3, 0)
+    asked = (plan.stages.training_threads, plan.stages.extract_threads, plan.stages.row_threads)
+    assert {threads(of(dataset="demo")) for threads in asked} == {1}
 
 
 def test_flip_predicts_with_the_methods_checkpoint_from_features_of_its_own(plan: Plan) -> None:

@@ -13,6 +13,7 @@ rule extract:
         "results/logs/{dataset}/extract-{split}-{recipe}-{part}-of-{parts}.log",
     benchmark:
         "results/benchmarks/{dataset}/extract-{split}-{recipe}-{part}-of-{parts}.tsv"
+    priority: stages.extract_priority
     conda:
         "../../envs/patchbank.yaml"
     threads: extract_threads

@@ -137,8 +137,10 @@ def swept_rows(wildcards):
 
 
 def extract_threads(wildcards):
-    """All cores; a bank that another extraction has written is only looked for."""
-    return 1 if stages.written_before(wildcards) else ALL_CORES
+    """As the configuration says, else all cores; a bank that another extraction has written is only looked for."""
+    if stages.written_before(wildcards):
+        return 1
+    return stages.extract_threads(wildcards) or ALL_CORES
 
 
 def tree_of(wildcards):

@@ -158,6 +158,14 @@ class Stages(Subject):
         """Threads of a training as the configuration says; 0: all that a job may have."""
         return int(self.config.of(w.dataset)["training_threads"])
 
+    def extract_threads(self, w: of.OfSet) -> int:
+        """Threads of an extraction as the configuration says; 0: all that a job may have."""
+        return int(self.config.of(w.dataset)["extract_threads"])
+
+    def extract_priority(self, w: of.OfBank) -> int:
+        """What trainings wait for comes before what predictions alone read."""
+        return int(w.split == self.config.spec(w.dataset).train_split)
+
     def row_threads(self, w: of.OfSet) -> int:
         """Threads of a job that predicts, clusters, counts or compares rows."""
         return int(self.config.of(w.dataset)["row_threads"])
