@@ -16,7 +16,9 @@ DOUBTFUL = 1e-3
 """Below this share of mean^2 the deviations of a batch are added up by themselves; above it its sums tell them to 12
 digits."""
 PIECE = 32768
-"""Values of a piece; torch converts so many in the thread that asks."""
+"""Values that torch converts in the thread that asks."""
+BLOCK = 2 * PIECE
+"""Values that are added at a time; they fit the cache."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Sums:
     def of(cls, tokens: NDArray[Any]) -> Sums:
         """Sums of stored tokens (n, D).
 
-        Values and squares are added in float64, in the order of the rows, a piece that fits the cache at a time. Sums
+        Values and squares are added in float64, in the order of the rows, a block that fits the cache at a time. Sums
         of tokens that are not finite are not finite.
         """
         with np.errstate(invalid="ignore", over="ignore"):
@@ -84,13 +86,16 @@ def _sums(tokens: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64
     import torch  # converts float16 eight times as fast as numpy; what only reads sums does without
 
     count, dim = tokens.shape
-    rows = max(1, PIECE // dim)
-    work = np.empty((1 + rows, dim))
+    few, rows = max(1, PIECE // dim), max(1, BLOCK // dim)
+    work, single = np.empty((1 + rows, dim)), torch.empty(rows, dim)
     total, square = np.zeros(dim), np.zeros(dim)
     for start in range(0, count, rows):
         part = tokens[start : start + rows]
         if part.dtype == np.float16:
-            part = torch.from_numpy(part).float().numpy()
+            halves = torch.from_numpy(part)
+            for first in range(0, len(part), few):
+                single[first : first + few][: len(part) - first].copy_(halves[first : first + few])
+            part = single[: len(part)].numpy()
         values = work[1 : 1 + len(part)]
         values[:] = part
         work[0] = total
