@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from patchbank.planning.cost import Machine, Stage
 
 HELP = "say what a set will cost in GB and hours, and which setting halves it"
-OF_FOLDER = ("folder", "name", "classes", "label_map", "depth")
+OF_FOLDER = ("folder", "name", "classes", "label_map", "depth", "tiles")
 """Keys that make a set of a folder; in a complete configuration it is a set like the others."""
 HALF = 0.6
 """A setting that leaves less than this share of GB or hours is named."""

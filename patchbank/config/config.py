@@ -318,7 +318,7 @@ class Config:
     def shaping(self, dataset: str) -> dict[str, Any]:
         """The part of a set's configuration that shapes its results; what suggests K only where it is asked for."""
         apart = {"all", "data_root", "bank_root", "datasets", "backbones", "backbone", "ablations", "gallery"}
-        apart |= {"folder", "name", "names", "classes", "label_map", "depth", "sweep", "criteria"}
+        apart |= {"folder", "name", "names", "classes", "label_map", "depth", "tiles", "sweep", "criteria"}
         options = self.of(dataset)
         shaping = {key: value for key, value in options.items() if key not in apart}
         if self.asks_for_k(dataset):

@@ -44,7 +44,8 @@ def with_own_folder(values: dict[str, Any], results: Path = RESULTS) -> dict[str
         UserError: `classes` or `name` without `folder`, a name that cannot be had, or no free name.
     """
     if values["folder"] is None:
-        only = {"classes": "describe", "label_map": "belongs to", "depth": "belongs to", "name": "names the results of"}
+        only = {"classes": "describe", "tiles": "cuts pictures of", "name": "names the results of"}
+        only |= dict.fromkeys(("label_map", "depth"), "belongs to")
         for key, what in only.items():
             if values[key]:
                 raise UserError(f"config: {key} {what} `folder`; give --config folder=DIR as well.")
@@ -60,10 +61,9 @@ def with_own_folder(values: dict[str, Any], results: Path = RESULTS) -> dict[str
         "classes": names,
         "settings": {},
     }
-    if values["label_map"] is not None:
-        entry["label_map"] = values["label_map"]
-    if values["depth"] is not None:
-        entry["depth"] = values["depth"]
+    entry |= {key: values[key] for key in ("label_map", "depth") if values[key] is not None}
+    if values["tiles"]:
+        entry["tiles"] = values["tiles"]
     return values | {"name": name, "datasets": values["datasets"] | {name: entry}}
 
 

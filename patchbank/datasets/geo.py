@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from patchbank.datasets.pages import directories, located
 from patchbank.datasets.tiff import ERRORS
+from patchbank.datasets.tiles import tile_of
 
 SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS = 33550, 33922, 34264, 34735, 34736, 34737
 TAGS = (SCALE, TIEPOINT, MATRIX, KEYS, DOUBLES, TEXTS)
@@ -81,6 +82,19 @@ class Geo:
         x, y = points[:, 0], points[:, 1]
         return np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
 
+    def moved(self, x: int, y: int) -> Geo:
+        """The geography of a part that begins at pixel (x, y)."""
+        tags = dict(self.tags)
+        if MATRIX in tags:
+            matrix = [float(value) for value in tags[MATRIX]]
+            for row in (0, 4):
+                matrix[row + 3] += matrix[row] * x + matrix[row + 1] * y
+            tags[MATRIX] = tuple(matrix)
+        if TIEPOINT in tags:
+            tie = [float(value) for value in tags[TIEPOINT]]
+            tags[TIEPOINT] = (tie[0] - x, tie[1] - y, *tie[2:])
+        return Geo(tags)
+
     def to_text(self) -> str:
         """The tags as JSON."""
         return json.dumps({str(tag): value for tag, value in sorted(self.tags.items())})
@@ -110,7 +124,8 @@ def geo_of_text(text: str | None) -> Geo | None:
 
 
 def read_geo(path: str | Path) -> Geo | None:
-    """The geography of a picture file or page, None for a file that is no TIFF or is placed nowhere."""
+    """The geography of a picture file, page or tile, None for a file that is no TIFF or is placed nowhere."""
+    tile = tile_of(Path(path))[1]
     path, number = located(path)
     try:
         with path.open("rb") as opened:
@@ -119,7 +134,10 @@ def read_geo(path: str | Path) -> Geo | None:
             page = tifffile.TiffFile(opened).pages[position]
             assert isinstance(page, tifffile.TiffPage)
             tags = page.tags
-            return make_geo({tag: tags[tag].value for tag in TAGS if tag in tags})
+            geo = make_geo({tag: tags[tag].value for tag in TAGS if tag in tags})
+            if geo is None or tile is None:
+                return geo
+            return geo.moved(*tile.box((page.imagewidth, page.imagelength))[:2])
     except ERRORS:  # no TIFF, or one whose header is broken: it is placed nowhere
         return None
 

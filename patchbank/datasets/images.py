@@ -31,7 +31,7 @@ from patchbank.datasets.formats import HEAD, unread_format
 from patchbank.datasets.labels import apply_lut
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.pages import located
-from patchbank.datasets.raster import Raster, raster_size
+from patchbank.datasets.raster import Raster, is_tile, raster_size
 from patchbank.datasets.reading import check_state, opened, read_bytes, why_not_read
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
 from patchbank.datasets.tiff import deep_size, is_tiff, position, read_deep, tiff_orientation
@@ -67,7 +67,7 @@ def load_image(path: str | Path, treatment: Treatment = PLAIN) -> Image.Image:
 def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
     """`decode_image` of the file at `path`; `UserError` names the file."""
     try:
-        if raster_size(path) is not None:
+        if is_tile(path) or raster_size(path) is not None:
             return decode_raster(path, treatment)
         file, page = located(path)
         if not page:
@@ -79,7 +79,7 @@ def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
 
 
 def decode_raster(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
-    """A raster, reduced to what fits the memory; `Unusable` where it is stored so that it cannot be read in parts."""
+    """A tile, or a raster reduced to what fits the memory; `Unusable` where it cannot be read in parts."""
     with Raster(path, treatment) as raster:
         return Decoded(raster.reduced(), raster.told, None, raster.deep)
 
@@ -125,7 +125,10 @@ def load_instances(path: str | Path) -> NDArray[np.int32]:
 
 
 def read_indices(path: str | Path) -> NDArray[Any]:
-    """`decode_indices` of the file or page at `path`."""
+    """`decode_indices` of the file, page or tile at `path`."""
+    if is_tile(path):
+        with Raster(path, indexed=True) as raster:
+            return raster.indices()
     file, page = located(path)
     if not page:
         return decode_indices(read_bytes(file))
@@ -139,8 +142,8 @@ def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> 
     Everything that a header tells is checked as `decode_image` and `decode_indices` do; `Unusable` has the reason.
     """
     try:
-        if not indexed and raster_size(path) is not None:
-            with Raster(path, treatment) as raster:
+        if is_tile(path) or (not indexed and raster_size(path) is not None):
+            with Raster(path, treatment, indexed) as raster:
                 return raster.size
         path, page = located(path)
         check_state(path.stat())
@@ -148,7 +151,7 @@ def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> 
             warnings.simplefilter("ignore")
             if not indexed and (size := _deep_size(file, treatment, page)) is not None:
                 return size
-            image = _open(file, page)
+            image = _open(file, page, indexed)
             if indexed:
                 _check_indexed(image)
             width, height = image.size
@@ -260,7 +263,7 @@ def _indices(file: IO[bytes], page: int) -> NDArray[Any]:
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _load(file, page)
+        image = _load(file, page, indexed=True)
         _check_indexed(image)
         values = np.asarray(upright(image)[0])
     if image.mode == "RGB":
@@ -272,7 +275,7 @@ def _indices(file: IO[bytes], page: int) -> NDArray[Any]:
     return values
 
 
-def _open(file: IO[bytes], page: int = 0) -> Image.Image:
+def _open(file: IO[bytes], page: int = 0, indexed: bool = False) -> Image.Image:
     """A Pillow image of which only the header is read, of one frame or at a page (from 1 on)."""
     try:
         where = position(file, page) if page else 0
@@ -287,10 +290,9 @@ def _open(file: IO[bytes], page: int = 0) -> Image.Image:
             raise Unusable(f"is a {unread} file, which is not read; save it as PNG or JPEG") from None
         raise Unusable("is not an image that Pillow knows, or its header is broken") from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise Unusable(
-            f"claims more than {limit} million pixels; cut it, or save it as tiled TIFF, which is read in parts"
-        ) from None
+        limit, saved = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6, "save it as tiled TIFF, which is read in parts"
+        way = "set `tiles`, which reads picture and mask of a TIFF in parts" if indexed else f"cut it, or {saved}"
+        raise Unusable(f"claims more than {limit} million pixels; {way}") from None
     except DECODE_ERRORS as error:
         raise Unusable(f"has a broken header ({_reason(error)})") from None
     if frames > 1:
@@ -298,9 +300,9 @@ def _open(file: IO[bytes], page: int = 0) -> Image.Image:
     return image
 
 
-def _load(file: IO[bytes], page: int) -> Image.Image:
+def _load(file: IO[bytes], page: int, indexed: bool = False) -> Image.Image:
     """A fully decoded Pillow image (lazy decoding would raise later, far from the file's name)."""
-    image = _open(file, page)
+    image = _open(file, page, indexed)
     try:
         image.load()
     except DECODE_ERRORS as error:

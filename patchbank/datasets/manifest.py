@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from patchbank.datasets.cutting import cut_up
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN, load_image
 from patchbank.datasets.labels import Colour, LabelRule
@@ -157,12 +158,19 @@ class Manifest:
 
 
 def find(spec: DatasetSpec) -> Listing:
-    """The files of each split of `spec`, as its layout finds them; nothing is opened but lists.
+    """The pictures of each split of `spec`, as its layout finds them; nothing is opened but lists, and of a set with
+    `tiles` the headers of TIFFs.
 
     Raises:
         UserError: the set is missing, incomplete or ambiguous, or has classes and not one mask in the split that is
-            scored (the expected tree is shown), or a folder or list of it cannot be read.
+            scored (the expected tree is shown), a folder or list of it cannot be read, or TIFFs cannot be cut.
     """
+    listing = _listed(spec)
+    return cut_up(spec.name, listing, spec.tiles) if spec.tiles else listing
+
+
+def _listed(spec: DatasetSpec) -> Listing:
+    """The files of each split."""
     try:
         listing = layout(spec.layout).find(spec)
     except OSError as error:
@@ -189,7 +197,7 @@ def tree_fingerprint(spec: DatasetSpec) -> str:
         UserError: the set is missing, incomplete or ambiguous.
     """
     parts: list[list[Any]] = []
-    for split, items in find(spec).items():
+    for split, items in _listed(spec).items():
         for item in items:
             parts.append([split, *(_state(spec.root, path) for path in item if path is not None)])
     return digest(parts, length=16)

@@ -20,11 +20,12 @@ from typing import IO
 
 from patchbank.datasets.dicom import frame_count, frame_hash, is_dicom
 from patchbank.datasets.formats import HEAD, without_suffix
+from patchbank.datasets.tiles import tile_of
 
 MOST = 100_000
 """Directories of a TIFF that are looked at; a chain of more is taken for a loop."""
 _PAGE = re.compile(r"(.+)\.p(\d{3,})", re.DOTALL)
-_LIKE_A_PAGE = re.compile(r"\.p\d{3}")
+_LIKE_A_PART = re.compile(r"\.p\d{3}|\.c\d+of\d")
 _SUBFILE, _OLD_SUBFILE = 254, 255
 _SEEN = (
     *(256, 257, 258, 259, 262, 266, 274, 277, 278, 284, 292, 293, 317, 320, 322, 323, 332, 338, 339, 340, 341, 347),
@@ -45,10 +46,13 @@ def page_name(path: Path, number: int) -> Path:
 
 
 def located(path: str | Path) -> tuple[Path, int]:
-    """The file that holds the picture `path`, and its page; 0 for a file that is the picture, be it there or not."""
-    if _LIKE_A_PAGE.search(os.fspath(path)) is None:  # most files; asked of every file of a set
+    """The file that holds the picture `path`, and its page; 0 for a file that is the picture, be it there or not.
+
+    Of a tile (`patchbank.datasets.tiles`): of the raster.
+    """
+    if _LIKE_A_PART.search(os.fspath(path)) is None:  # most files; asked of every file of a set
         return path if isinstance(path, Path) else Path(path), 0
-    path = Path(path)
+    path = tile_of(Path(path))[0]
     stem = without_suffix(path.name)
     match = _PAGE.fullmatch(stem)
     if match is None or os.path.lexists(path):

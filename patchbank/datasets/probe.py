@@ -28,7 +28,7 @@ from patchbank.datasets.images import (
 )
 from patchbank.datasets.pages import located, page_hash
 from patchbank.datasets.pngdata import data_problem
-from patchbank.datasets.raster import raster_size
+from patchbank.datasets.raster import Raster, is_tile, raster_size
 from patchbank.datasets.reading import opened, read_bytes, stream_hash
 from patchbank.datasets.unusable import Unusable
 
@@ -91,6 +91,8 @@ def probe(kind: Kind, path: Path, name: str, quick: bool = False, treatment: Tre
     try:
         if quick:
             return Probe("", *read_size(path, kind != "image", treatment))
+        if is_tile(path):
+            return _of_tile(kind, path, name, treatment)
         if kind == "image" and raster_size(path) is not None:
             file, page = located(path)
             before = name.encode() + b"\0"
@@ -119,6 +121,18 @@ def _of_page(kind: Kind, path: Path, name: str, treatment: Treatment) -> Probe:
         if kind == "image":
             return _image(decode_open(pages, treatment, page), page_hash(file, page, name.encode() + b"\0"))
     return _mask(kind, read_indices(path), page_hash(file, page))
+
+
+def _of_tile(kind: Kind, path: Path, name: str, treatment: Treatment) -> Probe:
+    """Of a tile; its digest is over its own values as stored, so that other tiles of the raster may change."""
+    if kind != "image":
+        raw = read_indices(path)
+        return _mask(kind, raw, hashlib.sha256(f"{raw.dtype} {raw.shape}".encode() + raw.tobytes()).hexdigest())
+    with Raster(path, treatment) as raster:
+        digest = hashlib.sha256(
+            name.encode() + b"\0" + raster.meaning.encode() + raster.values(0, raster.height).tobytes()
+        )
+        return _image(Decoded(raster.reduced(), raster.told, None, raster.deep), digest.hexdigest())
 
 
 def _image(decoded: Decoded, digest: str, size: tuple[int, int] | None = None) -> Probe:

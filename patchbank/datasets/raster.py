@@ -3,7 +3,8 @@
 A TIFF of more than `LARGE` pixels, which Pillow takes for an attack, or of more bytes than are read whole, is a raster.
 A band of rows is in memory at a time, in 8-bit RGB as `patchbank.datasets.images` makes it of smaller pictures. Tiles
 and strips are read where they lie; what is stored in one compressed piece is refused. Where a whole picture is asked
-for (banks, pages), it is one of at most `REDUCED` pixels a side.
+for (banks, pages), it is one of at most `REDUCED` pixels a side. A tile (`patchbank.datasets.tiles`) is a part of a
+TIFF of any size; what is read of the file are the stored pieces that it lies in.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from patchbank.datasets.pages import directories, located
 from patchbank.datasets.reading import MAX_BYTES, why_not_read
 from patchbank.datasets.rgb import to_rgb
 from patchbank.datasets.tiff import ERRORS, check_page, is_tiff, picked, position, why_broken
+from patchbank.datasets.tiles import tile_of
 from patchbank.datasets.unusable import Unusable
 
 LARGE = 2 * 89_478_485
@@ -44,7 +46,22 @@ Bands = NDArray[np.uint8]
 
 
 def raster_size(path: str | Path) -> tuple[int, int] | None:
-    """Width and height of a raster; None for every other picture, and for what is no TIFF."""
+    """Width and height of a raster; None for every other picture, tiles among them, and for what is no TIFF."""
+    size = None if is_tile(path) else tiff_size(path)
+    if size is None:
+        return None
+    file, number = located(path)
+    whole = number == 0 and file.stat().st_size > MAX_BYTES
+    return size if size[0] * size[1] > LARGE or whole else None
+
+
+def is_tile(path: str | Path) -> bool:
+    """Whether a picture is a tile of a raster."""
+    return tile_of(Path(path))[1] is not None
+
+
+def tiff_size(path: str | Path) -> tuple[int, int] | None:
+    """Width and height as stored of a TIFF or page; None for what is none, or has a broken header."""
     file, number = located(path)
     try:
         if not file.is_file():
@@ -55,18 +72,16 @@ def raster_size(path: str | Path) -> tuple[int, int] | None:
             found = directories(opened) if number else [0]
             opened.seek(0)
             page: Any = tifffile.TiffFile(opened).pages[found[number - 1]]
-            size = (int(page.imagewidth), int(page.imagelength))
+            return int(page.imagewidth), int(page.imagelength)
     except ERRORS:  # what is wrong with it, its decoding says
         return None
-    whole = number == 0 and file.stat().st_size > MAX_BYTES
-    return size if size[0] * size[1] > LARGE or whole else None
 
 
 class Raster:
-    """An open raster.
+    """An open raster, or a tile of one.
 
     Args:
-        path: the file or page.
+        path: the file or page, or a tile's name.
         treatment: of deep values.
         indexed: it is a label map, of which `values` are read alone.
 
@@ -87,7 +102,10 @@ class Raster:
             raise
         self._given = treatment
         self._kept: dict[tuple[int, int], NDArray[Any]] = {}
-        self.width, self.height = int(self._page.imagewidth), int(self._page.imagelength)
+        self._tile = tile_of(Path(path))[1]
+        stored = int(self._page.imagewidth), int(self._page.imagelength)
+        self._left, self._top, right, bottom = (0, 0, *stored) if self._tile is None else self._tile.box(stored)
+        self.width, self.height = right - self._left, bottom - self._top
 
     def __enter__(self) -> Raster:
         return self
@@ -113,7 +131,7 @@ class Raster:
         """Rows that are worth reading at a time."""
         page = self._page
         rows: int = max(1, BAND // (self.width * page.samplesperpixel * page.dtype.itemsize))
-        length: int = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        length: int = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
         return rows if self._direct or length > self.height // 2 else max(1, rows // length) * length
 
     @cached_property
@@ -135,10 +153,17 @@ class Raster:
         return replace(self._given, ranges={**self._given.ranges, deep.kind: deep.ranges(self._given)})
 
     @property
+    def meaning(self) -> str:
+        """How stored values are to be read: their type and shape, colours, bands beside them, and what is no data."""
+        page = self._page
+        tags = [page.tags[code].value if code in page.tags else None for code in (262, 277, 320, 338, 339, 42113)]
+        return f"{page.dtype} {self.size} {tags}"
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What is done to it, for people."""
         scaled = () if self.deep is None else (*self.deep.told, f"scaled by {self._given.scale or 'percentile'}")
-        return (*scaled, "read in parts")
+        return (*scaled, "read in parts" if self._tile is None else "cut into tiles")
 
     def rows(self, top: int, stop: int) -> Bands:
         """Rows `top` to `stop` in RGB, (stop - top, W, 3)."""
@@ -189,45 +214,66 @@ class Raster:
 
     def values(self, top: int, stop: int) -> NDArray[Any]:
         """Rows (stop - top, W, samples) as stored."""
-        page = self._page
-        length = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.height)
+        page, top, stop = self._page, self._top + top, self._top + stop
+        length = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
         planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
         values = np.zeros((stop - top, self.width, page.samplesperpixel), page.dtype)
         used = set()
         for plane in range(planes):
             samples = slice(plane, plane + 1) if planes > 1 else slice(None)
             for row in range(top // length, -(-stop // length)):
-                start, end = max(top, row * length), min(stop, (row + 1) * length, self.height)
+                start, end = max(top, row * length), min(stop, (row + 1) * length, page.imagelength)
                 part = slice(start - row * length, end - row * length)
                 used.add((plane, row))
                 values[start - top : end - top, :, samples] = self._strip(plane, row, length, part)
         self._kept = {key: rows for key, rows in self._kept.items() if key in used}
         return values
 
+    def indices(self) -> NDArray[Any]:
+        """Class or instance ids (H, W) of a mask, as stored; `Unusable` for colours and for lossy compression."""
+        page = self._page
+        if page.compression == _JPEG:
+            raise Unusable("is stored as JPEG, whose compression changes labels; save masks without it")
+        if page.samplesperpixel != 1 or page.dtype.kind not in "iu":
+            kind = "floating-point" if page.dtype.kind == "f" else f"{page.samplesperpixel} bands"
+            raise Unusable(f"is not an indexed mask ({kind}); save class ids as whole numbers in one band")
+        return self.values(0, self.height)[..., 0]
+
     def _strip(self, plane: int, row: int, length: int, part: slice) -> NDArray[Any]:
         """Some rows of a strip, or of a row of tiles, (rows, W, samples of the plane)."""
         page = self._page
-        across = -(-self.width // page.tilewidth) if page.is_tiled else 1
-        first = (plane * -(-self.height // length) + row) * across
+        across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
+        first = (plane * -(-page.imagelength // length) + row) * across
         samples = 1 if page.planarconfig == _SEPARATE else page.samplesperpixel
         if self._direct:
-            width = self.width * samples * page.dtype.itemsize
-            self._file.seek(page.dataoffsets[first] + part.start * width)
-            data = self._file.read((part.stop - part.start) * width)
-            if len(data) < (part.stop - part.start) * width:
-                raise Unusable("is truncated or damaged")
-            stored = np.frombuffer(data, page.dtype.newbyteorder(page.parent.byteorder))
-            return stored.reshape(-1, self.width, samples)
+            return self._stored(page.dataoffsets[first], part, samples)
         if (plane, row) not in self._kept:
-            strip = np.zeros((min(length, self.height - row * length), self.width, samples), page.dtype)
-            for column in range(across):
-                left = column * page.tilewidth if page.is_tiled else 0
+            strip = np.zeros((min(length, page.imagelength - row * length), self.width, samples), page.dtype)
+            right, wide = self._left + self.width, page.tilewidth if page.is_tiled else page.imagewidth
+            for column in range(self._left // wide, -(-right // wide)):
                 piece = self._piece(first + column)
                 if piece is not None:
-                    rows, columns = min(len(piece), len(strip)), min(piece.shape[1], self.width - left)
-                    strip[:rows, left : left + columns] = piece[:rows, :columns]
+                    start, end = max(self._left, column * wide), min(right, column * wide + piece.shape[1])
+                    cut = piece[: len(strip), start - column * wide : end - column * wide]
+                    strip[: len(cut), start - self._left : end - self._left] = cut
             self._kept[plane, row] = strip
         return self._kept[plane, row][part]
+
+    def _stored(self, offset: int, part: slice, samples: int) -> NDArray[Any]:
+        """Some rows of a strip that lie in the file as they are."""
+        page = self._page
+        pixel = samples * page.dtype.itemsize
+        line, wanted, rows = page.imagewidth * pixel, self.width * pixel, part.stop - part.start
+        start = offset + part.start * line + self._left * pixel
+        if wanted == line:
+            self._file.seek(start)
+            data = self._file.read(rows * line)
+        else:
+            data = b"".join(self._file.read(wanted) for row in range(rows) if self._file.seek(start + row * line))
+        if len(data) < rows * wanted:
+            raise Unusable("is truncated or damaged")
+        stored = np.frombuffer(data, page.dtype.newbyteorder(page.parent.byteorder))
+        return stored.reshape(-1, self.width, samples)
 
     def _piece(self, index: int) -> NDArray[Any] | None:
         """One tile or strip (rows, columns, samples); None for one that is not stored."""

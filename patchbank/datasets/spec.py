@@ -39,6 +39,7 @@ class DatasetSpec:
         label_rule: how the map is applied, see `patchbank.datasets.labels`.
         images: which images are used.
         published: split -> published number of images of this set with these `images`; empty where unknown.
+        tiles: side in pixels of the tiles that TIFFs are cut into; 0 = none is cut.
         states_255: whether the configuration, or a published table, says what 255 in a mask means.
         how_to_get: one or two sentences on where the set comes from, shown when it is missing.
     """
@@ -60,6 +61,7 @@ class DatasetSpec:
     states_255: bool = False
 
     treatment: Treatment = field(default_factory=Treatment)
+    tiles: int = 0
 
     def __post_init__(self) -> None:
         if len(self.colours) != len(self.classes):
@@ -94,6 +96,7 @@ class SetValues(TypedDict, total=False):
         ignore: raw mask values or ranges that are not scored.
         images: which images are used, by default ``all``.
         depth: how deep, floating-point and many-banded pictures become 8-bit RGB: `scale`, `per`, `window`, `bands`.
+        tiles: side in pixels of the tiles that TIFFs are cut into, by default 0, none.
     """
 
     table: str | None
@@ -105,6 +108,7 @@ class SetValues(TypedDict, total=False):
     ignore: Sequence[int | str] | None
     images: ImageList
     depth: Mapping[str, Any]
+    tiles: int
 
 
 def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValues]) -> DatasetSpec:
@@ -146,6 +150,7 @@ def make_spec(name: str, layout: str, root: str | Path, **values: Unpack[SetValu
         published=dict(published),
         how_to_get=known.how_to_get,
         treatment=_treatment(name, values.get("depth", {})),
+        tiles=values.get("tiles", 0),
         states_255=(table is not None and not classes) or IGNORE in (*ignored, *(mapping or ())),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from patchbank.datasets.manifest import Entry, Manifest
 from patchbank.drawing.overlay import class_colours, palette
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
+from patchbank.exports.joined import Read, join, split
 from patchbank.exports.source import NAMED, Choice, Labels, Picture, Source, Upsample, categories_of, pick
 from patchbank.files import read_json, read_npz
 from patchbank.inference.pictures import GridSegments
@@ -77,7 +79,8 @@ def open_row(folder: Path, choice: Choice) -> Source:
         kind, categories = "clusters", categories_of(merged, palette(clusters.count)[first])
     entries = {entry.id: entry for entry in manifest.entries(manifest.eval_split)}
     read = partial(_read, manifest.root, entries, clusters, table, choice.upsample)
-    return Source(seed, kind, categories, len(entries), read)
+    count = sum(len(part) for part in split(manifest.root, [entry.image for entry in entries.values()]))
+    return Source(seed, kind, categories, count, read)
 
 
 def _kept_names(seed: Path, clusters: Clusters, choice: Choice) -> Path | None:
@@ -138,16 +141,34 @@ def _clusters(seed: Path, split: str, choice: Choice) -> Clusters:
 def _read(
     root: Path, entries: Mapping[str, Entry], clusters: Clusters, table: Labels, upsample: Upsample
 ) -> Iterator[Picture]:
-    stems = Counter(without_suffix(entry.image) for entry in entries.values())
     with PredictionReader(clusters.prediction) as reader:
-        for row, image in enumerate(reader.images):
-            if image not in entries:
-                raise UserError(f"{clusters.prediction} has image {image}, which the manifest does not; predict again.")
-            entry, segments = entries[image], np.arange(reader.variants[clusters.group])
+        images = list(reader.images)
+    if absent := [image for image in images if image not in entries]:
+        raise UserError(f"{clusters.prediction} has image {absent[0]}, which the manifest does not; predict again.")
+    whole, rasters = split(root, [entries[image].image for image in images])
+    files = [*whole, *rasters]
+    stems = Counter(map(without_suffix, files))
+    names = {file: stem if stems[stem := without_suffix(file)] == 1 else file for file in files}
+    read = partial(_opened, clusters, table, upsample)
+    with read() as labels:
+        for file, row in whole.items():
+            entry = entries[images[row]]
+            yield Picture(names[file], file, labels(row, (entry.height, entry.width)), read_geo(root / file))
+    for file, tiles in rasters.items():
+        yield join(root / file, names[file], file, tiles, read)
+
+
+@contextmanager
+def _opened(clusters: Clusters, table: Labels, upsample: Upsample) -> Iterator[Read]:
+    """Labels (H, W) of a row of the predictions at a size."""
+    with PredictionReader(clusters.prediction) as reader:
+        segments = np.arange(reader.variants[clusters.group])
+
+        def read(row: int, size: tuple[int, int]) -> Labels:
             ids = pick(table, segments if clusters.table is None else clusters.table[row])
-            labels = _pixels(reader, clusters.group, row, ids, (entry.height, entry.width), upsample)
-            stem = without_suffix(entry.image)
-            yield Picture(stem if stems[stem] == 1 else entry.image, entry.image, labels, read_geo(root / entry.image))
+            return _pixels(reader, clusters.group, row, ids, size, upsample)
+
+        yield read
 
 
 def _pixels(

@@ -26,15 +26,16 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.checkpoints.store import save_checkpoint
 from patchbank.datasets import raster
 from patchbank.datasets.geo import read_geo
-from patchbank.datasets.images import load_raw
+from patchbank.datasets.images import load_image, load_raw
 from patchbank.datasets.raster import Raster
+from patchbank.datasets.tiles import Tile
 from patchbank.datasets.unusable import Unusable
 from patchbank.inference import tokens as tokens_module
 from patchbank.inference.inputs import find_inputs
 from patchbank.inference.naming import own_segments
 from patchbank.inference.pictures import PictureWriter
 from patchbank.inference.segment import Segmenter, segment_files
-from patchbank.inference.tokens import windowed_tokens
+from patchbank.inference.tokens import squashed, whole_tokens, windowed_tokens
 from patchbank.methods.kmeans.settings import resolve
 from patchbank.weights.model import build_model
 
@@ -113,6 +114,20 @@ def test_a_raster_that_breaks_off_is_left_out(tmp_path: Path, monkeypatch: pytes
         find_inputs([tmp_path], tmp_path / "out"), segmenter, lambda name, *_: written.append(name), lambda _: None
     )
     assert (written, problems) == (["b"], [f"{tmp_path / 'a.tif'}: is truncated or damaged."])
+
+
+def test_grids_of_tiles_are_the_grid_of_the_raster(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", tile=(32, 32))
+    whole, (h, w) = windowed_tokens(FakeViT(), Image.fromarray(pixels), 128)  # type: ignore[arg-type]
+    rows = []
+    for row in range(3):
+        names = [Tile(row, column, 3, 4).name(tmp_path / "a.tif") for column in range(4)]
+        cut = [squashed(load_image(name), 4, 32) for name in names]
+        tokens, grid = whole_tokens(FakeViT(), cut)  # type: ignore[arg-type]
+        assert grid == (8, 8)
+        rows.append(np.concatenate(list(tokens.numpy().reshape(4, 8, 8, 4)), axis=1))
+    np.testing.assert_array_equal(np.concatenate(rows)[..., :3], whole.numpy().reshape(h, w, 4)[..., :3])
 
 
 def checkpoint(folder: Path) -> Path:
