@@ -151,6 +151,18 @@ def test_label_studio(out: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(mask, labels == int(label.split()[1]))
 
 
+def test_label_studio_decodes_its_brushes(out: Path, tmp_path: Path) -> None:
+    reason = "label-studio-sdk is not installed (pip install label-studio-sdk)"
+    brush = pytest.importorskip("label_studio_sdk.converter.brush", reason=reason)
+    folder = export(out, tmp_path / "ls", "label-studio")
+    for name, task in zip(sorted(SIZES), json.loads((folder / "tasks.json").read_text()), strict=True):
+        labels = labels_of(out, name)
+        for result in task["predictions"][0]["result"]:
+            (label,) = result["value"]["brushlabels"]
+            mask = brush.decode_rle(result["value"]["rle"]).reshape(*labels.shape, 4)[..., 3]
+            np.testing.assert_array_equal(mask == 255, labels == int(label.split()[1]))
+
+
 def test_geojson_lies_on_the_map(out: Path, tmp_path: Path) -> None:
     folder = export(out, tmp_path / "geojson", "geojson")
     for name in SIZES:
@@ -199,17 +211,29 @@ def check_qupath(feature: dict[str, object]) -> None:
     assert all(isinstance(part, int) and 0 <= part < 256 for part in colour)
 
 
-def test_simplified_geojson_of_instances(out: Path, tmp_path: Path) -> None:
-    more = ("--instances", "--tolerance", "1.5", "--min-area", "12")
-    folder = export(out, tmp_path / "geojson", "geojson", *more)
+def test_simplified_geojson_covers_its_pixels_within_the_tolerance(out: Path, tmp_path: Path) -> None:
+    more = ("--instances", "--min-area", "12", "--tolerance")
+    exact, simple = (export(out, tmp_path / f"t{px}", "geojson", *more, str(px)) for px in (0, 1.5))
+    corners = [0, 0]
     for name in SIZES:
-        labels = labels_of(out, name)
-        for feature in json.loads((folder / f"{name}.geojson").read_text())["features"]:
-            assert feature["properties"]["pixels"] >= 12
-            shape = shapely.from_geojson(json.dumps(feature["geometry"]))
-            assert shape.geom_type == "Polygon"
-            assert shape.is_valid
-        assert labels.size
+        labels, pixel = labels_of(out, name), 0.5 if name == "map" else 1.0  # metres, or pixels
+        back = {"transform": TRANSFORM} if name == "map" else {}
+        features = [json.loads((folder / f"{name}.geojson").read_text())["features"] for folder in (exact, simple)]
+        for of_pixels, simplified in zip(*features, strict=True):
+            shape, truth = (shapely.from_geojson(json.dumps(one["geometry"])) for one in (simplified, of_pixels))
+            assert (shape.geom_type, shape.is_valid, truth.is_valid) == ("Polygon", True, True)
+            assert simplified["properties"] == of_pixels["properties"]
+            assert simplified["properties"]["pixels"] >= 12
+            number = int(simplified["properties"]["class"].split()[1])
+            covered = rasterize([truth], labels.shape, dtype="uint8", **back) == 1
+            assert covered.sum() == simplified["properties"]["pixels"]
+            assert (labels[covered] == number).all()
+            # no pixel is further outside of its polygon than the tolerance, and none of it further from its pixels
+            assert shape.buffer(1.5 * pixel + 1e-6).covers(truth)
+            assert truth.buffer(1.5 * pixel + 1e-6).covers(shape)
+            corners[0] += shapely.get_num_coordinates(truth)
+            corners[1] += shapely.get_num_coordinates(shape)
+    assert corners[1] < corners[0] / 2
 
 
 def test_geotiff(out: Path, tmp_path: Path) -> None:
