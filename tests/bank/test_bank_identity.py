@@ -65,6 +65,7 @@ HARMLESS = {
     "patchbank.datasets.raster": "reads in parts what is refused as a whole",
     "patchbank.datasets.reading": "bytes of files",
     "patchbank.datasets.tiff": "stands in the record of sets with deep pictures, and moves no other",
+    "patchbank.datasets.tiles": "which pixels of which file a picture is; its content id is of those pixels",
     "patchbank.datasets.unusable": "refusals",
     "patchbank.errors": "messages",
     "patchbank.files": "reading and writing of files",
