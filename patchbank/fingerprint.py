@@ -7,12 +7,22 @@ trees of all modules that the stage's module imports inside `patchbank`, transit
 from __future__ import annotations
 
 import ast
+import atexit
+import contextlib
 import hashlib
+import json
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from patchbank.files import write_json
+
 ROOT = Path(__file__).parent
+Parsed = tuple[str, list[str]]
+"""What is kept of a source: hash of its syntax tree, dotted names that it may import from the package."""
+_parsed: dict[str, Parsed] = {}
+"""By the hash of a file's bytes: of this process, and of earlier ones (`remember`)."""
 
 
 @cache
@@ -63,23 +73,69 @@ class _Source:
 
 @cache
 def _read(path: Path) -> _Source:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    modules: set[str] = set()
+    content = path.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _parsed:
+        _parsed[key] = _parse(content)
+    found, names = _parsed[key]
+    return _Source(found, frozenset(name for name in names if _is_module(name)))
+
+
+def _parse(content: bytes) -> Parsed:
+    tree = ast.parse(content)
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            modules |= _modules_of(node)
+            names |= _names_of(node)
         elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_bare_string(statement)] or [ast.Pass()]
-    return _Source(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), frozenset(modules))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), sorted(filter(_in_package, names))
 
 
-def _modules_of(node: ast.Import | ast.ImportFrom) -> set[str]:
+def remember(path: Path, write: bool = True) -> None:
+    """Read what an earlier process parsed from a file, and leave there what this one used, when it ends.
+
+    Parsing the package takes most of the time in which Snakemake reads the Snakefile. Sources are known by their bytes,
+    so that what is read is never older than they are.
+
+    Args:
+        path: JSON; what cannot be read, or is of another Python or another version of this module, is as good as none.
+        write: whether this process leaves anything.
+    """
+    version = f"{sys.version_info[:2]} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    path = path.absolute()  # Snakemake may end in another folder
+    kept = _kept(path, version)
+    _parsed.update(kept)
+    if write:
+        atexit.register(_leave, path, version, set(kept))
+
+
+def _kept(path: Path, version: str) -> dict[str, Parsed]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict) or content.get("version") != version:
+        return {}
+    return {key: (found, names) for key, (found, names) in content["sources"].items()}
+
+
+def _leave(path: Path, version: str, before: set[str]) -> None:
+    if _parsed.keys() - before:
+        with contextlib.suppress(OSError):  # the next process parses again
+            write_json(path, {"version": version, "sources": _parsed})
+
+
+def _names_of(node: ast.Import | ast.ImportFrom) -> set[str]:
     if isinstance(node, ast.Import):
-        return {alias.name for alias in node.names if _is_module(alias.name)}
+        return {alias.name for alias in node.names}
     if node.level or not node.module:
         return set()
-    names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {name for name in names if _is_module(name)}
+    return {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+
+
+def _in_package(name: str) -> bool:
+    return name == "patchbank" or name.startswith("patchbank.")
 
 
 @cache
@@ -91,7 +147,7 @@ def module_file(name: str) -> Path:
 
 @cache
 def _is_module(name: str) -> bool:
-    return (name == "patchbank" or name.startswith("patchbank.")) and module_file(name).is_file()
+    return module_file(name).is_file()
 
 
 def _is_bare_string(statement: ast.stmt) -> bool:

@@ -10,3 +10,4 @@ def forget_sources() -> None:
     remembered = (fingerprint.code_fingerprint, fingerprint.reachable, fingerprint.module_file)
     for cached in (*remembered, fingerprint._read, fingerprint._is_module):
         cached.cache_clear()
+    fingerprint._parsed.clear()

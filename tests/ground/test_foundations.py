@@ -6,6 +6,7 @@ import os
 import shutil
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +138,39 @@ def test_code_fingerprint_ignores_what_is_not_imported(library: Path) -> None:
     assert after["heads.train"] == before["heads.train"]
     (library / "report.py").write_text(textwrap.dedent("def f():\n    from patchbank.heads import loss\n"))
     assert "patchbank.heads.loss" in fingerprint.reachable("patchbank.heads.train")
+
+
+def test_what_was_parsed_is_remembered_by_the_bytes_of_a_source(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(fingerprint.atexit, "register", lambda *call: leave.append(call))
+    kept = tmp_path / "kept" / "sources.json"
+    before = _prints()
+    fingerprint.remember(kept)
+    for function, *arguments in leave:
+        function(*arguments)
+    forget_sources()
+    fingerprint.remember(kept, write=False)
+    parse, parsed = fingerprint._parse, []
+    monkeypatch.setattr(fingerprint, "_parse", lambda content: parsed.append(content) or parse(content))
+    assert fingerprint.code_fingerprint("patchbank.report") == before["report"]
+    assert parsed == []
+    # a file beside them makes a name that they import a module, another source is parsed again
+    (library / "heads" / "loss").mkdir()
+    (library / "heads" / "loss" / "__init__.py").write_text("")
+    (library / "heads" / "loss" / "loss.py").write_text("")
+    fingerprint.reachable.cache_clear()
+    fingerprint.module_file.cache_clear()
+    fingerprint._is_module.cache_clear()
+    fingerprint._read.cache_clear()
+    assert "patchbank.heads.loss.loss" in fingerprint.reachable("patchbank.report")
+    assert parsed == [b""]
+    for text in ("{", "[]", '{"version": "another", "sources": {}}'):
+        kept.write_text(text)
+        forget_sources()
+        fingerprint.remember(kept, write=False)
+        assert not fingerprint._parsed
 
 
 @settings(max_examples=30)

@@ -19,6 +19,7 @@ from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
 from patchbank.files import read_json
+from patchbank.fingerprint import remember
 from patchbank.report.page.render import templates_digest
 
 
@@ -55,6 +56,7 @@ def checked(function, *arguments):
 
 
 checked(start_jobs_alike, workflow.basedir)
+remember(FOLDER / "sources.json", workflow.is_main_process)
 # Snakemake's own `config` has lost what was typed (patchbank/config/typed.py), so the same files are read again.
 CHOSEN = workflow.overwrite_configfiles
 SHIPPED = [file for file in workflow.configfiles if file not in CHOSEN]
