@@ -20,7 +20,7 @@ CI = os.environ.get("CI", "").lower() == "true"
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_WORKERS = 8
 """Every worker imports torch (1 GB)."""
-LONGEST = ("style", "workflow", "methods")
+LONGEST = ("style", "cluster", "workflow", "methods")
 
 if WORKERS > 1:  # before torch is imported: workers share the cores and do not fight for them
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

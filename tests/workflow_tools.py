@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import yaml
+from fork_server import fork_server
 from safetensors.torch import save_file
 
 from patchbank.config.folders import PARTS
@@ -41,10 +42,17 @@ TINY: dict[str, Any] = {
 
 
 class Project:
-    """A copy of the project in a folder of its own."""
+    """A copy of the project in a folder of its own.
 
-    def __init__(self, folder: Path, changes: Mapping[str, Any]) -> None:
-        self.folder, self.paths = folder, list[Path]()
+    Args:
+        folder: where.
+        changes: of `config.yaml`.
+        forks: Snakemake and its jobs are forks of one process that has imported torch; by default each starts as users
+            start it, which takes several times as long.
+    """
+
+    def __init__(self, folder: Path, changes: Mapping[str, Any], forks: bool = False) -> None:
+        self.folder, self.paths, self.forks = folder, list[Path](), forks
         folder.mkdir(parents=True, exist_ok=True)
         for name in COPIED:
             source = ROOT / name
@@ -59,12 +67,14 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
-        return [sys.executable, "-m", "snakemake", *arguments]
+        python = fork_server() if self.forks else [sys.executable]
+        return [*python, "-m", "snakemake", *arguments]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The copy's package comes first, then `paths`."""
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [self.folder, *self.paths]))}
+        """The copy's package comes first, then `paths`; what is compiled once is kept."""
+        paths = os.pathsep.join(map(str, [self.folder, *self.paths]))
+        return {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": ""}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Snakemake in the copy; output is stdout and stderr together."""

@@ -41,7 +41,7 @@ FILE = ("--configfile", "workflow/settings/transfgu_generic.yaml")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("project") / "p", merge(TINY, CHANGES))
+    project = Project(tmp_path_factory.mktemp("project") / "p", merge(TINY, CHANGES), forks=True)
     project.done("eval_demo", *FILE)
     return project
 

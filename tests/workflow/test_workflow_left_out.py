@@ -55,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     # a library that is there but cannot be loaded is as good as none, wherever the tests run
     (folder / "none").mkdir()
     (folder / "none" / "pydensecrf.py").write_text("raise ImportError('left out of this test')")
-    project = Project(folder / "p", merge(TINY, {"data_root": str(folder), **CHANGES}))
+    project = Project(folder / "p", merge(TINY, {"data_root": str(folder), **CHANGES}), forks=True)
     project.paths = [folder / "none"]
     project.done("all")
     return project

@@ -126,7 +126,7 @@ def test_a_missing_set_is_one_clear_error_with_the_tree_and_the_way_out(tmp_path
 
 def small_project(folder: Path, datasets: Mapping[str, Any]) -> Project:
     """A project whose sets lie below `folder`/data and whose only method is k-means on tokens."""
-    project = Project(folder / "p", merge(TINY, {"backbone": "tiny", "data_root": str(folder / "data")}))
+    project = Project(folder / "p", merge(TINY, {"backbone": "tiny", "data_root": str(folder / "data")}), forks=True)
     path = project.folder / "config.yaml"
     values = yaml.safe_load(path.read_text()) | FEW
     values["datasets"] = merge(values["datasets"], datasets)
