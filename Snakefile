@@ -12,8 +12,9 @@ min_version("9.27")
 configfile: config_file(workflow.basedir)
 
 
-# With --sdm apptainer jobs run in this image, which envs/patchbank.def makes (docs/cluster.md).
-container: str(Path(workflow.basedir, "patchbank.sif"))
+# With --sdm apptainer jobs run in this image, which envs/patchbank.def makes (docs/cluster.md). Snakemake refuses a blank in
+# an image's path, whether it is used or not.
+container: None if " " in str(workflow.basedir) else str(Path(workflow.basedir, "patchbank.sif"))
 
 
 include: "workflow/rules/common.smk"
