@@ -153,7 +153,7 @@ class Search:
             pictures += content.pictures
             for inner in content.folders:
                 (links if inner.is_symlink() else waiting).append(inner)
-        return sorted(pictures, key=os.fspath)
+        return sorted(pictures, key=str)
 
     def leave(self, path: Path, reason: str) -> None:
         """Note that `path` is no input."""
@@ -172,7 +172,7 @@ def state_of(path: Path) -> str:
     `cp -p`, `rsync -a`, archives and `touch -r`, the time of change is the system's own. "" where there is no file.
     """
     try:
-        status = os.stat(located(path)[0])  # noqa: PTH116 (a third quicker than the path's own)
+        status = os.stat(str(located(path)[0]))  # noqa: PTH116 (a third quicker than the path's own)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return ""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
@@ -217,10 +217,11 @@ def by_reason(left_out: Sequence[LeftOut], root: Path) -> dict[str, list[str]]:
 
 def relative(root: Path, path: Path) -> str:
     """`path` relative to the root, with slashes; as it is where it lies elsewhere."""
-    # text, because paths cost seconds where there are many
-    top, text = os.fspath(root) + "/", os.fspath(path)
-    top = "/" if top == "//" else top
-    return text[len(top) :] if text.startswith(top) else text
+    # text, because paths cost seconds where there are many; `str` of a path is half of `os.fspath`
+    top, text = str(root), str(path)
+    if text.startswith(top) and top != "/":
+        return text[len(top) + 1 :] if text[len(top) : len(top) + 1] == "/" else text
+    return text[1:] if top == "/" and text.startswith("/") else text
 
 
 def printable(name: str) -> str:

@@ -50,7 +50,7 @@ def located(path: str | Path) -> tuple[Path, int]:
 
     Of a tile (`patchbank.datasets.tiles`): of the raster.
     """
-    if _LIKE_A_PART.search(os.fspath(path)) is None:  # most files; asked of every file of a set
+    if _LIKE_A_PART.search(str(path)) is None:  # most files; asked of every file of a set
         return path if isinstance(path, Path) else Path(path), 0
     path = tile_of(Path(path))[0]
     stem = without_suffix(path.name)

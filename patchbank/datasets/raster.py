@@ -10,6 +10,7 @@ TIFF of any size; what is read of the file are the stored pieces that it lies in
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from PIL import Image
 
 from patchbank.datasets.depth import SAMPLED, Deep, Treatment
 from patchbank.datasets.pages import directories, located
-from patchbank.datasets.reading import MAX_BYTES, why_not_read
+from patchbank.datasets.reading import MAX_BYTES, opened_at_once, why_not_read
 from patchbank.datasets.rgb import to_rgb
 from patchbank.datasets.tiff import ERRORS, check_page, is_tiff, picked, position, why_broken
 from patchbank.datasets.tiles import tile_of
@@ -64,10 +65,8 @@ def tiff_size(path: str | Path) -> tuple[int, int] | None:
     """Width and height as stored of a TIFF or page; None for what is none, or has a broken header."""
     file, number = located(path)
     try:
-        if not file.is_file():
-            return None
-        with file.open("rb") as opened:
-            if not is_tiff(opened.read(4)):
+        with opened_at_once(file) as (opened, state):
+            if not stat.S_ISREG(state.st_mode) or not is_tiff(opened.read(4)):
                 return None
             found = directories(opened) if number else [0]
             opened.seek(0)

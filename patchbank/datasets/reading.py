@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -14,6 +15,8 @@ from patchbank.datasets.unusable import Unusable
 
 MAX_BYTES = 1 << 30
 """Largest file that is read whole: no picture comes near, and a sparse or wrong file must not fill the memory."""
+A_FOLDER = "is a folder, not a file"
+NO_FILE = "is a pipe, socket or device, not a file"
 
 
 @contextmanager
@@ -26,11 +29,26 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise Unusable(why_not_read(path, error)) from None
 
 
+@contextmanager
+def opened_at_once(path: str | Path) -> Iterator[tuple[IO[bytes], os.stat_result]]:
+    """A file and its state; a pipe is opened without waiting for its other end.
+
+    The state is asked of the open file, not of its name: on a network file system that would be a request more.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        yield file, os.fstat(file.fileno())
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_bytes(path: str | Path) -> bytes:
     """All bytes of a file; `Unusable` when it is missing, empty, no regular file or may not be read."""
     try:
-        check_state(Path(path).stat())
-        return Path(path).read_bytes()
+        with opened_at_once(path) as (file, state):
+            check_state(state)
+            return file.read()
     except (OSError, ValueError) as error:
         raise Unusable(why_not_read(path, error)) from None
 
@@ -38,9 +56,9 @@ def read_bytes(path: str | Path) -> bytes:
 def check_state(state: os.stat_result) -> None:
     """`Unusable` for what must not be opened: a pipe would hang, a device or a huge file would never end."""
     if stat.S_ISDIR(state.st_mode):
-        raise Unusable("is a folder, not a file")
+        raise Unusable(A_FOLDER)
     if not stat.S_ISREG(state.st_mode):
-        raise Unusable("is a pipe, socket or device, not a file")
+        raise Unusable(NO_FILE)
     if state.st_size == 0:
         raise Unusable("has zero bytes")
     if state.st_size > MAX_BYTES:
@@ -49,6 +67,10 @@ def check_state(state: os.stat_result) -> None:
 
 def why_not_read(path: str | Path, error: OSError | ValueError) -> str:
     """The reason, without the file's name, why `path` cannot be read (ValueError: no file can have that name)."""
+    if isinstance(error, IsADirectoryError):
+        return A_FOLDER
+    if isinstance(error, OSError) and error.errno == errno.ENXIO:  # a socket
+        return NO_FILE
     if isinstance(error, FileNotFoundError):
         return "is a link to a missing file" if Path(path).is_symlink() else "does not exist"
     return f"cannot be read ({getattr(error, 'strerror', None) or error})"
