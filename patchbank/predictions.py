@@ -35,6 +35,9 @@ from patchbank.files import atomic_path
 from patchbank.variants import variant_name
 
 FORMAT = 1
+WAITING = 1 << 20
+"""Bytes of a variant that wait to be written."""
+LOWEST = np.finfo(np.float16).min
 MAX_SCORES = 64
 """Largest K for which scores are stored; above, labels only."""
 
@@ -74,6 +77,15 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key != "settings"} | settings
 
 
+@dataclass
+class _Rows:
+    """Rows start..end of a variant that wait to be written."""
+
+    start: int
+    end: int
+    parts: list[NDArray[Any]]
+
+
 class PredictionWriter:
     """Write predictions block by block; use as a context manager, the file appears when the block ends well.
 
@@ -107,36 +119,54 @@ class PredictionWriter:
         if self._metric is not None:
             self._file.create_dataset("metric", data=self._metric)
         n = len(self._images)
+        self._stored: dict[str, h5py.Dataset] = {}
+        self._waiting: dict[str, _Rows] = {}
         for name, k in self._variants.items():
             group = self._file.create_group(name)
             group.attrs["k"] = k
             if k <= MAX_SCORES:
-                group.create_dataset("scores", (n, k, *self._grid), np.float16)
+                self._stored[name] = group.create_dataset("scores", (n, k, *self._grid), np.float16)
             else:
-                group.create_dataset("labels", (n, *self._grid), np.uint16)
+                self._stored[name] = group.create_dataset("labels", (n, *self._grid), np.uint16)
         return self
 
     def write_scores(self, variant: str, start: int, scores: NDArray[np.floating[Any]]) -> None:
         """Store rows `start`... of a variant from scores (b, K, h, w), higher is better."""
-        group = self._file[variant]
-        if "labels" in group:
-            group["labels"][start : start + len(scores)] = scores.argmax(1).astype(np.uint16)
+        if self._variants[variant] > MAX_SCORES:
+            self._keep(variant, start, scores.argmax(1).astype(np.uint16))
             return
         relative = scores - scores.max(axis=1, keepdims=True)
-        group["scores"][start : start + len(scores)] = np.maximum(relative, np.finfo(np.float16).min).astype(np.float16)
+        self._keep(variant, start, np.maximum(relative, LOWEST).astype(np.float16))
 
     def write_labels(self, variant: str, start: int, labels: NDArray[np.integer[Any]]) -> None:
         """Store rows `start`... of a variant from labels (b, h, w); with K <= 64 the scores are 0 and -1."""
-        group = self._file[variant]
-        if "labels" in group:
-            group["labels"][start : start + len(labels)] = labels.astype(np.uint16)
+        k = self._variants[variant]
+        if k > MAX_SCORES:
+            self._keep(variant, start, labels.astype(np.uint16))
             return
-        hit = labels[:, None] == np.arange(int(group.attrs["k"]))[None, :, None, None]
-        group["scores"][start : start + len(labels)] = np.where(hit, 0.0, -1.0).astype(np.float16)
+        hit = labels[:, None] == np.arange(k)[None, :, None, None]
+        self._keep(variant, start, np.where(hit, 0.0, -1.0).astype(np.float16))
+
+    def _keep(self, variant: str, start: int, rows: NDArray[Any]) -> None:
+        """Keep rows that follow each other until they are worth a write, which costs the same for one and for many."""
+        if variant in self._waiting and self._waiting[variant].end != start:
+            self._write(variant)
+        waiting = self._waiting.setdefault(variant, _Rows(start, start, []))
+        waiting.parts.append(rows)
+        waiting.end += len(rows)
+        if len(rows) and (waiting.end - waiting.start) * rows[0].nbytes >= WAITING:
+            self._write(variant)
+
+    def _write(self, variant: str) -> None:
+        waiting = self._waiting.pop(variant)
+        self._stored[variant][waiting.start : waiting.end] = np.concatenate(waiting.parts)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            for variant in list(self._waiting):
+                self._write(variant)
         self._file.close()
         self._atomic.__exit__(kind, error, trace)
 

@@ -202,6 +202,23 @@ def test_labels_are_stored_above_64_clusters(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.labels("segments", 0, 2), labels)
 
 
+@pytest.mark.parametrize("waiting", [1, 100, 1 << 20])
+def test_rows_are_stored_where_they_belong_in_whatever_pieces_they_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: int
+) -> None:
+    monkeypatch.setattr("patchbank.predictions.WAITING", waiting)
+    record = PredictionRecord("toy", "val", "m", "classes", 0, "nearest", (28, 28))
+    few = np.random.default_rng(0).normal(size=(9, 3, 2, 2)).astype(np.float16)
+    many = np.random.default_rng(1).integers(0, 99, (9, 2, 2))
+    with PredictionWriter(tmp_path / "v.h5", record, list("abcdefghi"), {"few": 3, "many": 99}, (2, 2)) as writer:
+        for start, end in ((4, 5), (5, 7), (7, 7), (0, 3), (8, 9), (3, 4), (7, 8)):
+            writer.write_scores("few", start, few[start:end])
+            writer.write_labels("many", start, many[start:end])
+    with PredictionReader(tmp_path / "v.h5") as reader:
+        np.testing.assert_array_equal(reader.scores("few", 0, 9), few - few.max(1, keepdims=True))
+        np.testing.assert_array_equal(reader.labels("many", 0, 9), many)
+
+
 def test_a_broken_prediction_is_never_visible(tmp_path: Path) -> None:
     record = PredictionRecord("toy", "val", "m", "classes", 0, "nearest", (28, 28))
     with (
