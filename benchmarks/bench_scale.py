@@ -1,11 +1,12 @@
 """What a set of COCO's size costs around its encoder: manifest, plan, samples, counting; everything linear in images.
 
-    python benchmarks/bench_scale.py [--images 12000 40000 120000] [--only manifest tree sample segments]
+    python benchmarks/bench_scale.py [--images 12000 40000 120000] [--only manifest tree load sample segments]
 
 The set is made of hard links to a few tiny pictures and masks (8x8), so that only what a file costs beside its pixels
-is measured. Banks are written by the bank's own writer with random tokens (16 tokens of width 8, float16). Each part
-runs in a process of its own; what is printed are its CPU seconds and the RssAnon + RssShmem that it holds at its end,
-imports excluded. Bars at 123,287 images, CPU seconds: manifest remembered 10, segment sample 15.
+is measured. Banks of all its training pictures are written by the bank's own writer with random tokens (16 tokens of
+width 8, float16); k-means is fitted on 50,000 tokens, predicts and is counted and scored on all of them. Each part
+runs in a process of its own, one thread; what is printed are its CPU seconds and the RssAnon + RssShmem that it holds
+at its end, imports excluded. Bars at 123,287 images, CPU seconds: manifest remembered 10, segment sample 15.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ SET = """
 from patchbank.datasets import make_spec
 spec = make_spec("big", "folder", folder / "set", classes=["a", "b", "c"])
 """
+ROW = """
+from patchbank.methods.jobs import PredictJob, TrainingFiles, TrainJob
+settings = {"k": [3, 27], "kmeans_seeds": [0], "sample": 50_000, "kmeans": {"niter": 50, "nredo": 3}}
+settings["projection"] = {"centre": "mean", "pca": 0, "whiten": False, "normalise": False}
+row = {"banks": {"whole": folder / "bank"}, "statistics": folder / "statistics.npz", "settings": settings, "seed": 0}
+row |= {"folder": "kmeans", "threads": 1}
+"""
 PARTS = {
     "manifest": SET
     + """
@@ -77,7 +85,40 @@ statistics = Statistics(np.zeros(8), np.ones(8), 1)
 def work():
     _sample(folder / "bank", folder / "segments.h5", statistics, SegmentClusterSettings((27,)), 0)
 """,
+    "kmeans": ROW
+    + """
+from patchbank.bank.statistics import compute_statistics
+from patchbank.methods.contract import run_train
+def work():
+    compute_statistics(folder / "bank", folder / "statistics.npz")
+    run_train(TrainJob(state_root=folder, files=TrainingFiles.below(folder / "kmeans"), **row))
+""",
+    "predict": ROW
+    + """
+from patchbank.methods.contract import run_predict
+def work():
+    names = {"row": "kmeans", "dataset": "big", "split": "train", "out": folder / "train.h5"}
+    run_predict(PredictJob(checkpoint=TrainingFiles.below(folder / "kmeans").checkpoint, **names, **row))
+""",
+    "count": """
+from patchbank.datasets.manifest import Manifest
+from patchbank.evaluation.count import count_predictions
+def work():
+    manifest = Manifest.load(folder / "manifest.json")
+    count_predictions(folder / "train.h5", manifest, folder / "counts.npz", "squash_448_100", workers=1)
+""",
+    "score": """
+from patchbank.evaluation.score import Scoring, context_of, score_method
+from patchbank.methods.contract import Method, traits
+protocols = ("per_image", "hungarian", "hungarian_iou", "overcluster")
+def work():
+    method = Method("kmeans", "kmeans", {}, (0,), traits("kmeans"))
+    context = context_of(method, ["a", "b", "c"], Scoring("big", protocols, "squash_448_100", "train"))
+    assert len(score_method({0: folder / "counts.npz"}, None, context)["rows"]) >= 4
+""",
 }
+OF_BANKS = ("sample", "segments", "kmeans", "predict", "count", "score")
+"""Parts that read the bank."""
 
 
 def make_set(folder: Path, images: int) -> None:
@@ -96,15 +137,17 @@ def make_set(folder: Path, images: int) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
-def make_bank(folder: Path, images: int) -> None:
+def make_bank(folder: Path) -> None:
     """A bank `whole` of random tokens, and a prediction of five segments an image."""
     from patchbank.bank.format import FORMAT, content_hash, cut, shard_count, shard_name
     from patchbank.bank.writer import ShardWriter
+    from patchbank.datasets.manifest import Manifest
     from patchbank.files import write_json
     from patchbank.predictions import PredictionRecord, PredictionWriter
 
     rng = np.random.default_rng(0)
-    ids = sorted(f"{value:016x}" for value in rng.integers(0, 1 << 63, images, dtype=np.uint64) * 2)
+    ids = [entry.id for entry in Manifest.load(folder / "manifest.json").entries("train")]
+    images = len(ids)
     recipe = {"name": "whole", "size": [8 * GRID, 8 * GRID], "fields": ["tokens", "boxes", "flip", "image"]}
     record = {"format": FORMAT, "code": "", "recipe": recipe, "precision": "float32", "dtype": "float16"}
     record |= {"backbone": {"name": "none", "block": 0}, "dataset": "big", "split": "train", "manifest": ""}
@@ -126,7 +169,7 @@ def make_bank(folder: Path, images: int) -> None:
 def run(part: str, folder: Path, images: int) -> tuple[float, float]:
     """CPU seconds and MB of a part."""
     command = [sys.executable, "-c", BEGIN + PARTS[part] + END, str(folder), str(images)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, megabytes = json.loads(done.stdout.splitlines()[-1])
     return seconds, megabytes
 
@@ -140,11 +183,10 @@ def main() -> None:
     for images in options.images:
         with tempfile.TemporaryDirectory(prefix="patchbank-") as name:
             folder = Path(name)
-            if {"manifest", "tree", "load"} & set(options.only):
-                make_set(folder / "set", images)
-                print(f"{images} images, first scan: {run('manifest', folder, images)[0]:.1f} s of CPU")
-            if {"sample", "segments"} & set(options.only):
-                make_bank(folder, images)
+            make_set(folder / "set", images)
+            print(f"{images} images, first scan: {run('manifest', folder, images)[0]:.1f} s of CPU", flush=True)
+            if set(OF_BANKS) & set(options.only):
+                make_bank(folder)
             for part in options.only:
                 seconds, megabytes = run(part, folder, images)
                 print(f"{images} images, {part}: {seconds:.2f} s of CPU, {megabytes:+.0f} MB", flush=True)
