@@ -31,7 +31,7 @@ def folder_set(tmp_path: Path) -> Project:
         "methods": {"alignseg": {"epochs": 2, "batch_size": 4, "hidden": 64}},
     }
     generate(tmp_path / "mine", seed=0, train=12, val=6, size=112)
-    return Project(tmp_path / "p", merge(TINY, changes))
+    return Project(tmp_path / "p", merge(TINY, changes), forks=True)
 
 
 def test_bad_files_are_named_together_before_any_feature(tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_bad_files_are_named_together_before_any_feature(tmp_path: Path) -> None
 
 def test_a_kill_in_the_middle_loses_nothing_and_a_new_image_costs_one_shard(tmp_path: Path) -> None:
     project = folder_set(tmp_path)
+    project.forks = False  # jobs start as users start them, and a group of processes is killed as one
     process = subprocess.Popen(
         project.command("--cores", "2", "eval_mine"),
         cwd=project.folder,
@@ -70,6 +71,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_a_new_image_costs_one_shard(tmp_
     project.done("--unlock")
     project.done("eval_mine")
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in kept.items())
+    project.forks = True
     assert project.planned("eval_mine") == {}
     report = json.loads((project.folder / "results" / "mine" / "report.json").read_text())
     assert report["rows"]
@@ -103,7 +105,7 @@ def test_a_folder_without_labels_gives_segments_and_pictures(tmp_path: Path) -> 
         "methods": {"alignseg": {"epochs": 1, "batch_size": 4, "hidden": 64}},
         "clustering": {"k": 5},
     }
-    project = Project(tmp_path / "p", merge(TINY, changes))
+    project = Project(tmp_path / "p", merge(TINY, changes), forks=True)
     generate(tmp_path / "demo", seed=0, train=12, val=6, size=112)
     shutil.move(tmp_path / "demo" / "images", tmp_path / "mine" / "images")
     project.done("eval_mine")
@@ -138,7 +140,7 @@ def test_real_photographs_go_from_tree_to_report(real_data: Path, saliency_weigh
         "backbones": {"dinov2_vits14_saliency": {"file": str(saliency_weights)}},
         "data_root": str(tmp_path / "data"),
     }
-    project = Project(tmp_path / "p", merge(TINY, changes))
+    project = Project(tmp_path / "p", merge(TINY, changes), forks=True)
     project.done("eval_msrc", "eval_camvid")
     for name, classes in (("msrc", 23), ("camvid", 11)):
         report = json.loads((project.folder / "results" / name / "report.json").read_text())

@@ -34,7 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project after the set ran with a settings file."""
     folder = tmp_path_factory.mktemp("objects")
     generate(folder / "scenes", seed=3, train=8, val=4, size=96)
-    project = Project(folder / "p", merge(TINY, {"data_root": str(folder)}))
+    project = Project(folder / "p", merge(TINY, {"data_root": str(folder)}), forks=True)
     (project.folder / "extra.yaml").write_text(yaml.safe_dump(SETTINGS))
     project.done("eval_scenes", "--configfile", "extra.yaml")
     return project
