@@ -8,6 +8,7 @@ configuration is linked into /etc/slurm; a host that has one of its own is left 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import stat
@@ -52,13 +53,13 @@ MinJobAge=86400
 KillWait=2
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=2
+JobAcctGatherFrequency=1
 JobAcctGatherParams=OverMemoryKill
 JobCompType=jobcomp/none
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 GresTypes=gpu
 {nodes}
-PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=600 State=UP OverSubscribe=NO
+PartitionName=debug Nodes=n1,n2 Default=YES MaxTime=2880 State=UP OverSubscribe=NO
 """
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory={memory} Gres=gpu:fake:2"
@@ -179,32 +180,56 @@ class Cluster:
         jobs = [line.split("|", 3) for line in lines]
         return {job: (state, rule) for job, state, where, rule in jobs if folder is None or where == str(folder)}
 
-    def running(self, folder: Path, rule: str) -> list[str]:
-        """Numbers of the jobs of a rule that run for a working folder."""
-        return [number for number, (_, comment) in self.states("RUNNING", folder).items() if rule in comment]
+    def jobs(self, folder: Path, rule: str, states: str = "all") -> list[str]:
+        """Numbers of the jobs of a rule for a working folder, in their order."""
+        return sorted((job for job, (_, name) in self.states(states, folder).items() if rule in name), key=int)
+
+    def running(self, folder: Path, rule: str, seconds: float = 300) -> str:
+        """The job of a rule that runs for a working folder, as soon as one does."""
+        until(lambda: bool(self.jobs(folder, rule, "RUNNING")), seconds)
+        return self.jobs(folder, rule, "RUNNING")[-1]
+
+    def state(self, job: str) -> str:
+        """State of a job."""
+        return self.states().get(job, ("", ""))[0]
+
+    def device(self, job: str) -> tuple[str, str]:
+        """The node of a running job, and `CUDA_VISIBLE_DEVICES` of its stage's script."""
+        seen = {variables.get("CUDA_VISIBLE_DEVICES", "") for variables in _scripts(job).values()}
+        return self.run("squeue", "-h", "-j", job, "-o", "%N").strip(), ",".join(sorted(seen))
+
+    def shown(self, job: str, what: str) -> str:
+        """A value that Slurm shows of a job."""
+        return re.findall(rf"\b{what}=(\S+)", self.run("scontrol", "show", "job", job))[0]
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something is true; `TimeoutError` after so many seconds."""
+def until(true: Callable[[], bool], seconds: float = 60, pause: float = 0.3) -> None:
+    """Wait until something is true, with so many seconds between two looks; `TimeoutError` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not so after {seconds} s")
-        time.sleep(0.3)
+        time.sleep(pause)
 
 
 def processes_of(job: str) -> list[int]:
     """Process numbers of the Python scripts of stages that belong to a Slurm job."""
-    found = []
+    return sorted(_scripts(job))
+
+
+def _scripts(job: str) -> dict[int, dict[str, str]]:
+    """Environments of the Python scripts of stages that belong to a Slurm job, by process number."""
+    scripts = {}
     for folder in Path("/proc").iterdir():
         try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
+            lines = (folder / "environ").read_bytes().split(b"\0")
             command = (folder / "cmdline").read_bytes()
         except (OSError, ValueError):
             continue
-        if f"SLURM_JOB_ID={job}".encode() in environment and b".snakemake/scripts" in command and b"python" in command:
-            found.append(int(folder.name))
-    return sorted(found)
+        if f"SLURM_JOB_ID={job}".encode() in lines and b".snakemake/scripts" in command and b"python" in command:
+            pairs = (line.decode(errors="replace").split("=", 1) for line in lines if b"=" in line)
+            scripts[int(folder.name)] = dict(pairs)
+    return scripts
 
 
 @contextmanager

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,13 +15,17 @@ from slurm_cluster import until
 from workflow_tools import TINY, Project
 
 from patchbank.config.schema import merge
+from patchbank.files import read_json
+from patchbank.leases import ENDING, Leases, holder
 
 PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "2")
 SCORES = "results/demo/alignseg/scores.json"
+CHECKPOINT = "results/demo/{}/seed0/checkpoint.safetensors"
 BANK = "results/demo/bank/train-multicrop.json"
-_ONE_ROW = {"epochs": 6, "checkpoint_every": 1, "postprocess": []}
-SMALL = merge(TINY, {"datasets": {"demo": {"settings": {"methods": {"alignseg": _ONE_ROW}}}}})
-"""One row, some epochs, whose states are kept one by one."""
+
+_EPOCHS = {"epochs": 6, "checkpoint_every": 1}
+DEMO = merge(TINY, {"datasets": {"demo": {"settings": {"methods": {"alignseg": _EPOCHS}}}}})
+"""The small demo with its shipped rows, whose training can be met between two states."""
 
 
 class Run:
@@ -68,3 +77,49 @@ def results(folder: Path) -> dict[str, bytes]:
         for name, path in named
         if name.parts[0] not in left_out
     }
+
+
+@contextmanager
+def held(*files: Path) -> Iterator[None]:
+    """Hold the leases of files: a job that would make one of them waits, with what it could make before it complete."""
+    with Leases() as leases:
+        for file in files:
+            assert leases.take(file, "a test")
+        yield
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Temporary files and leases below a folder."""
+    return [path for path in folder.rglob("*") if ".tmp" in path.name or path.name.endswith(ENDING)]
+
+
+def shards(project: Path, bank: str) -> list[Path]:
+    """Shards of a bank of the demo, seen from the folder of results."""
+    file = project / f"results/demo/bank/{bank}.json"
+    folder = file.parent / read_json(file)["bank"]
+    return sorted(path.resolve().relative_to(project.resolve() / "results") for path in folder.glob("0*.h5"))
+
+
+def log_of(project: Project, step: str) -> str:
+    """What the last job of a step of the demo said, `extract-val-whole-0-of-1` for instance."""
+    file = project.folder / f"results/logs/demo/{step}.log"
+    return file.read_text() if file.exists() else ""
+
+
+def kill_after_a_state(project: Project, method: str) -> None:
+    """Kill a training that has written a state and is not done: it runs in slices that are shorter than an epoch."""
+    checkpoint = project.folder / CHECKPOINT.format(method)
+    pids: list[int] = []
+
+    def begun() -> bool:
+        by = holder(checkpoint)
+        pids[:] = [by.process.pid] if by and by.process else []
+        return bool(pids)
+
+    until(begun, 300, pause=0.01)
+    while not list((project.folder / "results/.training").rglob("state.safetensors")):
+        os.kill(pids[0], signal.SIGCONT)
+        time.sleep(0.02)
+        os.kill(pids[0], signal.SIGSTOP)
+    assert not checkpoint.exists()
+    os.kill(pids[0], signal.SIGKILL)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 from slurm_cluster import Cluster
-from slurm_runs import Run
+from slurm_runs import DEMO, Run
 from workflow_tools import Project
 
 
@@ -28,6 +28,14 @@ def cluster() -> Iterator[Cluster]:
                 yield cluster
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the small demo's project after a local run of `all`; it is only read."""
+    project = Project(tmp_path_factory.mktemp("local") / "p", DEMO)
+    project.done("all")
+    return project.folder
 
 
 @pytest.fixture
