@@ -65,6 +65,14 @@ class Project:
         torch.manual_seed(0)
         save_file(build_model("vit_tiny_patch16_224").state_dict(), folder / "tiny.safetensors")
 
+    @classmethod
+    def copied(cls, folder: Path, of: Path) -> Project:
+        """A copy of another copy with all that was made in it, where nothing is to be made again."""
+        project = cls.__new__(cls)
+        project.folder, project.paths, project.forks = folder, [], False
+        shutil.copytree(of, folder, symlinks=True)
+        return project
+
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
         python = fork_server() if self.forks else [sys.executable]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from slurm_runs import (
 from workflow_tools import ROOT, Project
 
 from patchbank.bank.verify import verify_bank
+from patchbank.files import read_json
 
 pytestmark = [pytest.mark.slurm, pytest.mark.exhaustive]
 
@@ -255,3 +257,32 @@ def test_out_of_memory_is_tried_again_with_more_of_it(storm: Storm, cluster: Clu
 def test_what_was_made_in_the_storm_is_what_a_local_run_makes(storm: Storm, local: Path) -> None:
     same_as_local(storm.project, local)
     assert (storm.project.folder / SCORES).exists()
+
+
+def test_two_checkouts_fill_one_bank_at_the_same_time(
+    cluster: Cluster, run: Callable[..., Run], local: Path, tmp_path: Path
+) -> None:
+    shared, target = tmp_path / "banks", "results/demo/bank/val-whole.json"
+    projects = [Project.copied(tmp_path / name, local) for name in ("one", "two")]
+    for project in projects:
+        project.edit("config.yaml", "bank_root: results/bank", f"bank_root: {shared}")
+        shutil.rmtree(project.folder / "results/logs")
+    files = [shared / path.relative_to("bank") for path in shards(local, "val-whole")]
+    with held(files[-1]):
+        runs = [run(project, target) for project in projects]
+        until(
+            lambda: all("waits for 1 shards" in log_of(project, EXTRACT.format("val-whole")) for project in projects),
+            300,
+        )
+    for one in runs:
+        one.succeeds()
+    made = sorted(path for path in shared.rglob("*") if path.suffix == ".h5" and path.name != "bank.h5")
+    assert made == files
+    expected = [(local / "results" / path).read_bytes() for path in shards(local, "val-whole")]
+    assert [path.read_bytes() for path in made] == expected
+    for project in projects:
+        assert len(cluster.jobs(project.folder, "rule_extract")) == 1
+        bank = project.folder / target
+        assert (bank.parent / read_json(bank)["bank"]).resolve() == files[0].parent
+        assert verify_bank(str(bank)) == 6
+    assert left_over(shared) == []
