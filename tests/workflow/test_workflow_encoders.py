@@ -38,7 +38,7 @@ CHANGES: dict[str, Any] = {
 @pytest.mark.parametrize("name", MODELS)
 def test_methods_run_end_to_end(name: str, tmp_path: Path) -> None:
     entry = {"backbones": {name: {"file": "random.safetensors"}}, "datasets": {"demo": {"backbone": name}}}
-    project = Project(tmp_path / "p", merge(merge(TINY, CHANGES), entry))
+    project = Project(tmp_path / "p", merge(merge(TINY, CHANGES), entry), forks=True)
     model = build_model(MODELS[name])
     torch.manual_seed(0)
     randomise(model)
