@@ -26,7 +26,7 @@ FEW: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("sweep") / "p", merge(TINY, FEW))
+    return Project(tmp_path_factory.mktemp("sweep") / "p", merge(TINY, FEW), forks=True)
 
 
 def test_a_sweep_of_a_labelled_set(project: Project) -> None:
