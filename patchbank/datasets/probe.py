@@ -132,7 +132,8 @@ def _of_tile(kind: Kind, path: Path, name: str, treatment: Treatment) -> Probe:
         digest = hashlib.sha256(
             name.encode() + b"\0" + raster.meaning.encode() + raster.values(0, raster.height).tobytes()
         )
-        return _image(Decoded(raster.reduced(), raster.told, None, raster.deep), digest.hexdigest())
+        shown = Decoded(raster.reduced(), raster.told, None, raster.deep)
+        return _image(shown, digest.hexdigest(), raster.size)
 
 
 def _image(decoded: Decoded, digest: str, size: tuple[int, int] | None = None) -> Probe:

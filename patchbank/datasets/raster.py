@@ -216,7 +216,7 @@ class Raster:
         page, top, stop = self._page, self._top + top, self._top + stop
         length = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
         planes = page.samplesperpixel if page.planarconfig == _SEPARATE else 1
-        values = np.zeros((stop - top, self.width, page.samplesperpixel), page.dtype)
+        values = np.empty((stop - top, self.width, page.samplesperpixel), page.dtype)
         used = set()
         for plane in range(planes):
             samples = slice(plane, plane + 1) if planes > 1 else slice(None)
@@ -239,15 +239,16 @@ class Raster:
         return self.values(0, self.height)[..., 0]
 
     def _strip(self, plane: int, row: int, length: int, part: slice) -> NDArray[Any]:
-        """Some rows of a strip, or of a row of tiles, (rows, W, samples of the plane)."""
+        """Some rows of a strip, or of a row of tiles, (rows, W, samples of the plane); no data where none is stored."""
         page = self._page
         across = -(-page.imagewidth // page.tilewidth) if page.is_tiled else 1
         first = (plane * -(-page.imagelength // length) + row) * across
         samples = 1 if page.planarconfig == _SEPARATE else page.samplesperpixel
-        if self._direct:
+        if self._direct and page.databytecounts[first]:
             return self._stored(page.dataoffsets[first], part, samples)
         if (plane, row) not in self._kept:
-            strip = np.zeros((min(length, page.imagelength - row * length), self.width, samples), page.dtype)
+            shape = (min(length, page.imagelength - row * length), self.width, samples)
+            strip = np.full(shape, page.nodata, page.dtype)
             right, wide = self._left + self.width, page.tilewidth if page.is_tiled else page.imagewidth
             for column in range(self._left // wide, -(-right // wide)):
                 piece = self._piece(first + column)

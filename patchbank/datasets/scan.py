@@ -106,7 +106,7 @@ def examine(
     for text in told(listing.left_out, spec.root):
         _say(log, f"{spec.name}: left out: {text}")
     lut = spec.lut()
-    known = frozenset(raw for raw, label in enumerate(lut) if label != UNKNOWN)
+    known = frozenset([-1, *(raw for raw, label in enumerate(lut) if label != UNKNOWN)])
     remembered = Remembered(memory, spec.root, spec.treatment)
     _say(log, remembered.note)
     splits, tally = _splits(listing), Tally(spec, histogram=not quick)
@@ -203,7 +203,7 @@ def _read(files: list[_File], quick: bool, treatment: Treatment) -> list[Probe]:
 
 
 def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int], known: frozenset[int]) -> Iterator[str]:
-    """What is wrong with one item; each sentence names the file relative to the root. `known`: raw values in `lut`."""
+    """What is wrong with one item; each sentence names the file relative to the root. `known`: values `lut` takes."""
     misnamed = next((file.name for file in files if file.name != printable(file.name)), None)
     if misnamed is not None:
         yield f"{printable(misnamed)}: name is not UTF-8; rename it"

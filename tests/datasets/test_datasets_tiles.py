@@ -20,6 +20,7 @@ from test_datasets_raster import COLOUR, DEEP, STORED, VALUES, store
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
+from patchbank.datasets import raster
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.geo import make_geo, read_geo
 from patchbank.datasets.images import load_image, load_raw, read_size
@@ -202,3 +203,49 @@ def test_memory_does_not_grow_with_the_raster(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 500_000
+
+
+def take_out(path: Path, kept: int) -> None:
+    """Make a TIFF sparse: of its pieces one is kept, the others have neither place nor bytes."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for names in (("TileOffsets", "StripOffsets"), ("TileByteCounts", "StripByteCounts")):
+            tag = next(file.pages[0].tags[name] for name in names if name in file.pages[0].tags)
+            tag.overwrite([value if place == kept else 0 for place, value in enumerate(tag.value)])
+
+
+@pytest.mark.parametrize("how", [{"tile": (16, 16), "compression": "zlib"}, {"rowsperstrip": 8}, {"tile": (16, 16)}])
+def test_pieces_that_are_not_stored_hold_no_data(tmp_path: Path, how: dict[str, Any]) -> None:
+    path = tmp_path / "mask.tif"
+    no_data = [(42113, 2, 0, "255", True)]
+    tifffile.imwrite(
+        path, np.ones((32, 32), np.uint8), photometric="minisblack", extratags=no_data, metadata=None, **how
+    )
+    take_out(path, 1)
+    wanted = np.full((32, 32), 255)
+    wanted[(slice(8, 16), slice(None)) if "rowsperstrip" in how else (slice(16), slice(16, None))] = 1
+    for tile in tiles_of((32, 32), 16):
+        left, top, right, bottom = tile.box((32, 32))
+        np.testing.assert_array_equal(load_raw(tile.name(path)), wanted[top:bottom, left:right])
+        np.testing.assert_array_equal(np.asarray(load_image(tile.name(path)))[..., 0], wanted[top:bottom, left:right])
+
+
+def test_a_large_tile_has_its_own_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raster, "REDUCED", 40)
+    manifest = make_tiled(tmp_path)
+    sizes = {(entry.width, entry.height) for entry in manifest.entries("val")}
+    assert sizes == {(60, 70), (60, 71), (61, 70), (61, 71)}
+
+
+def test_minus_one_of_a_signed_mask_is_ignored(tmp_path: Path) -> None:
+    for kind, pixels in (("images", COLOUR), ("masks", COLOUR[..., 0].astype(np.int16) % 3 - 1)):
+        (tmp_path / kind).mkdir()
+        store(tmp_path / kind / "a.tif", pixels, {"photometric": "rgb"} if pixels.ndim == 3 else GREYS)
+    found = examine(make_spec("own", "folder", tmp_path, classes=["a", "b"], tiles=64), workers=1)
+    assert found.manifest is not None
+    assert found.summary.splits["val"].ignored == pytest.approx((COLOUR[..., 0] % 3 == 0).mean())
+    (tmp_path / "signed.tif").touch()
+    store(tmp_path / "signed.tif", np.full((211, 301), -2, np.int16), GREYS)
+    (tmp_path / "signed.tif").replace(tmp_path / "masks" / "a.tif")
+    with pytest.raises(UserError) as caught:
+        examine(make_spec("own", "folder", tmp_path, classes=["a", "b"], tiles=64), workers=1)
+    assert "value -2 is not in the label map (known: 0-1, 255)" in caught.value.details[0]
