@@ -1,6 +1,7 @@
 # PatchBank: a bank of frozen patch features, and what is built on it. See README.md and docs/architecture.md.
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 from patchbank.config.folders import config_file
@@ -12,9 +13,13 @@ min_version("9.27")
 configfile: config_file(workflow.basedir)
 
 
-# With --sdm apptainer jobs run in this image, which envs/patchbank.def makes (docs/cluster.md). Snakemake refuses a blank in
-# an image's path, whether it is used or not.
-container: None if " " in str(workflow.basedir) else str(Path(workflow.basedir, "patchbank.sif"))
+# With --sdm apptainer jobs run in this image, which envs/patchbank.def makes (docs/cluster.md).
+containers = (
+    DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+)
+
+
+container: str(Path(workflow.basedir, "patchbank.sif")) if containers else None
 
 
 include: "workflow/rules/common.smk"

@@ -93,7 +93,7 @@ def _parse(content: bytes) -> Parsed:
 
 
 def remember(path: Path, write: bool = True) -> None:
-    """Read what an earlier process parsed from a file, and leave there what this one used, when it ends.
+    """Read what earlier processes parsed from a file, and leave there what this one parsed too, when it ends.
 
     Parsing the package takes most of the time in which Snakemake reads the Snakefile. Sources are known by their bytes,
     so that what is read is never older than they are.
@@ -117,7 +117,7 @@ def _kept(path: Path, version: str) -> dict[str, Parsed]:
         return {}
     if not isinstance(content, dict) or content.get("version") != version:
         return {}
-    return {key: (found, names) for key, (found, names) in content["sources"].items()}
+    return {key: (found, names) for key, (found, names) in content.get("sources", {}).items()}
 
 
 def _leave(path: Path, version: str, before: set[str]) -> None:

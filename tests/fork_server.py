@@ -89,7 +89,9 @@ def attend(connection: socket.socket, address: str) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     text, files, *_ = socket.recv_fds(connection, 1 << 16, 3)
     while not text.endswith(b"\n"):
-        text += connection.recv(1 << 16)
+        if not (more := connection.recv(1 << 16)):  # who asked has ended
+            os._exit(1)
+        text += more
     child = os.fork()
     if child == 0:
         connection.close()

@@ -116,10 +116,15 @@ def kill_after_a_state(project: Project, method: str) -> None:
         pids[:] = [by.process.pid] if by and by.process else []
         return bool(pids)
 
-    until(begun, 300, pause=0.01)
-    while not list((project.folder / "results/.training").rglob("state.safetensors")):
+    def has_a_state() -> bool:
         os.kill(pids[0], signal.SIGCONT)
         time.sleep(0.02)
         os.kill(pids[0], signal.SIGSTOP)
-    assert not checkpoint.exists()
-    os.kill(pids[0], signal.SIGKILL)
+        return bool(list((project.folder / "results/.training").rglob("state.safetensors")))
+
+    until(begun, 300, pause=0.01)
+    try:
+        until(has_a_state, 300, pause=0)
+        assert not checkpoint.exists()
+    finally:
+        os.kill(pids[0], signal.SIGKILL)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -73,17 +74,19 @@ def disturbed(project: Project, chance: random.Random, longest: float) -> tuple[
         while process.poll() is None and not jobs_of(process):
             time.sleep(0.05)
         time.sleep(moment)
-        ended = process.poll() is not None
-        if how == JOB:
-            while process.poll() is None and not (jobs := jobs_of(process)):
+        killed = False
+        while process.poll() is None and not killed:
+            if how == WHOLE:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed = True
+            elif jobs := jobs_of(process):
+                with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                    chance.choice(jobs).kill()
+                    killed = True
+            else:
                 time.sleep(0.02)
-            if process.poll() is None:
-                chance.choice(jobs).kill()
-            process.wait()
-        elif not ended:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return how, ended
+        process.wait()
+    return how, not killed
 
 
 def test_kills_in_all_stages_change_nothing(tmp_path: Path) -> None:
