@@ -28,14 +28,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 from patchbank.datasets.depth import Deep, Treatment
 from patchbank.datasets.dicom import OfDicom, frame_size, is_dicom, read_frame
 from patchbank.datasets.formats import HEAD, unread_format
-from patchbank.datasets.labels import apply_lut
+from patchbank.datasets.labels import apply_lut, instance_ids
 from patchbank.datasets.listing import SOFTWARE
 from patchbank.datasets.pages import located
 from patchbank.datasets.raster import Raster, is_tile, raster_size
 from patchbank.datasets.reading import check_state, opened, read_bytes, why_not_read
 from patchbank.datasets.rgb import GREY16, TURNS, Conversion, orientation, to_rgb, upright
 from patchbank.datasets.tiff import deep_size, is_tiff, position, read_deep, tiff_orientation
-from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
+from patchbank.datasets.unusable import DECODE_ERRORS, Unusable, naming
 from patchbank.errors import UserError
 
 _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
@@ -66,7 +66,7 @@ def load_image(path: str | Path, treatment: Treatment = PLAIN) -> Image.Image:
 
 def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
     """`decode_image` of the file at `path`; `UserError` names the file."""
-    try:
+    with naming(path):
         if is_tile(path) or raster_size(path) is not None:
             return decode_raster(path, treatment)
         file, page = located(path)
@@ -74,8 +74,6 @@ def decode_file(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
             return decode_image(read_bytes(file), treatment)
         with opened(file) as pages:
             return decode_open(pages, treatment, page)
-    except Unusable as reason:
-        raise UserError(f"{path}: {reason}.") from None
 
 
 def decode_raster(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
@@ -86,10 +84,8 @@ def decode_raster(path: str | Path, treatment: Treatment = PLAIN) -> Decoded:
 
 def open_raster(path: str | Path, treatment: Treatment = PLAIN) -> Raster:
     """The raster at `path`, open; `UserError` names one that cannot be read in parts."""
-    try:
+    with naming(path):
         return Raster(path, treatment)
-    except Unusable as reason:
-        raise UserError(f"{path}: {reason}.") from None
 
 
 def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[np.uint8]:
@@ -113,15 +109,14 @@ def load_labels(path: str | Path, lut: Sequence[int] | NDArray[Any]) -> NDArray[
 
 def load_raw(path: str | Path) -> NDArray[Any]:
     """Raw values of a mask or instance map, (H, W) of an integer type; `UserError` names an unusable file."""
-    try:
+    with naming(path):
         return read_indices(path)
-    except Unusable as reason:
-        raise UserError(f"{path}: {reason}.") from None
 
 
 def load_instances(path: str | Path) -> NDArray[np.int32]:
     """Instance ids of an instance map, (H, W) int32, 0 = background; `UserError` names an unusable file."""
-    return load_raw(path).astype(np.int32)
+    with naming(path):
+        return instance_ids(read_indices(path))
 
 
 def read_indices(path: str | Path) -> NDArray[Any]:

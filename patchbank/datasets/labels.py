@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.datasets.unusable import Unusable
 from patchbank.errors import UserError
 
 IGNORE = 255
@@ -164,6 +165,15 @@ def apply_lut(raw: NDArray[Any], lut: Sequence[int] | NDArray[Any]) -> NDArray[n
 def _unsigned(raw: NDArray[Any]) -> NDArray[Any]:
     """`raw` with 255 in place of -1."""
     return np.where(raw == -1, IGNORE, raw) if raw.dtype.kind == "i" else raw
+
+
+def instance_ids(raw: NDArray[Any]) -> NDArray[np.int32]:
+    """Ids (H, W) of instances as int32, from any integer type; `Unusable` names the first that it cannot hold."""
+    limits = np.iinfo(np.int32)
+    beyond = raw[(raw > limits.max) | (raw < limits.min)]
+    if beyond.size:
+        raise Unusable(f"holds instance id {beyond[0]}, and ids go up to {limits.max}; number the instances from 1 on")
+    return raw.astype(np.int32)
 
 
 def describe_unknown(values: Sequence[int], lut: Sequence[int] | NDArray[Any]) -> str:

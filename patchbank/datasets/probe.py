@@ -26,6 +26,7 @@ from patchbank.datasets.images import (
     read_indices,
     read_size,
 )
+from patchbank.datasets.labels import instance_ids
 from patchbank.datasets.pages import located, page_hash
 from patchbank.datasets.pngdata import data_problem
 from patchbank.datasets.raster import Raster, is_tile, raster_size
@@ -143,6 +144,8 @@ def _image(decoded: Decoded, digest: str, size: tuple[int, int] | None = None) -
 
 def _mask(kind: Kind, raw: NDArray[Any], digest: str) -> Probe:
     height, width = raw.shape
+    if kind == "instances":
+        instance_ids(raw)
     return Probe("", width, height, digest, (), _count(raw) if kind == "mask" else ())
 
 

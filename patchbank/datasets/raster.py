@@ -41,6 +41,8 @@ BAND = 1 << 26
 """Bytes of a band of rows, about; never less than one row of tiles."""
 TILED = "`gdal_translate -co TILED=YES -co COMPRESS=DEFLATE -co BIGTIFF=IF_SAFER IN OUT` makes it readable"
 _JPEG, _SEPARATE, _ORIENTATION = 7, 2, 274
+_TOLD = (262, 277, 320, 338, 339, 42113)
+"""Tags that say how values are to be read."""
 
 STORED = Treatment()
 Bands = NDArray[np.uint8]
@@ -95,13 +97,14 @@ class Raster:
         except OSError as error:
             raise Unusable(why_not_read(path, error)) from None
         try:
-            self._page = _page(self._file, number, treatment.bands, indexed)
+            tile = tile_of(Path(path))[1]
+            self._page = _page(self._file, number, treatment.bands, indexed, tile is not None)
         except BaseException:
             self._file.close()
             raise
         self._given = treatment
         self._kept: dict[tuple[int, int], NDArray[Any]] = {}
-        self._tile = tile_of(Path(path))[1]
+        self._tile = tile
         stored = int(self._page.imagewidth), int(self._page.imagelength)
         self._left, self._top, right, bottom = (0, 0, *stored) if self._tile is None else self._tile.box(stored)
         self.width, self.height = right - self._left, bottom - self._top
@@ -141,7 +144,7 @@ class Raster:
             return None
         every = max(1, math.isqrt(self.width * self.height // SAMPLED))
         parts = [self.values(top, stop)[-top % every :: every, ::every] for top, stop in self._bands(self.step)]
-        return picked(page, np.concatenate([part for part in parts if len(part)]), self._given.bands)
+        return self._deep(np.concatenate([part for part in parts if len(part)]))
 
     @cached_property
     def treatment(self) -> Treatment:
@@ -155,7 +158,7 @@ class Raster:
     def meaning(self) -> str:
         """How stored values are to be read: their type and shape, colours, bands beside them, and what is no data."""
         page = self._page
-        tags = [page.tags[code].value if code in page.tags else None for code in (262, 277, 320, 338, 339, 42113)]
+        tags = [_written(page.tags[code].value) if code in page.tags else None for code in _TOLD]
         return f"{page.dtype} {self.size} {tags}"
 
     @property
@@ -168,12 +171,13 @@ class Raster:
         """Rows `top` to `stop` in RGB, (stop - top, W, 3)."""
         page, values = self._page, self.values(top, stop)
         if self.deep is not None:
-            return picked(page, values, self._given.bands).to_bytes(self.treatment)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            values = 255 - values
-        if values.shape[2] not in (3, 4):
-            return np.ascontiguousarray(np.broadcast_to(values[..., :1], (*values.shape[:2], 3)))
-        return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(values)), "TIFF")[0])
+            return self._deep(values).to_bytes(self.treatment)
+        return _plain_rgb(page, values)
+
+    def _deep(self, values: NDArray[Any]) -> Deep:
+        """Values (rows, W, samples) before they are scaled; what Pillow reads is RGB already, as of whole files."""
+        page, bands = self._page, self._given.bands
+        return Deep(_plain_rgb(page, values)) if _for_pillow(page) and not bands else picked(page, values, bands)
 
     def resized(self, size: tuple[int, int], top: int, stop: int) -> Bands:
         """Rows `top` to `stop` of the picture at another size (width, height), by Pillow's bilinear rule."""
@@ -229,14 +233,19 @@ class Raster:
         return values
 
     def indices(self) -> NDArray[Any]:
-        """Class or instance ids (H, W) of a mask, as stored; `Unusable` for colours and for lossy compression."""
+        """Class or instance ids (H, W) of a mask; `Unusable` for colours and for lossy compression.
+
+        They are as stored, but that of 8 bits whose white is 0 is inverted, as Pillow does it.
+        """
         page = self._page
         if page.compression == _JPEG:
             raise Unusable("is stored as JPEG, whose compression changes labels; save masks without it")
         if page.samplesperpixel != 1 or page.dtype.kind not in "iu":
             kind = "floating-point" if page.dtype.kind == "f" else f"{page.samplesperpixel} bands"
             raise Unusable(f"is not an indexed mask ({kind}); save class ids as whole numbers in one band")
-        return self.values(0, self.height)[..., 0]
+        values = self.values(0, self.height)[..., 0]
+        inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype == np.uint8
+        return 255 - values if inverted else values
 
     def _strip(self, plane: int, row: int, length: int, part: slice) -> NDArray[Any]:
         """Some rows of a strip, or of a row of tiles, (rows, W, samples of the plane); no data where none is stored."""
@@ -290,19 +299,48 @@ class Raster:
         return None if decoded is None else np.asarray(decoded)[0]
 
 
-def _page(file: IO[bytes], number: int, bands: Sequence[int], indexed: bool) -> Any:
-    """The checked page of a raster."""
+def _page(file: IO[bytes], number: int, bands: Sequence[int], indexed: bool, tile: bool) -> Any:
+    """The checked page of a raster, or of a tile."""
     found = position(file, number) if number else 0
     file.seek(0)
     page: Any = tifffile.TiffFile(file).pages[found]
+    # read whole it is more than a raster can be
+    way = ", or leave `tiles` out" if tile and page.imagewidth * page.imagelength <= LARGE else ""
+    if page.dtype is None and indexed:
+        raise Unusable(f"has values of {page.bitspersample} bits, which are no class ids")
+    if page.dtype is not None and page.bitspersample < 8:
+        bits = "one bit" if page.bitspersample == 1 else f"{page.bitspersample} bits"
+        raise Unusable(f"has {bits} a pixel, which is not read in parts; save it with 8 bits{way}")
     if not indexed:
-        check_page(page, bands, coloured=page.compression == _JPEG)
-    if page.bitspersample == 1:
-        raise Unusable("has one bit a pixel, which is not read of so many pixels; save it as 8-bit grey")
+        try:
+            check_page(page, bands, coloured=page.compression == _JPEG)
+        except Unusable as reason:
+            raise Unusable(f"{reason}{way if _for_pillow(page) and not bands else ''}") from None
     turned = page.tags.get(_ORIENTATION)
     if turned is not None and turned.value != 1:
-        raise Unusable("is turned by its orientation, which is not done to so many pixels; save it upright")
+        raise Unusable(f"is turned by its orientation, which is not done to parts of a picture; save it upright{way}")
     plain = not page.is_tiled and page.compression == 1 and page.predictor == 1
     if not plain and math.prod(page.chunks) * page.dtype.itemsize > PIECE:
-        raise Unusable(f"is stored in pieces that are too large to be read one by one; {TILED}")
+        raise Unusable(f"is stored in pieces that are too large to be read one by one; {TILED}{way}")
     return page
+
+
+def _for_pillow(page: Any) -> bool:
+    """Whether a file of this page alone is one of 8 bits that Pillow reads."""
+    return bool(page.dtype == np.uint8 and page.samplesperpixel in (1, 3, 4))
+
+
+def _plain_rgb(page: Any, values: NDArray[Any]) -> Bands:
+    """Values of 8 bits (rows, W, samples) in RGB."""
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        values = 255 - values
+    if values.shape[2] not in (3, 4):
+        return np.ascontiguousarray(np.broadcast_to(values[..., :1], (*values.shape[:2], 3)))
+    return np.asarray(to_rgb(Image.fromarray(np.ascontiguousarray(values)), "TIFF")[0])
+
+
+def _written(value: Any) -> Any:
+    """A tag's value in numbers and text, whatever names a library has for them."""
+    if isinstance(value, tuple | list):
+        return [_written(one) for one in value]
+    return int(value) if isinstance(value, int) else str(value)
