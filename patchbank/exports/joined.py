@@ -38,7 +38,12 @@ def split(root: Path, files: Sequence[str]) -> tuple[dict[str, int], dict[str, d
 
 
 def join(
-    path: Path, name: str, file: str, tiles: Mapping[Tile, int], opened: Callable[[], AbstractContextManager[Read]]
+    path: Path,
+    name: str,
+    file: str,
+    tiles: Mapping[Tile, int],
+    sizes: Sequence[tuple[int, int]],
+    opened: Callable[[], AbstractContextManager[Read]],
 ) -> Picture:
     """The labels of one raster.
 
@@ -47,14 +52,20 @@ def join(
         name: of the picture's outputs.
         file: of the raster in its folder.
         tiles: row of the predictions of each tile.
+        sizes: (width, height) of each row of the predictions when it was predicted.
         opened: entered whenever labels are asked for.
 
     Raises:
-        UserError: the raster is not there any more.
+        UserError: the raster is not there any more, or has another size.
     """
     size = tiff_size(path)
     if size is None:
         raise UserError(f"{path} cannot be read any more, and {len(tiles)} tiles of it were predicted; put it back.")
+
+    for tile, row in tiles.items():
+        left, top, right, bottom = tile.box(size)
+        if (right - left, bottom - top) != sizes[row]:
+            raise UserError(f"{path} ({size[0]}x{size[1]}) changed since it was predicted; run again.")
 
     def bands() -> Iterator[Labels]:
         with opened() as read:
@@ -63,7 +74,12 @@ def join(
     large = Large(size[::-1], bands)
     if size[0] * size[1] > LARGE:
         return Picture(name, file, NONE, read_geo(path), large)
-    return Picture(name, file, np.concatenate(list(large.bands())), read_geo(path))
+    labels, top = np.empty(large.shape, dtype=np.int32), 0  # half of int64, and no second copy
+    with opened() as read:
+        for band in _bands(size, tiles, read):
+            labels[top : top + len(band)] = band
+            top += len(band)
+    return Picture(name, file, labels, read_geo(path))
 
 
 def _bands(size: tuple[int, int], tiles: Mapping[Tile, int], read: Read) -> Iterator[Labels]:

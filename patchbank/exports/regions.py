@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from patchbank.errors import UserError
-from patchbank.exports.source import Labels, Large, Picture, Source
+from patchbank.exports.source import LabelMap, Large, Picture, Source
 from patchbank.progress import track
 
 
@@ -105,10 +105,12 @@ class Taken:
                     raise UserError(f"{picture.file} is too large for this format; give --format geojson or geotiff.")
                 yield replace(picture, large=_kept(picture.large, kept))
                 continue
-            labels = np.where(kept[picture.labels], picture.labels, -1)
+            labels = picture.labels
+            if self.settings.min_area > 1 or not kept[:-1].all():  # else a copy of it would be the same
+                labels = np.where(kept[labels], labels, -1)
             yield replace(picture, labels=self._without_small(labels))
 
-    def _without_small(self, labels: Labels) -> Labels:
+    def _without_small(self, labels: LabelMap) -> LabelMap:
         if self.settings.min_area <= 1:
             return labels
         for category, box in _boxes(labels):
@@ -125,7 +127,7 @@ def _kept(large: Large, kept: NDArray[np.bool_]) -> Large:
     return replace(large, bands=lambda: (np.where(kept[band], band, -1) for band in large.bands()))
 
 
-def regions(labels: Labels, instances: bool) -> Iterator[Region]:
+def regions(labels: LabelMap, instances: bool) -> Iterator[Region]:
     """The regions of a label map (H, W), by category, pieces in reading order."""
     for category, box in _boxes(labels):
         mask = labels[box] == category
@@ -138,7 +140,7 @@ def regions(labels: Labels, instances: bool) -> Iterator[Region]:
             yield Region(category, top + rows.start, left + columns.start, pieces[rows, columns] == number)
 
 
-def numbered(labels: Labels) -> tuple[NDArray[np.int64], list[Region]]:
+def numbered(labels: LabelMap) -> tuple[NDArray[np.int64], list[Region]]:
     """The pieces of a label map as numbers (H, W) from 1 on, 0 for none, and the regions in that order."""
     numbers, found = np.zeros(labels.shape, dtype=np.int64), list(regions(labels, True))
     for number, region in enumerate(found, 1):
@@ -147,7 +149,7 @@ def numbered(labels: Labels) -> tuple[NDArray[np.int64], list[Region]]:
     return numbers, found
 
 
-def _boxes(labels: Labels) -> list[tuple[int, tuple[slice, slice]]]:
+def _boxes(labels: LabelMap) -> list[tuple[int, tuple[slice, slice]]]:
     """Every category that occurs, with its box."""
-    boxes = ndimage.find_objects((labels + 1).astype(np.int32))
+    boxes = ndimage.find_objects((labels + 1).astype(np.int32, copy=False))
     return [(category, box) for category, box in enumerate(boxes) if box is not None]

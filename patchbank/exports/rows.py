@@ -149,13 +149,14 @@ def _read(
     files = [*whole, *rasters]
     stems = Counter(map(without_suffix, files))
     names = {file: stem if stems[stem := without_suffix(file)] == 1 else file for file in files}
+    sizes = [(entries[image].width, entries[image].height) for image in images]
     read = partial(_opened, clusters, table, upsample)
     with read() as labels:
         for file, row in whole.items():
             entry = entries[images[row]]
             yield Picture(names[file], file, labels(row, (entry.height, entry.width)), read_geo(root / file))
     for file, tiles in rasters.items():
-        yield join(root / file, names[file], file, tiles, read)
+        yield join(root / file, names[file], file, tiles, sizes, read)
 
 
 @contextmanager

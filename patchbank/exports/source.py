@@ -18,6 +18,8 @@ from patchbank.datasets.geo import Geo
 
 Upsample = Literal["bilinear", "nearest"]
 Labels = NDArray[np.int64]
+LabelMap = NDArray[np.int64] | NDArray[np.int32]
+"""Of a picture in memory."""
 NAMED = "Labels are named by a row of results, e.g. results/mine/kmeans/seed0, or by the --out of `patchbank segment`."
 
 
@@ -50,14 +52,14 @@ class Picture:
     Attributes:
         name: POSIX path without suffix, the name of its outputs.
         file: POSIX path of the picture in its folder.
-        labels: (H, W) int64, position of the category, -1 for none; empty of a raster.
+        labels: (H, W) int64 (int32 of joined tiles), position of the category, -1 for none; empty of a raster.
         geo: its place on the map.
         large: the labels of a raster.
     """
 
     name: str
     file: str
-    labels: Labels
+    labels: LabelMap
     geo: Geo | None = None
     large: Large | None = None
 

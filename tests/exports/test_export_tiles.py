@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,8 @@ from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.datasets.scan import examine
 from patchbank.datasets.spec import make_spec
-from patchbank.datasets.tiles import tile_of
+from patchbank.datasets.tiles import tile_of, tiles_of
+from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.preprocessing import frame
@@ -90,6 +94,32 @@ def test_tiles_are_one_picture_again(row: Path, monkeypatch: pytest.MonkeyPatch,
         assert large == ([len(band) for band in bands] == [50, 50, 50, 50, 11])
     assert raster.geo is not None
     assert raster.geo.affine == (0.5, 0, 500_000, 0, -0.5, 6_000_000)
+
+
+@pytest.mark.parametrize("size", [(302, 211), (301, 180)])
+def test_a_raster_that_changed_its_size_is_not_joined(row: Path, size: tuple[int, int]) -> None:
+    path = row.parents[2] / "data" / "images" / "map.tif"
+    tifffile.imwrite(path, np.zeros((*size[::-1], 3), np.uint8), photometric="rgb", tile=(64, 64))
+    source = open_source(row, Choice(upsample="nearest"))
+    with pytest.raises(UserError, match=rf"map.tif \({size[0]}x{size[1]}\) changed since it was predicted; run again"):
+        list(source.pictures())
+
+
+def test_joining_takes_few_bytes_a_pixel(tmp_path: Path) -> None:
+    side = 1500
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((side, side), np.uint8), photometric="minisblack")
+    tiles = {tile: row for row, tile in enumerate(tiles_of((side, side), 100))}
+
+    @contextmanager
+    def opened() -> Iterator[joined.Read]:
+        yield lambda row, size: np.full(size, row)
+
+    tracemalloc.start()
+    picture = joined.join(tmp_path / "a.tif", "a", "a.tif", tiles, [(100, 100)] * len(tiles), opened)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (picture.labels[250, 1450], picture.labels.shape) == (44, (side, side))
+    assert peak < 6 * side**2
 
 
 def test_the_raster_goes_to_map_tools(row: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from patchbank.errors import UserError
 from patchbank.exports.formats import FormatOptions, distinct_colours
 from patchbank.exports.regions import Taken, numbered, regions
+from patchbank.exports.source import LabelMap
 
 HELP = 'an archive to upload to a CVAT task as "Segmentation mask 1.1"'
 BACKGROUND = "background"
@@ -55,7 +56,7 @@ def voc_colours(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
     return colours
 
 
-def _by_category(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _by_category(labels: LabelMap) -> NDArray[np.int64]:
     """Numbers (H, W) from 1 on: each category that occurs is one object."""
     numbers = np.zeros(labels.shape, dtype=np.int64)
     for number, region in enumerate(regions(labels, False), 1):
