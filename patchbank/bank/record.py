@@ -36,9 +36,6 @@ def make_record(
         images_per_shard: upper bound of the mean number of images in a shard.
     """
     spec, images = vit.spec, len(manifest.entries(split))
-    dicom = manifest.depth is not None and any(kind.endswith(MARK) for kind in manifest.depth.ranges)
-    # only sets with such pictures depend on how they are treated
-    depth = {} if manifest.depth is None else {"depth": {**manifest.depth.to_json(), "code": depth_code(dicom)}}
     return {
         "format": FORMAT,
         "code": values_code(type(vit).__module__, type(recipe).__module__),
@@ -60,8 +57,16 @@ def make_record(
         "recipe": recipe_record(recipe, vit.class_token),
         "precision": precision,
         "dtype": dtype,
-        **depth,
+        **depth_record(manifest),
     }
+
+
+def depth_record(manifest: Manifest) -> dict[str, Any]:
+    """What the record says of deep pictures; nothing of a set without such, whose values do not depend on it."""
+    if manifest.depth is None:
+        return {}
+    dicom = any(kind.endswith(MARK) for kind in manifest.depth.ranges)
+    return {"depth": {**manifest.depth.to_json(), "code": depth_code(dicom)}}
 
 
 def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:

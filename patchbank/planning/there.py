@@ -1,7 +1,8 @@
 """Which banks of a set exist already: complete ones below `bank_root` with the record of the bank that is asked for.
 
 A record names the images (by the manifest) and the weights (by their hash). Where manifest or weights are not there
-yet, the number of images and everything else has to agree.
+yet, the number of images and everything else has to agree, and neither the record nor the set's configuration may say
+how deep pictures are treated, of which the black and white are not known.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from patchbank.bank.format import content_hash
+from patchbank.bank.format import content_hash, cut, read_record, shard_count, shard_name
 from patchbank.bank.identity import values_code
 from patchbank.bank.predecessors import same_values
-from patchbank.bank.record import recipe_record
+from patchbank.bank.record import depth_record, recipe_record
 from patchbank.bank.settings import ExtractSettings
 from patchbank.config.config import Config
 from patchbank.config.plan.paths import manifest as manifest_of
+from patchbank.datasets.depth import Treatment
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.files import read_json
@@ -24,6 +26,8 @@ from patchbank.views.base import RecipeProtocol
 
 ENCODER = "patchbank.backbones.vit"
 """Module of the encoder that extraction uses; its code is a part of every record."""
+_SAID = {"images", "manifest", "backbone", "code", "precision", "dtype"}
+"""What every record says besides what `read_record` asks for."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,31 @@ def bank_there(config: Config, dataset: str, bank: Asked) -> Path | None:
     """Folder of the bank, of which the pipeline would compute nothing; None where there is none."""
     recipe, said = bank.recipe.record()["name"], _said(config, dataset, bank)
     known = manifest_of(dataset)
-    fingerprint = Manifest.load(known).fingerprint(bank.split) if Path(known).is_file() else None
+    manifest = Manifest.load(known) if Path(known).is_file() else None
+    if manifest is None and config.spec(dataset).treatment != Treatment():
+        return None
+    said |= {"images": bank.images, "shards": shard_count(bank.images, bank.options.images_per_shard)}
+    said |= {} if manifest is None else {"manifest": manifest.fingerprint(bank.split), **depth_record(manifest)}
     for file in sorted(Path(config.bank_root, dataset, bank.split).glob(f"*/{recipe}-*/bank.json")):
-        try:
-            record = read_json(file)
-        except UserError:  # a damaged one is no bank: extraction writes it anew
-            continue
-        same = record["images"] == bank.images and fingerprint in (None, record["manifest"])
-        if same and _is(record, said, bank):
+        record = _record(file)
+        if record is not None and _is(record, said, bank) and _whole(file.parent, record):
             return file.parent
     return None
+
+
+def _record(file: Path) -> dict[str, Any] | None:
+    """The content of a `bank.json`; None of a damaged one, which is no bank: extraction writes it anew."""
+    try:
+        _, record = read_record(file)
+    except UserError:
+        return None
+    return record if set(record) >= _SAID and isinstance(record["backbone"], dict) else None
+
+
+def _whole(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether every shard with images is a file."""
+    shards = enumerate(cut(record["ids"], record["shards"]))
+    return all((folder / shard_name(index)).is_file() for index, ids in shards if ids)
 
 
 def _said(config: Config, dataset: str, bank: Asked) -> dict[str, Any]:
@@ -87,6 +106,9 @@ def _said(config: Config, dataset: str, bank: Asked) -> dict[str, Any]:
 
 def _is(record: dict[str, Any], said: dict[str, Any], bank: Asked) -> bool:
     """Whether a bank's record says the same, or is of a predecessor with the same values."""
-    wanted = {**record, **said, "backbone": {**record["backbone"], **said["backbone"]}}
+    if any(record[key] != said[key] for key in ("images", "manifest", "shards") if key in said):
+        return False
+    others = {key: value for key, value in record.items() if key != "depth"}
+    wanted = {**others, **said, "backbone": {**record["backbone"], **said["backbone"]}}
     directions = bank.options.coding.pca if bank.coded and bank.options.coding is not None else None
     return record.get("coding", {}).get("pca") == directions and content_hash(record) in same_values(wanted)

@@ -16,11 +16,13 @@ from PIL import Image
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import row_bytes
+from patchbank.bank.identity import depth_code
 from patchbank.bank.reader import open_bank
 from patchbank.cli import main
 from patchbank.config.config import Config
 from patchbank.config.load import checked, default_config
 from patchbank.config.schema import merge
+from patchbank.datasets.depth import Treatment
 from patchbank.planning.cost import Machine, _Encoder, stages_of
 from patchbank.views.base import make_recipe
 
@@ -141,7 +143,9 @@ def test_banks_that_are_there_cost_nothing_more(tmp_path: Path, capsys: pytest.C
     assert f"bank train-whole is there: {folder.relative_to(tmp_path)}" in said
     assert "GB more below" in said
     # other settings, another block, other weights, other images: another bank
-    for changed in ({"extract": {"dtype": "float32"}}, {"recipes": {"whole": {"size": 48}}}, {"extract": {"pca": 96}}):
+    others: list[dict[str, Any]] = [{"dtype": "float32"}, {"pca": 96}, {"images_per_shard": 1}]
+    deep = {"datasets": {"toy": {"depth": {"scale": "minmax"}}}}
+    for changed in (*({"extract": other} for other in others), {"recipes": {"whole": {"size": 48}}}, deep):
         config = checked(merge(merge(default_config().values, own), changed))
         assert not any(there().values())
     config = checked(merge(merge(default_config().values, own), {"backbones": {"tiny": {"block": 2}}}))
@@ -159,6 +163,27 @@ def test_banks_that_are_there_cost_nothing_more(tmp_path: Path, capsys: pytest.C
     kept = json.loads(manifest.read_text())
     kept["splits"]["train"][0]["id"] = "0" * 16
     manifest.write_text(json.dumps(kept))
+    assert not any(there().values())
+    # another treatment of deep pictures, a shard that is gone, a damaged record
+    shutil.copy(tmp_path / "manifest.json", manifest)
+    assert there()["bank train-whole"]
+    whole = json.loads((folder / "bank.json").read_text())
+    deep_record = {**whole, "depth": {**Treatment().to_json(), "code": depth_code()}}
+    damaged: list[Any] = [{}, [], {"images": 3}, {**whole, "backbone": None}, {**whole, "shards": 3}]
+    for record in (deep_record, *damaged):
+        (folder / "bank.json").write_text(json.dumps(record))
+        assert not any(there().values())
+    (folder / "bank.json").write_text(json.dumps(deep_record))
+    kept = json.loads((tmp_path / "manifest.json").read_text())
+    manifest.write_text(json.dumps({**kept, "depth": Treatment().to_json()}))
+    assert there()["bank train-whole"]
+    manifest.write_text(json.dumps({**kept, "depth": Treatment("minmax").to_json()}))
+    assert not any(there().values())
+    manifest.unlink()
+    assert not any(there().values())
+    (folder / "bank.json").write_text(json.dumps(whole))
+    assert there()["bank train-whole"]
+    next(folder.glob("0*.h5")).unlink()
     assert not any(there().values())
 
 
