@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +113,14 @@ class PredictionWriter:
         self._record, self._images, self._variants, self._grid = record, list(images), dict(variants), grid
 
     def __enter__(self) -> PredictionWriter:
-        self._file = h5py.File(self._atomic.__enter__(), "w")
+        with ExitStack() as stack:
+            self._file = stack.enter_context(h5py.File(stack.enter_context(self._atomic), "w"))
+            self._begin()
+            self._open = stack.pop_all()
+        return self
+
+    def _begin(self) -> None:
+        """Write what is known before the first row."""
         self._file.attrs["format"] = FORMAT
         self._file.attrs["record"] = json.dumps(asdict(self._record), sort_keys=True)
         self._file.create_dataset("image", data=np.array(self._images, dtype="S16"))
@@ -128,7 +136,6 @@ class PredictionWriter:
                 self._stored[name] = group.create_dataset("scores", (n, k, *self._grid), np.float16)
             else:
                 self._stored[name] = group.create_dataset("labels", (n, *self._grid), np.uint16)
-        return self
 
     def write_scores(self, variant: str, start: int, scores: NDArray[np.floating[Any]]) -> None:
         """Store rows `start`... of a variant from scores (b, K, h, w), higher is better."""
@@ -164,11 +171,14 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            for variant in list(self._waiting):
-                self._write(variant)
-        self._file.close()
-        self._atomic.__exit__(kind, error, trace)
+        try:
+            if kind is None:
+                for variant in list(self._waiting):
+                    self._write(variant)
+        except BaseException as failed:
+            self._open.__exit__(type(failed), failed, failed.__traceback__)
+            raise
+        self._open.__exit__(kind, error, trace)
 
 
 class PredictionReader:

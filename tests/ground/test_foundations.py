@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import textwrap
@@ -230,6 +231,24 @@ def test_a_broken_prediction_is_never_visible(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="run the predict stage first"):
         PredictionReader(tmp_path / "v.h5")
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_prediction_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = PredictionRecord("toy", "val", "m", "classes", 0, "nearest", (28, 28))
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(PredictionWriter, "_write", full)
+    with (  # the error keeps the writer alive, so that nothing is removed by chance
+        pytest.raises(OSError, match="No space left"),
+        PredictionWriter(tmp_path / "v.h5", record, ["a" * 16], {"k3-s0": 3}, (2, 2)) as writer,
+    ):
+        writer.write_labels("k3-s0", 0, np.zeros((1, 2, 2), dtype=int))
+    assert list(tmp_path.iterdir()) == []
+    assert not writer._file
 
 
 def test_command_line_says_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
