@@ -82,7 +82,7 @@ class Sums:
 
 
 def _sums(tokens: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum and sum of squares (D,), each the bits of adding row after row."""
+    """Sum and sum of squares (D,), each the bits of adding row after row; of width 1 numpy adds a block pairwise."""
     import torch  # converts float16 eight times as fast as numpy; what only reads sums does without
 
     count, dim = tokens.shape
