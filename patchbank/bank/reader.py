@@ -29,7 +29,7 @@ from patchbank.bank.format import (
     row_fields,
     shard_name,
 )
-from patchbank.bank.scratch import copy_of
+from patchbank.bank.scratch import VARIABLE, copy_of
 from patchbank.errors import UserError
 
 if TYPE_CHECKING:
@@ -274,11 +274,13 @@ class Bank(_Base):
         return self._mapped[index]
 
     def _map(self, index: int) -> Mapped:
-        path = copy_of(self.folder) / shard_name(index)
-        if not path.is_file():
-            raise UserError(f"{path} is missing. {AGAIN}")
+        path = self.folder / shard_name(index)  # what sentences name: a copy is gone when they are read
+        copy = copy_of(self.folder) / path.name
+        if not copy.is_file():
+            gone = f"{path} is missing. {AGAIN}"
+            raise UserError(gone if copy == path else f"The copy of {path} in {VARIABLE} was removed; run again.")
         try:
-            with h5py.File(path, "r") as shard:
+            with h5py.File(copy, "r") as shard:
                 if not shard.attrs.get("complete") or shard.attrs.get("content") not in self._contents:
                     raise UserError(f"{path} is not a complete shard of this bank. {AGAIN}")
                 if images_of(shard) != self._parts[index]:
@@ -288,7 +290,7 @@ class Bank(_Base):
                 if self._coding is None and self.record["dtype"] == "int8":
                     self._coding = Coding.of(shard)
             # one map a shard, because each holds a file descriptor
-            mapped = np.memmap(path, np.uint8, "r")
+            mapped = np.memmap(copy, np.uint8, "r")
         except (OSError, KeyError, RuntimeError) as error:  # h5py's errors for damaged files
             raise UserError(f"{path} is not readable ({error}). {AGAIN}") from None
         return {n: np.ndarray(s, d, mapped.data, offset) for n, (offset, s, d) in layout.items()}

@@ -5,7 +5,9 @@ cluster gives to that job. Without it everything is written beside its target an
 a bank does not change, nor do leases: a shard's is given back when the shard is in the bank's folder.
 
 Whatever lies in scratch belongs to one process, carries its name, and goes with it; what a killed one left is
-removed by the next extraction or training that uses the same folder.
+removed by the next extraction or training that uses the same folder. Of a process of before a reboot, or of another
+host or container, only signs of life can tell: those a day old are left over. A copy that is only read shows them by a
+lease inside.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from patchbank.alive import this_process
-from patchbank.bank.format import read_record
+from patchbank.bank.format import AGAIN, cut, read_record, shard_name
 from patchbank.errors import NO_ROOM, UserError
 from patchbank.files import atomic_path, check_space, sweep
+from patchbank.leases import Leases
 from patchbank.paths import expand
 
 LOG = logging.getLogger(__name__)
@@ -86,17 +90,22 @@ def copies(banks: Iterable[Path]) -> Iterator[None]:
 
     Args:
         banks: folders, or pointer files.
+
+    Raises:
+        UserError: a shard of a bank is missing where the bank lies.
     """
     scratch = scratch_folder()
     if scratch is None:
         yield
         return
     check_scratch(0)
-    with _folder_of_this_process(scratch, _BANKS) as mine:
+    with _folder_of_this_process(scratch, _BANKS) as mine, Leases() as leases:
+        leases.take(mine / "read")  # touched every few seconds, while the copies beside it are only read
         copied: list[Path] = []
         try:
-            for number, bank in enumerate(dict.fromkeys(read_record(path)[0].resolve() for path in banks)):
-                if bank not in _COPIES and _copy(bank, mine / str(number)):
+            records = {folder.resolve(): record for folder, record in map(read_record, banks)}
+            for number, (bank, record) in enumerate(records.items()):
+                if bank not in _COPIES and _copy(bank, record, mine / str(number)):
                     _COPIES[bank] = mine / str(number)
                     copied.append(bank)
             yield
@@ -110,10 +119,13 @@ def copy_of(bank: Path) -> Path:
     return _COPIES.get(bank.resolve(), bank) if _COPIES else bank
 
 
-def _copy(bank: Path, target: Path) -> bool:
+def _copy(bank: Path, record: Mapping[str, Any], target: Path) -> bool:
     """Copy a bank's shards; whether there was room."""
+    shards = [bank / shard_name(index) for index, ids in enumerate(cut(record["ids"], record["shards"])) if ids]
+    missing = [shard.name for shard in shards if not shard.is_file()]
+    if missing:
+        raise UserError(f"{bank} misses {len(missing)} shard(s), first {missing[0]}. {AGAIN}")
     target.mkdir()
-    shards = sorted(bank.glob("[0-9]*.h5"))
     size, free = sum(shard.stat().st_size for shard in shards), shutil.disk_usage(target).free
     try:
         if size > 0.98 * free:

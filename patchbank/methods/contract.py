@@ -111,7 +111,7 @@ def run_train(job: TrainJob) -> None:
             return
         from patchbank.bank.scratch import copies  # here: plans and commands read no bank
 
-        with copies(job.banks.values()):
+        with copies(job.banks.values() if traits(job.folder).epochs else ()):
             module.train(job)
 
 

@@ -42,6 +42,8 @@ class Traits:
         kind: ``segments`` (ids inside one image, given dataset-wide ids by segment clusters) or ``classes``.
         trained: whether there is a `train.py`.
         recipes: recipes of the bank that training reads.
+        epochs: whether training reads its banks over several epochs, so that copies on a node's own disk pay
+            (`patchbank.bank.scratch`).
         curves: whether `steps.csv` of training holds losses to draw.
         pictures: recipes of the train split's bank that `pictures.draw` of the method's folder reads; empty where it
             has none. They show what the method makes on its way to a prediction.
@@ -60,6 +62,7 @@ class Traits:
     kind: Literal["segments", "classes"]
     trained: bool
     recipes: tuple[str, ...] = ()
+    epochs: bool = False
     curves: bool = False
     pictures: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("whole",)

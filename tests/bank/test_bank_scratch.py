@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ import numpy as np
 import pytest
 import torch
 from bank_factory import extract_all, make_images
+from head_world import job_of
 from jobs import train_job
 
 from patchbank.bank import scratch as scratch_module
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.format import read_record
 from patchbank.bank.reader import open_bank
-from patchbank.bank.scratch import VARIABLE, copies, copy_of
+from patchbank.bank.scratch import VARIABLE, check_scratch, copies, copy_of
 from patchbank.bank.statistics import compute_statistics
 from patchbank.errors import UserError
+from patchbank.files import DAY
 from patchbank.methods.contract import run_train
 
 SETTINGS = ExtractSettings("whole", {"size": 32}, images_per_shard=2, batch_tokens=16)
@@ -163,20 +166,68 @@ def test_scratch_without_room_for_a_shard_is_one_sentence(world: Path, monkeypat
 
 
 def test_a_training_reads_a_copy_and_learns_the_same(plain: Path, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"whole": plain / "whole.json", "statistics": plain / "statistics.npz", "manifest": plain / "manifest.json"}
+    copied = []
+    with_copy(monkeypatch, lambda copy, source, target: copied.append(Path(target)) or copy(source, target))
+    run_train(job_of(files, "smooseg", world / "copy", views="whole"))
+    assert len(copied) == len(shards(plain / "bank"))
+    assert all(path.is_relative_to(world / "scratch") for path in copied)
+    assert left(world) == []
+    monkeypatch.delenv(VARIABLE)
+    run_train(job_of(files, "smooseg", world / "place", views="whole"))
+    assert len(copied) == len(shards(plain / "bank"))
+    for name in ("checkpoint.safetensors", "epochs.csv"):
+        assert (world / "copy" / name).read_bytes() == (world / "place" / name).read_bytes()
+
+
+def test_a_training_that_reads_a_sample_once_copies_nothing(
+    plain: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"k": [3], "kmeans_seeds": [0], "sample": 60, "kmeans": {"niter": 3, "nredo": 1}}
     settings["projection"] = {"centre": "mean", "pca": 8, "whiten": False, "normalise": False}
     common = {"banks": {"whole": plain / "whole.json"}, "statistics": plain / "statistics.npz", "settings": settings}
     copied = []
     with_copy(monkeypatch, lambda copy, source, target: copied.append(Path(target)) or copy(source, target))
-    run_train(train_job("kmeans", world / "copy", **common))
-    assert len(copied) == len(shards(plain / "bank"))
-    assert all(path.is_relative_to(world / "scratch") for path in copied)
+    run_train(train_job("kmeans", world / "out", **common))
+    assert (world / "out" / "checkpoint.safetensors").is_file()
+    assert copied == []
+
+
+def test_a_copy_that_is_only_read_stays_when_another_host_sweeps(
+    plain: Path, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = read_record(plain / "whole.json")[0]
+    monkeypatch.setattr("patchbank.leases.BEAT", 0.01)
+    two_days_ago = time.time() - 2 * DAY
+    with copies([folder]):
+        inside = copy_of(folder).parent
+        for path in (*inside.rglob("*"), inside):
+            os.utime(path, (two_days_ago, two_days_ago))
+        end = time.monotonic() + 10
+        while max(path.stat().st_mtime for path in inside.rglob("*")) < two_days_ago + 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        monkeypatch.setattr("patchbank.alive._system", lambda: "another")
+        check_scratch(0)
+        assert shards(inside)
+        left_over = Path(shutil.copytree(inside, inside.with_name(f"{inside.name[:-5]}0.tmp")))
+    for path in (*left_over.rglob("*"), left_over):
+        os.utime(path, (two_days_ago, two_days_ago))
+    check_scratch(0)
     assert left(world) == []
-    monkeypatch.delenv(VARIABLE)
-    run_train(train_job("kmeans", world / "place", **common))
-    assert len(copied) == len(shards(plain / "bank"))
-    for name in ("checkpoint.safetensors", "epochs.csv"):
-        assert (world / "copy" / name).read_bytes() == (world / "place" / name).read_bytes()
+
+
+def test_a_bank_that_lacks_a_shard_is_named_by_where_it_lies(plain: Path, world: Path) -> None:
+    shutil.copytree(read_record(plain / "whole.json")[0], world / "own")
+    (gone, damaged, *_) = sorted((world / "own").glob("0*.h5"))
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:1000])
+    with copies([world / "own"]), pytest.raises(UserError, match=f"^{damaged} is not readable"):
+        open_bank(world / "own").read(np.arange(6), ("tokens",))
+    gone.unlink()
+    said = rf"^{world}/own misses 1 shard\(s\), first {gone.name}\. Extract again"
+    with pytest.raises(UserError, match=said), copies([world / "own"]):
+        pass
+    assert left(world) == []
 
 
 def test_copies_are_read_while_they_are_there(
@@ -192,7 +243,7 @@ def test_copies_are_read_while_they_are_there(
         )
         # what is read is the copy: without a shard of it there is no bank
         next(inside.glob("0*.h5")).unlink()
-        with pytest.raises(UserError, match="is missing"):
+        with pytest.raises(UserError, match=rf"^The copy of {folder}/0\d+.h5 in {VARIABLE} was removed; run"):
             open_bank(plain / "whole.json").read(np.arange(6), ("tokens",))
     assert copy_of(folder) == folder
     assert left(world) == []

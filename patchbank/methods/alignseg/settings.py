@@ -17,7 +17,7 @@ from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
 
-TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), needs=("multicrop",), curves=True)
+TRAITS = Traits(kind="segments", trained=True, recipes=("multicrop",), needs=("multicrop",), epochs=True, curves=True)
 TITLE = "AlignSeg"
 
 _CROPS = ("size", "local_crops", "global_scale", "local_scale")

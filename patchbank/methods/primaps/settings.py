@@ -16,7 +16,7 @@ from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "PriMaPs"
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), curves=True)
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True)
 _SHARE = rules.number("must lie between 0 and 1", lambda value: 0 < value < 1)
 
 

@@ -20,6 +20,7 @@ TRAITS = Traits(
     kind="classes",
     trained=True,
     recipes=("windows", "lastblock", "augmented"),
+    epochs=True,
     curves=True,
     pictures=("windows", "lastblock"),
 )
