@@ -54,7 +54,9 @@ def _built(hint: Any, value: Any) -> Any:
     if value is None:
         return None
     if origin in (Union, types.UnionType):
-        return _built(next(part for part in arguments if part is not type(None)), value)
+        kinds = [part for part in arguments if part is not type(None)]
+        fields_of = isinstance(value, Mapping)  # of a dataclass, where it may be one or something else
+        return _built(next((part for part in kinds if is_dataclass(part) == fields_of), kinds[0]), value)
     if isinstance(hint, type) and is_dataclass(hint):
         return from_plain(hint, value)
     if hint is Path:

@@ -57,8 +57,12 @@ REWRITTEN: tuple[tuple[str, str], ...] = (
         "98cfee609c050263837432de0cd9d6343180d83a3f66b39b3010a61a5b301559",
         "f8df24e5c1833179e2f0522c3473686c3890dd0d510e3f95768d1c8a242dc671",
     ),
+    (  # datasets/depth.py
+        "61ec156783e5ccdbdc219abf75099e3c9cce1ce729fa2f28f04f3ca4da6a9e38",
+        "3928a3d8ff5752a20b76bcea35c911dd6734f79d23a05efed81ef4829d3404e0",
+    ),
     (  # datasets/tiff.py
-        "da76bd0b06337326e162940e1b96c666d667d229ca99da47fffea743e1043948",
+        "4c65992b29a188d7b31492e5d6090ba7560bc14e754236760f03ae0f3e79881d",
         "49679e27247b899d588e0e9326fce9d4b634856e4e8fe4c9860e94f08908fdf9",
     ),
     (  # views/flipped.py
@@ -98,9 +102,9 @@ def values_code(*own: str) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
 
-def depth_code(dicom: bool = False) -> str:
+def depth_code(dicom: bool = False, pca: bool = False) -> str:
     """Hash of the code that makes 8-bit pictures of deep ones: part of the record of sets that have such."""
-    names = ("depth", "tiff", *(["dicom"] if dicom else []))
+    names = ("depth", "tiff", *(["dicom"] if dicom else []), *(["directions"] if pca else []))
     hashes = [_module_hash(f"patchbank.datasets.{name}") for name in names]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 

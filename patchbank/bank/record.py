@@ -9,6 +9,7 @@ from patchbank.backbones.encoder import Encoder
 from patchbank.bank.format import FIELDS, FORMAT, OF_CLASS, shard_count
 from patchbank.bank.identity import depth_code, values_code
 from patchbank.datasets.dicom import MARK
+from patchbank.datasets.directions import Directions
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
@@ -66,7 +67,8 @@ def depth_record(manifest: Manifest) -> dict[str, Any]:
     if manifest.depth is None:
         return {}
     dicom = any(kind.endswith(MARK) for kind in manifest.depth.ranges)
-    return {"depth": {**manifest.depth.to_json(), "code": depth_code(dicom)}}
+    pca = isinstance(manifest.depth.bands, Directions)
+    return {"depth": {**manifest.depth.to_json(), "code": depth_code(dicom, pca)}}
 
 
 def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:

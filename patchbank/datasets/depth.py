@@ -18,7 +18,8 @@ over the set; a configured scale holds for all. Values that are not finite, and 
 black and count nowhere.
 
 Of the bands that are named (from 1 on) one becomes grey and three become red, green and blue. By default: the first of
-one or two, the first three of more.
+one or two, the first three of more. Of `pca` the principal directions of the set's bands do
+(`patchbank.datasets.directions`), and what is scaled are the values along them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from patchbank.datasets.directions import Directions, fitted, sampled
 
 Scale = Literal["percentile", "minmax", "full", "window"]
 Range = tuple[float, float]
@@ -50,14 +53,14 @@ class Treatment:
         scale: see the module; None is `percentile` for deeper pictures and nothing for those of 8 bits.
         per: where black and white are found.
         window: black and white of `window`.
-        bands: one or three bands, from 1 on; () for the default.
+        bands: one or three bands, from 1 on; () for the default; the principal directions of the set.
         ranges: black and white of each channel by the kind of pictures (`Deep.kind`), once they are known of the set.
     """
 
     scale: Scale | None = None
     per: Literal["set", "image"] = "set"
     window: Range | None = None
-    bands: tuple[int, ...] = ()
+    bands: tuple[int, ...] | Directions = ()
     ranges: Mapping[str, Sequence[Range]] = field(default_factory=dict)
 
     @property
@@ -69,7 +72,8 @@ class Treatment:
         """Plain values."""
         ranges = {kind: [list(one) for one in found] for kind, found in sorted(self.ranges.items())}
         window = None if self.window is None else list(self.window)
-        return {"scale": self.scale, "per": self.per, "window": window, "bands": list(self.bands), "ranges": ranges}
+        bands = self.bands.to_json() if isinstance(self.bands, Directions) else list(self.bands)
+        return {"scale": self.scale, "per": self.per, "window": window, "bands": bands, "ranges": ranges}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any] | None) -> Treatment:
@@ -78,10 +82,16 @@ class Treatment:
             return cls()
         ranges = {kind: [(low, high) for low, high in found] for kind, found in values["ranges"].items()}
         window = None if values["window"] is None else (values["window"][0], values["window"][1])
-        return cls(values["scale"], values["per"], window, tuple(values["bands"]), ranges)
+        stored = values["bands"]
+        bands = tuple(stored) if isinstance(stored, list) else Directions.from_json(stored)
+        return cls(values["scale"], values["per"], window, bands, ranges)
 
     def over(self, quantiles: Iterable[tuple[str, Quantiles]]) -> Treatment:
-        """This treatment with the ranges of a set, from kind and quantiles of each of its pictures."""
+        """This treatment with the directions and ranges of a set, from kind and quantiles of each of its pictures."""
+        if isinstance(self.bands, Directions) and not self.bands.mean:
+            directions, along = fitted(quantiles)
+            pooled = [(_kind(along), tuple(tuple(one.tolist()) for one in along.T))]
+            return replace(self, bands=directions).over(pooled)
         if self.per == "image" or self.scale in ("full", "window"):
             return self
         kinds: dict[str, list[Quantiles]] = {}
@@ -89,15 +99,15 @@ class Treatment:
             kinds.setdefault(kind, []).append(one)
         ranges = {}
         for kind, found in sorted(kinds.items()):
-            pooled = [
+            joined = [
                 np.sort(np.concatenate([np.asarray(one) for one in channel])) for channel in zip(*found, strict=True)
             ]
-            ranges[kind] = [_range(channel, self.scale or "percentile") for channel in pooled]
+            ranges[kind] = [_range(channel, self.scale or "percentile") for channel in joined]
         return replace(self, ranges=ranges)
 
 
-Quantiles = tuple[tuple[float, ...], ...]
-"""The percentiles `STEPS` of each channel, () of one without values."""
+Quantiles = tuple[Sequence[float], ...]
+"""The percentiles `STEPS` of each channel, () of one without values; of `OfBands` the values of sampled pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +129,7 @@ class Deep:
     @property
     def kind(self) -> str:
         """Pictures of one kind share black and white: their type and number of channels, e.g. ``uint16x1``."""
-        return f"{self.values.dtype.newbyteorder('=').name}x{self.values.shape[2]}"
+        return _kind(self.values)
 
     def quantiles(self) -> Quantiles:
         """The percentiles `STEPS` of each channel, of valid values; () where there are none."""
@@ -155,6 +165,44 @@ class Deep:
         if self.kind in treatment.ranges:
             return treatment.ranges[self.kind]
         return [_range(np.asarray(one), treatment.scale or "percentile") for one in self.quantiles()]
+
+    def settled(self, treatment: Treatment) -> Treatment:
+        """A treatment with what this picture takes of its own, where the set has none."""
+        return replace(treatment, ranges={**treatment.ranges, self.kind: self.ranges(treatment)})
+
+
+@dataclass(frozen=True, eq=False)
+class OfBands(Deep):
+    """A picture of which principal directions become red, green and blue; `values` are of all its bands, (H, W, C)."""
+
+    def quantiles(self) -> Quantiles:
+        """The values of each band at sampled pixels, from which the directions of a set are found."""
+        return sampled(self.values, self.valid)
+
+    def to_bytes(self, treatment: Treatment) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8."""
+        along, treatment = self._along(treatment)
+        return along.to_bytes(treatment)
+
+    def ranges(self, treatment: Treatment) -> Sequence[Range]:
+        """Black and white along each direction."""
+        along, treatment = self._along(treatment)
+        return along.ranges(treatment)
+
+    def settled(self, treatment: Treatment) -> Treatment:
+        """With directions, and with black and white along them."""
+        along, treatment = self._along(treatment)
+        return along.settled(treatment)
+
+    def _along(self, treatment: Treatment) -> tuple[Deep, Treatment]:
+        """The picture along the directions of the set, or along its own where those are not known."""
+        assert isinstance(treatment.bands, Directions)
+        known = treatment.bands if treatment.bands.mean else fitted([(self.kind, self.quantiles())])[0]
+        return Deep(known.project(self.values), self.valid, self.inverted), replace(treatment, bands=known)
+
+
+def _kind(values: NDArray[Any]) -> str:
+    return f"{values.dtype.newbyteorder('=').name}x{values.shape[-1]}"
 
 
 def _range(values: NDArray[np.float64], scale: Scale) -> Range:

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from patchbank.datasets.depth import Deep, Treatment
+from patchbank.datasets.depth import Deep, OfBands, Treatment
 from patchbank.datasets.dicom import OfDicom, frame_size, is_dicom, read_frame
+from patchbank.datasets.directions import numbered
 from patchbank.datasets.formats import HEAD, unread_format
 from patchbank.datasets.labels import apply_lut, instance_ids
 from patchbank.datasets.listing import SOFTWARE
@@ -164,10 +165,12 @@ def _deep_size(file: IO[bytes], treatment: Treatment, page: int) -> tuple[int, i
     head = file.read(HEAD)
     file.seek(0)
     if is_dicom(head):
+        numbered(treatment.bands)
         return frame_size(file, page)
     size = deep_size(file, treatment.bands, page) if is_tiff(head) else None
     file.seek(0)
     if size is None:
+        numbered(treatment.bands)
         return None
     turned = tiff_orientation(file, page) in (5, 6, 7, 8)
     return size[::-1] if turned else size
@@ -183,6 +186,7 @@ def decode_open(file: IO[bytes], treatment: Treatment = PLAIN, page: int = 0) ->
     head = file.read(HEAD)
     file.seek(0)
     if is_dicom(head):
+        numbered(treatment.bands)
         return _treated(read_frame(file, page), 1, treatment)
     deep = read_deep(file, treatment.bands, page) if is_tiff(head) else None
     if deep is not None:
@@ -191,6 +195,7 @@ def decode_open(file: IO[bytes], treatment: Treatment = PLAIN, page: int = 0) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _load(file, page)
+        bands = numbered(treatment.bands)
         if image.info.get("Software", image.info.get("comment")) in (SOFTWARE, SOFTWARE.encode()):
             raise Unusable("is a picture that patchbank drew, which is no input; name or keep it elsewhere")
         done: list[str] = []
@@ -217,7 +222,7 @@ def decode_open(file: IO[bytes], treatment: Treatment = PLAIN, page: int = 0) ->
         case Conversion.PLAIN:
             done.append(_WORDS[turned.mode])
     if treatment.touches_bytes:
-        return _treated(_picked(rgb, treatment.bands, done), 1, treatment)
+        return _treated(_picked(rgb, bands, done), 1, treatment)
     return Decoded(rgb, tuple(done), alpha)
 
 
@@ -240,7 +245,8 @@ def _treated(deep: Deep, orientation: int, treatment: Treatment) -> Decoded:
     """A deep picture in 8-bit RGB, turned upright."""
     image = Image.fromarray(deep.to_bytes(treatment))
     own = treatment.scale is None and isinstance(deep, OfDicom) and deep.window is not None
-    how = "the file's window" if own else treatment.scale or ("" if deep.values.dtype == np.uint8 else "percentile")
+    plain = deep.values.dtype == np.uint8 and not isinstance(deep, OfBands)
+    how = "the file's window" if own else treatment.scale or ("" if plain else "percentile")
     told = [*deep.told, *([f"scaled by {how}"] if how else [])]
     if orientation in TURNS:
         image = image.transpose(TURNS[orientation])

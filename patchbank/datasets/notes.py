@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import Map, paste
 from patchbank.datasets.dicom import MARK
+from patchbank.datasets.directions import Directions
 from patchbank.datasets.labels import IGNORE
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.summary import SplitSummary, Summary
@@ -51,6 +52,10 @@ def depth_notes(treatment: Treatment | None, count: int) -> list[str]:
         f"{kind.removesuffix(MARK).rpartition('x')[0]} {', '.join(f'{low:g} to {high:g}' for low, high in found)}"
         for kind, found in sorted(treatment.ranges.items())
     )
+    if isinstance(treatment.bands, Directions):
+        bands = f"{len(treatment.bands.mean)} bands of {treatment.bands.dtype}"
+        how = f"red, green and blue are the principal directions of the set's {bands}, {how} along them"
+        ranges = ranges.partition(" ")[2]  # values along directions have no type of the files
     has = "has" if count == 1 else "have"
     subject = f"{_count(count, 'picture')} {has} " + (
         "8-bit RGB made anew" if treatment.touches_bytes else "more than 8 bits, or other bands than grey or RGB"

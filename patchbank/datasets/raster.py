@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patchbank.datasets.depth import SAMPLED, Deep, Treatment
+from patchbank.datasets.directions import Chosen
 from patchbank.datasets.pages import directories, located
 from patchbank.datasets.reading import MAX_BYTES, opened_at_once, why_not_read
 from patchbank.datasets.rgb import to_rgb
@@ -148,11 +148,8 @@ class Raster:
 
     @cached_property
     def treatment(self) -> Treatment:
-        """The given one, with black and white of this raster where the set has none."""
-        deep = self.deep
-        if deep is None:
-            return self._given
-        return replace(self._given, ranges={**self._given.ranges, deep.kind: deep.ranges(self._given)})
+        """The given one, with what this raster takes of its own where the set has none."""
+        return self._given if self.deep is None else self.deep.settled(self._given)
 
     @property
     def meaning(self) -> str:
@@ -299,7 +296,7 @@ class Raster:
         return None if decoded is None else np.asarray(decoded)[0]
 
 
-def _page(file: IO[bytes], number: int, bands: Sequence[int], indexed: bool, tile: bool) -> Any:
+def _page(file: IO[bytes], number: int, bands: Chosen, indexed: bool, tile: bool) -> Any:
     """The checked page of a raster, or of a tile."""
     found = position(file, number) if number else 0
     file.seek(0)

@@ -25,6 +25,7 @@ import numpy as np
 
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.dialects import numbering
+from patchbank.datasets.directions import Directions
 from patchbank.datasets.labels import NOT_IN_MAP, UNKNOWN, describe_unknown, unknown_values
 from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
@@ -112,6 +113,7 @@ def examine(
     splits, tally = _splits(listing), Tally(spec, histogram=not quick)
     entries: dict[str, list[Entry]] = {split: [] for split in listing}
     problems, bad = list(_repeated(spec, listing)), 0
+    bands: dict[str, str] = {}
     raw: Counter[int] = Counter()
     try:
         files = [_files(spec.root, item, remembered) for item in splits]
@@ -120,7 +122,7 @@ def examine(
         for item, names, probes in zip(splits, files, shown, strict=True):
             for value, pixels in probes["mask"].values if "mask" in probes else ():
                 raw[value] += pixels
-            wrong = list(_problems(names, probes, lut, known))
+            wrong = list(_problems(names, probes, lut, known)) or list(_other_bands(spec, names, probes, bands))
             problems += wrong
             if wrong:
                 bad += 1
@@ -220,6 +222,24 @@ def _problems(files: list[_File], probes: Mapping[Kind, Probe], lut: list[int], 
         if not known.issuperset(value for value, _ in probe.values):  # which is quicker where there are many masks
             unknown = unknown_values(np.array([value for value, _ in probe.values], np.int64), lut)
             yield f"{name}: {describe_unknown(unknown, lut)}"
+
+
+def _other_bands(
+    spec: DatasetSpec, files: list[_File], probes: Mapping[Kind, Probe], known: dict[str, str]
+) -> Iterator[str]:
+    """What is wrong with an image whose bands are not those of the set's first, in `known` by kind."""
+    found = probes["image"].depth
+    if found is None or not isinstance(spec.treatment.bands, Directions):
+        return
+    name, kind = printable(files[0].name), found[0]
+    known.setdefault(kind, name)
+    first, where = next(iter(known.items()))
+    if kind != first:
+        (dtype, _, count), (of, _, needed) = kind.rpartition("x"), first.rpartition("x")
+        yield (
+            f"{name}: has {count} bands of {dtype}, and {where} has {needed} of {of}; `bands: pca` finds the "
+            "directions of one kind of bands"
+        )
 
 
 def _advice(spec: DatasetSpec, problems: list[str], numbers: str) -> str:

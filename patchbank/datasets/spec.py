@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from patchbank.datasets.classes import Table, load_table
 from patchbank.datasets.depth import Treatment
+from patchbank.datasets.directions import Directions
 from patchbank.datasets.labels import IGNORE, Colour, LabelRule, build_lut, default_colours, parse_map, parse_values
 from patchbank.errors import UserError
 
@@ -163,16 +164,24 @@ def _default_colours(names: Sequence[str]) -> tuple[Colour, ...]:
 
 def _treatment(name: str, given: Mapping[str, Any]) -> Treatment:
     """How deep pictures are treated; `UserError` for values that contradict each other."""
-    scale, window, bands = given.get("scale"), given.get("window"), tuple(given.get("bands") or ())
+    scale, window, bands = given.get("scale"), given.get("window"), given.get("bands") or ()
     if (scale == "window") != (window is not None) or (window is not None and not window[0] < window[1]):
         raise UserError(
             f"{name}: depth has scale {scale} and window {window}; scale `window` takes `window: [black, white]`, the "
             "smaller first, and no other does."
         )
-    if len(bands) not in (0, 1, 3):
-        raise UserError(f"{name}: depth has bands {list(bands)}; name one for grey or three for red, green and blue.")
+    if bands == "pca" and scale in ("full", "window"):
+        raise UserError(
+            f"{name}: depth has bands pca and scale {scale}; values along directions have no range of their type, so "
+            "take percentile or minmax."
+        )
+    if bands != "pca" and (isinstance(bands, str) or len(bands) not in (0, 1, 3)):
+        shown = bands if isinstance(bands, str) else list(bands)
+        raise UserError(
+            f"{name}: depth has bands {shown}; name one for grey or three for red, green and blue, or write pca."
+        )
     limits = None if window is None else (float(window[0]), float(window[1]))
-    return Treatment(scale, given.get("per", "set"), limits, bands)
+    return Treatment(scale, given.get("per", "set"), limits, Directions() if bands == "pca" else tuple(bands))
 
 
 def _meaning(known: Table, names: Sequence[str], values: SetValues) -> tuple[Mapping[int, int] | None, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -51,7 +52,8 @@ class Tally:
         if image.conversions:
             self._conversions.update(image.conversions)
         if image.depth is not None:
-            self.depths.append(image.depth)
+            kind, values = image.depth
+            self.depths.append((kind, tuple(array("d", channel) for channel in values)))  # small where there are many
         if image.contrast.problem:
             self._empty.setdefault(image.contrast.problem, []).append((name, image.contrast))
         pixels = self._classes(probes["mask"]) if "mask" in probes and self._histogram else None

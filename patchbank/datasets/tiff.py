@@ -7,7 +7,6 @@ of banks whose sets have such pictures, as that of `patchbank.datasets.depth`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -15,7 +14,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from patchbank.datasets.depth import Deep
+from patchbank.datasets.depth import Deep, OfBands
+from patchbank.datasets.directions import Chosen, Directions
 from patchbank.datasets.pages import directories
 from patchbank.datasets.unusable import DECODE_ERRORS, Unusable
 
@@ -33,7 +33,7 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in MAGIC
 
 
-def deep_size(file: IO[bytes], bands: Sequence[int] = (), number: int = 0) -> tuple[int, int] | None:
+def deep_size(file: IO[bytes], bands: Chosen = (), number: int = 0) -> tuple[int, int] | None:
     """Width and height as stored of a TIFF (or a page of it) that is read here, from its header; None for Pillow's.
 
     Raises:
@@ -43,7 +43,7 @@ def deep_size(file: IO[bytes], bands: Sequence[int] = (), number: int = 0) -> tu
     return None if found is None else (found.imagewidth, found.imagelength)
 
 
-def read_deep(file: IO[bytes], bands: Sequence[int] = (), number: int = 0) -> Deep | None:
+def read_deep(file: IO[bytes], bands: Chosen = (), number: int = 0) -> Deep | None:
     """The picture of a TIFF that is read here, as it is stored (its orientation not applied); None for Pillow's.
 
     Args:
@@ -70,14 +70,17 @@ def read_deep(file: IO[bytes], bands: Sequence[int] = (), number: int = 0) -> De
     return picked(page, values, bands)
 
 
-def picked(page: Any, values: NDArray[Any], bands: Sequence[int]) -> Deep:
+def picked(page: Any, values: NDArray[Any], bands: Chosen) -> Deep:
     """The bands of a page's values (H, W, samples) that are taken, or of some of its rows."""
-    chosen = bands or _default(values.shape[2])
     told = [] if values.dtype == np.uint8 else [_word(values.dtype)]
+    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    if isinstance(bands, Directions):
+        told.append(f"principal directions of {values.shape[2]} bands")
+        return OfBands(values, _valid(page, values), inverted, tuple(told))
+    chosen = bands or _default(values.shape[2])
     if values.shape[2] > len(chosen):
         told.append(f"bands {', '.join(map(str, chosen))} of {values.shape[2]}")
     taken = np.ascontiguousarray(values[..., [band - 1 for band in chosen]])
-    inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     return Deep(taken, _valid(page, taken), inverted, tuple(told))
 
 
@@ -101,7 +104,7 @@ def position(file: IO[bytes], number: int) -> int:
     return found[number - 1]
 
 
-def find_page(file: IO[bytes], bands: Sequence[int], number: int = 0) -> Any:
+def find_page(file: IO[bytes], bands: Chosen, number: int = 0) -> Any:
     """The one page of a TIFF, or page `number`, checked by its header; None for one that is left to Pillow."""
     if number:
         page: Any = _tiff(file).pages[position(file, number)]
@@ -128,14 +131,14 @@ def find_page(file: IO[bytes], bands: Sequence[int], number: int = 0) -> Any:
     return page
 
 
-def _left_to_pillow(page: Any, bands: Sequence[int]) -> bool:
+def _left_to_pillow(page: Any, bands: Chosen) -> bool:
     """Whether a page is one of 8 bits as Pillow reads them; it knows no BigTIFF of the other byte order."""
     plain = page.dtype == np.uint8 and page.bitspersample in (1, 2, 4, 8) and page.samplesperpixel in (1, 3, 4)
     unknown = page.parent.is_bigtiff and page.parent.byteorder == ">"
     return page.dtype is None or page.bitspersample == 1 or (plain and not bands and not unknown)
 
 
-def check_page(page: Any, bands: Sequence[int], coloured: bool = False) -> None:
+def check_page(page: Any, bands: Chosen, coloured: bool = False) -> None:
     """Raise `Unusable` for a page that is not read here; `coloured`: its codec makes RGB of YCbCr."""
     if not page.imagewidth or not page.imagelength:
         raise Unusable("has no pixels")
@@ -148,7 +151,9 @@ def check_page(page: Any, bands: Sequence[int], coloured: bool = False) -> None:
     if page.photometric not in known:
         name = getattr(page.photometric, "name", page.photometric)
         raise Unusable(f"has the colour model {name} in {page.bitspersample} bits, which is not read; {WAY}")
-    if bands and max(bands) > page.samplesperpixel:
+    if isinstance(bands, Directions):
+        bands.check(page.dtype, page.samplesperpixel)
+    elif bands and max(bands) > page.samplesperpixel:
         raise Unusable(f"has {page.samplesperpixel} bands, and `bands` names band {max(bands)}")
 
 

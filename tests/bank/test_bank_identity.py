@@ -57,6 +57,7 @@ HARMLESS = {
     "patchbank.checkpoints.store": "writes the file beside the shards",
     "patchbank.datasets.depth": "stands in the record of sets with deep pictures, and moves no other",
     "patchbank.datasets.dicom": "stands in the record of sets with DICOM files, and moves no other",
+    "patchbank.datasets.directions": "stands in the record of sets with `bands: pca`, and moves no other",
     "patchbank.datasets.formats": "which files are pictures",
     "patchbank.datasets.images": "opens and refuses files; `rgb` makes their pixels",
     "patchbank.datasets.labels": "masks",

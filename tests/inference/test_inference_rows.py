@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from bank_factory import extract_all, make_images
 from jobs import predict_job, train_job
+from PIL import Image
 
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.cli import main
+from patchbank.datasets.images import load_image
 from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.scan import scan
+from patchbank.datasets.spec import make_spec
 from patchbank.errors import UserError
 from patchbank.exports.labels import open_source
 from patchbank.exports.source import Choice
@@ -63,6 +69,35 @@ def test_new_pictures_get_the_clusters_of_the_row(row: Path, tmp_path: Path) -> 
     for one in open_source(tmp_path / "out", Choice(names=names)).pictures():
         np.testing.assert_array_equal(one.labels, of_row.pop(Path(one.file).stem))
     assert not of_row
+
+
+def test_new_pictures_of_many_bands_have_the_directions_of_the_set(
+    row: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pictures that are made RGB by the set's directions beforehand; other bands are named and left out."""
+    values = np.random.default_rng(0).normal(4000, (900, 700, 500, 300, 100), (3, 64, 64, 5)).astype(np.uint16)
+    pictures = {"set/a": values[0], "set/b": values[1], "new/a": values[2], "new/b": values[2, ..., 1:]}
+    for name, bands in pictures.items():
+        path = tmp_path / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="contig")
+    depth = scan(make_spec("own", "folder", tmp_path / "set", depth={"bands": "pca"}), workers=1).depth
+    assert depth is not None
+    shutil.copytree(row, tmp_path / "toy" / "tokens")
+    replace(Manifest.load(row.parent / "manifest.json"), depth=depth).save(tmp_path / "toy" / "manifest.json")
+    (tmp_path / "rgb").mkdir()
+    load_image(tmp_path / "new" / "a.tif", depth).save(tmp_path / "rgb" / "a.png")
+    weights = row.parents[1] / "weights.safetensors"
+    fixed = ["--weights", str(weights), "--device", "cpu", "--threads", "1", "--size", "64"]
+    for folder, used, status in (("new", tmp_path / "toy" / "tokens", 1), ("rgb", row, 0)):
+        given = [str(tmp_path / folder), "--row", str(used), "--out", str(tmp_path / f"of-{folder}"), *fixed]
+        assert main(["segment", *given]) == status
+    said = capsys.readouterr()
+    assert "has 4 bands of uint16, and the set's principal directions are of 5 bands of uint16" in said.err
+    new, rgb = (np.asarray(Image.open(tmp_path / f"of-{name}" / "labels" / "a.png")) for name in ("new", "rgb"))
+    np.testing.assert_array_equal(new, rgb)
+    assert len(np.unique(new)) > 1
+    assert not (tmp_path / "of-new" / "labels" / "b.png").exists()
 
 
 def test_clusters_that_were_matched_are_classes(row: Path, tmp_path: Path) -> None:
