@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -69,6 +70,13 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder for temporary files with a short path: a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="pb") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ and does not wait for what it said to be checked and written; a bounded number o
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +38,8 @@ from patchbank.threads import helpers
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes
 
+SOCKET_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+"""Bytes of a folder below which Python's processes can open a socket; Linux allows 107 for the whole path."""
 MAX_WORKERS = 16
 """Decoding processes at most, beside a GPU."""
 WRITERS = 4
@@ -308,6 +312,7 @@ def image_batches(
     batches: Sequence[Sequence[str]] | _Batches, rows: ShardRows, workers: int
 ) -> DataLoader[Pictures | str]:
     """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
+    _check_sockets(tempfile.gettempdir())
     return DataLoader(
         ImageViews(rows.paths, rows.recipe, rows.treatment),
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -317,6 +322,16 @@ def image_batches(
         collate_fn=_stack,
         multiprocessing_context="fork",  # others would import the calling script again
     )
+
+
+def _check_sockets(folder: str) -> None:
+    """`UserError` where no socket fits below the folder for temporary files: pictures would never arrive."""
+    length = len(os.fsencode(folder))
+    if length > SOCKET_FOLDER:
+        raise UserError(
+            f"The folder for temporary files, {folder}, has a path of {length} bytes, and processes that decode hand "
+            f"over pictures through sockets in it, which allow {SOCKET_FOLDER}; set TMPDIR to a shorter one."
+        )
 
 
 def _stack(samples: list[Pictures | str]) -> Pictures | str:

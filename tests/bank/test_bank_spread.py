@@ -33,10 +33,10 @@ WHOLE = ExtractSettings("whole", {"size": 32}, images_per_shard=3)
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def world(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_images(tmp_path, 9)
     monkeypatch.setenv(VARIABLE, "0,1")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(short_folder))
     monkeypatch.setenv(VISIBLE, os.environ.get(VISIBLE, ""))  # put back afterwards
     return tmp_path
 

@@ -120,10 +120,12 @@ def test_every_set_has_a_target_and_a_missing_one_shows_the_tree(finished: Proje
     assert "How to get it" in result.stdout
 
 
-def test_jobs_compute_on_the_devices_that_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_compute_on_the_devices_that_are_given(
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Counted from a variable: both processes of an extraction claim one, so do two trainings at the same time."""
     monkeypatch.setenv("PATCHBANK_DEVICES", "0,1,2")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(short_folder))
     project, rows = Project(tmp_path / "p", TINY, forks=True), ("kmeans", "linear-probe")
     bank, trained = "results/demo/bank/val-whole.json", [f"results/demo/{row}/seed0/checkpoint.json" for row in rows]
     project.done(bank, *trained, "--resources", "gpu=2")
