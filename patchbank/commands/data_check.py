@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label-map", metavar="MAP", help="of --folder: e.g. '{1: sky, 2: road, 0: 255}' (255: ignored)"
     )
     parser.add_argument(
+        "--tiles", type=positive, metavar="N", help="cut TIFFs of --folder into tiles of about N pixels a side"
+    )
+    parser.add_argument(
         "--config",
         type=expand_path,
         metavar="FILE",
@@ -94,10 +97,11 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     if options.folder is not None:
         classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]
         name, label_map = slug_of(options.folder.resolve()), _label_map(options.label_map)
-        return make_spec(name, "folder", options.folder, classes=classes, label_map=label_map)
-    if options.classes is not None or options.label_map is not None:
+        given = {"classes": classes, "label_map": label_map, "tiles": options.tiles or 0}
+        return make_spec(name, "folder", options.folder, **given)
+    if not (options.classes is options.label_map is options.tiles is None):
         raise UserError(
-            "--classes and --label-map go with --folder; those of a configured set stand in the configuration."
+            "--classes, --label-map and --tiles go with --folder; those of a configured set stand in the configuration."
         )
     path = options.config or config_file()
     schema = shipped_schema()

@@ -44,8 +44,10 @@ def _cut(item: Item, side: int, problems: dict[str, None]) -> list[Item]:
             said = "is no TIFF" if of_mask is None else f"is {of_mask[0]}x{of_mask[1]}"
             problems[f"{path} {said}, and its picture is a TIFF of {size[0]}x{size[1]}"] = None
     names = [tile.name(image) for tile in tiles]
-    if taken := next((path for path in names if os.path.lexists(path)), None):
-        problems[f"{taken} is called as a tile of {image.name} is; rename one"] = None
+    for path in item:
+        parts = () if path is None or is_absent(path) else (tile.name(path) for tile in tiles)
+        if path is not None and (taken := next((part for part in parts if os.path.lexists(part)), None)):
+            problems[f"{taken} is called as a tile of {path.name} is; rename one"] = None
 
     def part(path: Path | None, number: int) -> Path | None:
         # a mask that is not there has one name for all, at which nothing is

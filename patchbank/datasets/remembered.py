@@ -21,6 +21,7 @@ from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN
 from patchbank.datasets.pages import located
 from patchbank.datasets.probe import Kind, Probe
+from patchbank.datasets.raster import is_tile
 from patchbank.files import digest, sweep, write_text
 from patchbank.fingerprint import code_fingerprint
 
@@ -47,6 +48,7 @@ class Remembered:
         self._path = None if folder is None else folder / f"{root.resolve().name}-{digest(str(root.resolve()))}.txt"
         self._lines: dict[str, str] = {}
         self._new: set[str] = set()
+        self._asked: set[str] = set()
         self._read: tuple[int, int] | None = None
         self.note = ""
         if self._path is not None and self._path.exists():
@@ -54,7 +56,9 @@ class Remembered:
 
     def knows(self, kind: Kind, name: str, state: str) -> bool:
         """Whether the file was found usable in just this state."""
-        return state != "" and self._lines.get(_key(kind, name), "").partition("\t")[0] == state
+        key = _key(kind, name)
+        self._asked.add(key)
+        return state != "" and self._lines.get(key, "").partition("\t")[0] == state
 
     def recall(self, kind: Kind, name: str) -> Probe:
         """The probe of a file that is known."""
@@ -68,7 +72,10 @@ class Remembered:
             self._new.add(key)
 
     def save(self) -> None:
-        """Write what is new, atomically. Files that are gone are forgotten; what another scan wrote meanwhile stays."""
+        """Write what is new, atomically; what another scan wrote meanwhile stays.
+
+        Files that are gone are forgotten, and so are tiles that nobody asked for: those of another `tiles`.
+        """
         if self._path is None or not self._new:
             return
         sweep([self._path])
@@ -77,9 +84,13 @@ class Remembered:
             self._load(self._path)
             self._lines |= mine
         known = sorted(self._lines.items())
-        lines = [f"{key}\t{rest}" for key, rest in known if located(self._root / _name(key))[0].exists()]
+        lines = [f"{key}\t{rest}" for key, rest in known if self._kept(key)]
         body = "".join(line + "\n" for line in lines)
         write_text(self._path, json.dumps(self._header(body)) + "\n" + body)
+
+    def _kept(self, key: str) -> bool:
+        path = self._root / _name(key)
+        return located(path)[0].exists() and (key in self._asked or not is_tile(path))
 
     def _load(self, path: Path) -> None:
         try:

@@ -1,9 +1,9 @@
 """Tiles: windows of a TIFF that are pictures of a set, each with a name of its own.
 
 `ortho.tif` cut into 45 rows of 67 tiles is 3,015 pictures, `ortho.r01of45.c01of67.tif` to `ortho.r45of45.c67of67.tif`.
-No file has these names; they are taken wherever names of pictures are (`patchbank.datasets.pages`), and the file of
-each tile's pixels is the raster. Sides are divided evenly: tiles differ by one pixel at most, none is narrow, none
-overlaps, and their patch grids, side by side, are one grid over the raster.
+No file has these names; they are those of a set's pictures, in its manifest, bank, counts and pages, and the file of
+each tile's pixels is the raster (`patchbank segment` takes rasters, not tiles). Sides are divided evenly: tiles differ
+by one pixel at most, none is narrow, none overlaps, and their patch grids, side by side, are one grid over the raster.
 """
 
 from __future__ import annotations

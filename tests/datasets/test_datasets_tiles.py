@@ -20,10 +20,13 @@ from test_datasets_raster import COLOUR, DEEP, STORED, VALUES, store
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
+from patchbank.cli import main
 from patchbank.datasets import raster
+from patchbank.datasets.cutting import cut_up
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.geo import make_geo, read_geo
 from patchbank.datasets.images import load_image, load_instances, load_raw, read_size
+from patchbank.datasets.layouts import Listing
 from patchbank.datasets.manifest import Manifest
 from patchbank.datasets.pages import located
 from patchbank.datasets.raster import raster_size
@@ -334,3 +337,35 @@ def test_what_values_mean_is_said_in_numbers(tmp_path: Path) -> None:
     )
     with raster.Raster(tiles_of((301, 211), 64)[0].name(tmp_path / "a.tif")) as tile:
         assert tile.meaning == "uint8 (60, 70) [2, 4, None, [2], None, None]"
+
+
+def test_names_of_masks_are_no_tiles_either(tmp_path: Path) -> None:
+    make_tiled(tmp_path)
+    own = tiles_of((301, 211), 64)[3].name(tmp_path / "masks" / "a.tif")
+    store(own, COLOUR[..., 0], GREYS)
+    listing = Listing({"val": [(tmp_path / "images" / "a.tif", tmp_path / "masks" / "a.tif", None)]}, ())
+    with pytest.raises(UserError) as caught:
+        cut_up("own", listing, 64)
+    assert list(caught.value.details) == [f"{own} is called as a tile of a.tif is; rename one"]
+
+
+def test_tiles_of_other_sides_are_forgotten(tmp_path: Path) -> None:
+    root, memory = tmp_path / "data", tmp_path / "memory"
+    root.mkdir()
+    store(root / "a.tif", COLOUR, {"photometric": "rgb", "tile": (64, 64)})
+    store(root / "b.tif", COLOUR[:40, :40], {"photometric": "rgb"})
+    for side, lines in ((64, 16), (100, 7), (100, 7)):
+        examine(make_spec("own", "folder", root, tiles=side), workers=1, memory=memory)
+        (file,) = memory.iterdir()
+        assert len(file.read_text().splitlines()) == 1 + lines
+
+
+def test_a_folder_is_checked_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    store(tmp_path / "data" / "a.tif", COLOUR, {"photometric": "rgb", "tile": (64, 64)})
+    memory = ["--memory", str(tmp_path / "memory")]
+    check = ["data", "check", "--folder", str(tmp_path / "data"), "--quick", "--tiles", "64", *memory]
+    assert main(check) == 0
+    assert "15" in capsys.readouterr().out
+    assert main(["data", "check", "demo", "--tiles", "64", *memory]) == 1
+    assert "--tiles go with --folder" in capsys.readouterr().err
