@@ -97,8 +97,8 @@ def dataset_spec(options: argparse.Namespace) -> DatasetSpec:
     if options.folder is not None:
         classes = [name.strip() for name in (options.classes or "").split(",") if name.strip()]
         name, label_map = slug_of(options.folder.resolve()), _label_map(options.label_map)
-        given = {"classes": classes, "label_map": label_map, "tiles": options.tiles or 0}
-        return make_spec(name, "folder", options.folder, **given)
+        tiles = options.tiles or 0
+        return make_spec(name, "folder", options.folder, classes=classes, label_map=label_map, tiles=tiles)
     if not (options.classes is options.label_map is options.tiles is None):
         raise UserError(
             "--classes, --label-map and --tiles go with --folder; those of a configured set stand in the configuration."
