@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from patchbank.bank import writer as writer_module
 from patchbank.bank.cast import cast
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.extract import ExtractSettings
-from patchbank.bank.fill import SOCKET_FOLDER, WAITING, ShardRows, fill
+from patchbank.bank.fill import WAITING, ShardRows, fill
 from patchbank.bank.format import damaged_rows, images_of, row_crc
 from patchbank.bank.stored import Outlet, Rows, device_checks
 from patchbank.bank.sums import Sums
@@ -201,24 +200,6 @@ def test_workers_and_queue_keep_the_order_of_rows(tmp_path: Path) -> None:
                 else:
                     np.testing.assert_array_equal(three[field][:], one[field][:])
             assert one["tokens"][0, 0, 0, 0] == round((7 * int(images_of(one)[0], 16) + 80 + 90) / 3, 3)
-
-
-def test_temporary_files_lie_where_a_socket_fits(
-    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code = "from multiprocessing.connection import Listener; Listener(family='AF_UNIX')"
-    for length, said in ((SOCKET_FOLDER, b""), (SOCKET_FOLDER + 1, b"path too long")):
-        folder = short_folder / ("x" * (length - len(str(short_folder)) - 1))
-        folder.mkdir()
-        run = subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.PIPE
-        )
-        assert said in run.stderr
-        assert (run.returncode == 0) == (not said)
-    make_images(tmp_path, 1)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    with pytest.raises(UserError, match=rf"{folder}, has a path of {SOCKET_FOLDER + 1} bytes.* set TMPDIR"):
-        extract_all(tmp_path, ExtractSettings("whole", {"size": 32}))
 
 
 def test_a_bounded_number_of_batches_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

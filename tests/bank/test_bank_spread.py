@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -16,10 +17,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from bank_factory import TINY, make_images
+from bank_factory import TINY, extract_all, make_images
 
 from patchbank.bank import spread
 from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
+from patchbank.bank.fill import SOCKET_FOLDER
 from patchbank.bank.finish import finish
 from patchbank.bank.spread import DEFECT, REFUSED, _fill, _output, _piece, _with_package, extract_on
 from patchbank.bank.verify import verify_bank
@@ -44,6 +46,24 @@ def world(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def job_of(folder: Path, name: str) -> ExtractJob:
     files = (folder / "weights.safetensors", folder / "weights.json")
     return ExtractJob(folder / "manifest.json", "train", TINY, *files, WHOLE, folder / name, folder / f"{name}.json")
+
+
+def test_temporary_files_lie_where_a_socket_fits(
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from multiprocessing.connection import Listener; Listener(family='AF_UNIX')"
+    for length, said in ((SOCKET_FOLDER, b""), (SOCKET_FOLDER + 1, b"path too long")):
+        folder = short_folder / ("x" * (length - len(str(short_folder)) - 1))
+        folder.mkdir()
+        run = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(folder)}, stderr=subprocess.PIPE
+        )
+        assert said in run.stderr
+        assert (run.returncode == 0) == (not said)
+    make_images(tmp_path, 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with pytest.raises(UserError, match=rf"{folder}, has a path of {SOCKET_FOLDER + 1} bytes.* set TMPDIR"):
+        extract_all(tmp_path, ExtractSettings("whole", {"size": 32}))
 
 
 def test_two_devices_make_the_bank_that_one_makes(world: Path, caplog: pytest.LogCaptureFixture) -> None:
