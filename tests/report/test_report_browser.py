@@ -181,7 +181,7 @@ def test_clusters_are_named_merged_saved_and_loaded(browser: Any, pages: Path, t
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     page = pages / "toy" / "index.html"
     visit(browser, page, 390)
-    row = all_of(browser, "[data-row=alignseg] .cluster-name")
+    row = wait.until(lambda page: all_of(page, "[data-row=alignseg] .cluster-name"))
     assert len(row) >= 3
     assert len({browser.execute_script("return arguments[0].labels[0].textContent", field) for field in row}) == len(
         row
