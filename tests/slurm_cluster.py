@@ -203,12 +203,19 @@ class Cluster:
         return re.findall(rf"\b{what}=(\S+)", self.run("scontrol", "show", "job", job))[0]
 
 
+PATIENCE = 4
+"""A busy machine is slower."""
+
+
 def until(true: Callable[[], bool], seconds: float = 60, pause: float = 0.3) -> None:
-    """Wait until something is true, with so many seconds between two looks; `TimeoutError` after `seconds`."""
-    deadline = time.monotonic() + seconds
+    """Wait until something is true, with so many seconds between two looks.
+
+    `TimeoutError` after `PATIENCE` times `seconds`, which are what a machine with nothing else to do may need.
+    """
+    deadline = time.monotonic() + PATIENCE * seconds
     while not true():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not so after {seconds} s")
+            raise TimeoutError(f"not so after {PATIENCE * seconds} s")
         time.sleep(pause)
 
 
