@@ -171,14 +171,11 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                for variant in list(self._waiting):
-                    self._write(variant)
-        except BaseException as failed:
-            self._open.__exit__(type(failed), failed, failed.__traceback__)
-            raise
-        self._open.__exit__(kind, error, trace)
+        with self._open:  # closes the file; it appears only where nothing failed, the last rows included
+            if error is not None:
+                raise error
+            for variant in list(self._waiting):
+                self._write(variant)
 
 
 class PredictionReader:

@@ -13,6 +13,7 @@ from patchbank.datasets.directions import Directions
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
+from patchbank.weights.spec import BackboneSpec
 
 
 def make_record(
@@ -45,20 +46,29 @@ def make_record(
         "images": images,
         "manifest": manifest.fingerprint(split),
         "shards": shard_count(images, images_per_shard),
-        "backbone": {
-            "name": spec.name,
-            "model": spec.model,
-            "block": vit.block,
-            "norm": spec.norm,
-            "pos_embed": spec.pos_embed,
-            "mean": list(spec.mean),
-            "std": list(spec.std),
-            "sha256": sha256,
-        },
+        "backbone": {**backbone_record(spec, vit.block), "sha256": sha256},
         "recipe": recipe_record(recipe, vit.class_token),
         "precision": precision,
         "dtype": dtype,
         **depth_record(manifest),
+    }
+
+
+def backbone_record(spec: BackboneSpec, block: int) -> dict[str, Any]:
+    """What the record says of the encoder before its weights are there.
+
+    Args:
+        spec: its entry.
+        block: that is read, from 0 on.
+    """
+    return {
+        "name": spec.name,
+        "model": spec.model,
+        "block": block,
+        "norm": spec.norm,
+        "pos_embed": spec.pos_embed,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
     }
 
 

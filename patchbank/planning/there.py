@@ -14,7 +14,7 @@ from typing import Any
 from patchbank.bank.format import content_hash, cut, read_record, shard_count, shard_name
 from patchbank.bank.identity import values_code
 from patchbank.bank.predecessors import same_values
-from patchbank.bank.record import depth_record, recipe_record
+from patchbank.bank.record import backbone_record, depth_record, recipe_record
 from patchbank.bank.settings import ExtractSettings
 from patchbank.config.config import Config
 from patchbank.config.plan.paths import manifest as manifest_of
@@ -86,21 +86,13 @@ def _said(config: Config, dataset: str, bank: Asked) -> dict[str, Any]:
     facts = spec.facts
     assert facts is not None  # stages of unknown models are refused before
     weights = Path("results", "weights", spec.name, "weights.json")
-    backbone = {
-        "model": spec.model,
-        "block": spec.block % facts.depth,
-        "norm": spec.norm,
-        "pos_embed": spec.pos_embed,
-        "mean": list(spec.mean),
-        "std": list(spec.std),
-        **({"sha256": read_json(weights)["sha256"]} if weights.is_file() else {}),
-    }
+    known = {"sha256": read_json(weights)["sha256"]} if weights.is_file() else {}
     return {
         "code": values_code(ENCODER, type(bank.recipe).__module__),
         "recipe": recipe_record(bank.recipe, facts.class_token),
         "precision": bank.options.precision,
         "dtype": bank.options.dtype if bank.coded else bank.options.features,
-        "backbone": backbone,
+        "backbone": {**backbone_record(spec, spec.block % facts.depth), **known},
     }
 
 
