@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
@@ -21,6 +21,9 @@ WAY_OUT = (
     "Lower max-threads, set-threads or set-resources of the profile, or name another partition there "
     "(slurm_partition), see docs/cluster.md."
 )
+
+LATER = "No partition can run the last attempts of these jobs, which would wait for ever after their faults (sinfo):"
+BOUND = "Bound them in set-resources of the profile, e.g. runtime: min(480 * attempt, 600), see docs/cluster.md."
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Request:
     """What jobs of a rule, or of a group of rules, ask for; None where they do not.
 
     Attributes:
-        name: of the rule.
+        name: of the rule, or those of a group; of a later attempt with its number.
         cores: on one node.
         memory: MB.
         minutes: for which it may run.
@@ -72,6 +75,17 @@ class Request:
         name = " + ".join(sorted({one.rule.name for one in job.jobs})) if job.is_group() else job.rule.name
         return cls(name, int(job.threads), memory, minutes, gpus, job.resources.get("slurm_partition"))
 
+    @classmethod
+    def of_last_attempt(cls, job: Any) -> Request:
+        """The request of a job, or group of jobs, of Snakemake that has failed as often as it may."""
+        first, last = job.attempt, 1 + job.restart_times
+        job.attempt = last  # its resources are asked for again
+        try:
+            request = cls.of_job(job)
+        finally:
+            job.attempt = first
+        return replace(request, name=f"{request.name}, attempt {last},")
+
     def __str__(self) -> str:
         said = [_counted(self.cores, "core")]
         said += [_counted(self.gpus, "GPU")] if self.gpus else []
@@ -83,23 +97,37 @@ def _counted(count: int, name: str) -> str:
     return f"{count} {name}" + ("" if count == 1 else "s")
 
 
-def check_requests(requests: Iterable[Request]) -> None:
+def check_requests(requests: Iterable[Request], last: Iterable[Request] = ()) -> str:
     """Compare what jobs will ask for with what the partitions of this cluster have.
 
     Where `sinfo` does not answer nothing is compared; Slurm says itself what is wrong.
 
     Args:
         requests: of the jobs that will be submitted.
+        last: of the last attempts at them.
+
+    Returns:
+        What to tell about last attempts that no partition can serve; empty where all can be served. They are not
+        refused, because most runs never come to them.
 
     Raises:
         UserError: a request that no partition can serve; all of them in one message.
     """
     done = subprocess.run(SINFO, capture_output=True, text=True, check=False)
     if done.returncode:
-        return
+        return ""
     nodes = parse_nodes(done.stdout)
-    said = sorted({sentence for request in requests if (sentence := unserved(request, nodes)) is not None})
-    raise_problems("No partition of this cluster can run these jobs, which would wait for ever (sinfo)", said, WAY_OUT)
+    raise_problems(
+        "No partition of this cluster can run these jobs, which would wait for ever (sinfo)",
+        _sentences(requests, nodes),
+        WAY_OUT,
+    )
+    said = _sentences(last, nodes)
+    return "\n".join([LATER, *(f"  - {sentence}" for sentence in said), BOUND]) if said else ""
+
+
+def _sentences(requests: Iterable[Request], nodes: Sequence[Nodes]) -> list[str]:
+    return sorted({sentence for request in requests if (sentence := unserved(request, nodes)) is not None})
 
 
 def unserved(request: Request, nodes: Sequence[Nodes]) -> str | None:

@@ -84,6 +84,33 @@ def test_all_problems_are_said_once_and_at_once(monkeypatch: pytest.MonkeyPatch)
     assert "set-resources" in lines[-1]
 
 
+def test_last_attempts_that_none_serves_are_told_and_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, 0, SINFO)
+    job = Retried()
+    first, last = Request.of_job(job), Request.of_last_attempt(job)
+    assert (first.minutes, last.minutes, job.attempt) == (1000, 3000, 1)
+    assert check_requests([first], [first]) == ""
+    _, sentence, advice = check_requests([first], [last, last]).splitlines()
+    assert sentence.startswith("  - train, attempt 3, asks for 4 cores, 3000 minutes; a node has (cpu: 64 cores,")
+    assert "min(480 * attempt, 600)" in advice
+
+
+class Retried:
+    """What a job of Snakemake says of itself: each attempt asks for more."""
+
+    attempt, restart_times, threads = 1, 2, 4
+    rule = SimpleNamespace(name="train")
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """Of this attempt."""
+        return {"runtime": 1000 * self.attempt}
+
+    def is_group(self) -> bool:
+        """It is one job."""
+        return False
+
+
 def test_nothing_is_compared_where_sinfo_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, 1, "")
     check_requests([Request("a", 10**6)])

@@ -49,7 +49,10 @@ print(claim(), os.environ["CUDA_VISIBLE_DEVICES"], os.environ["SLURMD_NODENAME"]
 time.sleep(8)
 """
 BANKS = ("train-multicrop", "train-whole", "val-whole")
+VAL = "results/demo/bank/val-whole.json"
 EXTRACT, GOES_ON = "extract-{}-0-of-1", r": 1 of \d shards to compute"
+WAITS = "shards that others compute"
+"""Said by an extraction when all that is left is being computed elsewhere: by a test, or by another job too."""
 MEMORY = ("predict: {gpu", "predict: {mem_mb: 300 * attempt ** 3, gpu")
 """A line of the profile whose first attempt is too small for any job that imports torch."""
 
@@ -152,7 +155,7 @@ class Storm:
 
     def waiting(self) -> list[str]:
         """Banks whose extractions wait for the last shard."""
-        return [bank for bank in BANKS if "waits for 1 shards" in self.log(bank)]
+        return [bank for bank in BANKS if WAITS in self.log(bank)]
 
 
 def jobs_of(cluster: Cluster, storm: Storm, bank: str) -> list[str]:
@@ -259,30 +262,68 @@ def test_what_was_made_in_the_storm_is_what_a_local_run_makes(storm: Storm, loca
     assert (storm.project.folder / SCORES).exists()
 
 
+def without_its_bank(folder: Path, local: Path, shared: Path) -> Project:
+    """The finished project of a local run, with banks in another folder, where there are none yet."""
+    project = Project.copied(folder, local)
+    project.edit("config.yaml", "bank_root: results/bank", f"bank_root: {shared}")
+    shutil.rmtree(project.folder / "results/logs")
+    return project
+
+
+def is_filled(project: Project, shared: Path, local: Path) -> None:
+    """The bank of val is there, that of a local run byte by byte, and nothing else is."""
+    expected = {
+        path.relative_to("bank"): (local / "results" / path).read_bytes() for path in shards(local, "val-whole")
+    }
+    made = [path for path in sorted(shared.rglob("*")) if path.suffix == ".h5" and path.name != "bank.h5"]
+    assert {path.relative_to(shared): path.read_bytes() for path in made} == expected
+    bank = project.folder / VAL
+    assert (bank.parent / read_json(bank)["bank"]).resolve() == made[0].parent
+    assert verify_bank(str(bank)) == 6
+    assert left_over(shared) == []
+
+
 def test_two_checkouts_fill_one_bank_at_the_same_time(
     cluster: Cluster, run: Callable[..., Run], local: Path, tmp_path: Path
 ) -> None:
-    shared, target = tmp_path / "banks", "results/demo/bank/val-whole.json"
-    projects = [Project.copied(tmp_path / name, local) for name in ("one", "two")]
-    for project in projects:
-        project.edit("config.yaml", "bank_root: results/bank", f"bank_root: {shared}")
-        shutil.rmtree(project.folder / "results/logs")
-    files = [shared / path.relative_to("bank") for path in shards(local, "val-whole")]
-    with held(files[-1]):
-        runs = [run(project, target) for project in projects]
-        until(
-            lambda: all("waits for 1 shards" in log_of(project, EXTRACT.format("val-whole")) for project in projects),
-            300,
-        )
+    shared = tmp_path / "banks"
+    projects = [without_its_bank(tmp_path / name, local, shared) for name in ("one", "two")]
+    with held(shared / shards(local, "val-whole")[-1].relative_to("bank")):
+        runs = [run(project, VAL) for project in projects]
+        until(lambda: all(WAITS in log_of(project, EXTRACT.format("val-whole")) for project in projects), 300)
     for one in runs:
         one.succeeds()
-    made = sorted(path for path in shared.rglob("*") if path.suffix == ".h5" and path.name != "bank.h5")
-    assert made == files
-    expected = [(local / "results" / path).read_bytes() for path in shards(local, "val-whole")]
-    assert [path.read_bytes() for path in made] == expected
     for project in projects:
         assert len(cluster.jobs(project.folder, "rule_extract")) == 1
-        bank = project.folder / target
-        assert (bank.parent / read_json(bank)["bank"]).resolve() == files[0].parent
-        assert verify_bank(str(bank)) == 6
-    assert left_over(shared) == []
+        is_filled(project, shared, local)
+
+
+def test_a_killed_main_process_costs_its_jobs_nothing(
+    cluster: Cluster, run: Callable[..., Run], local: Path, tmp_path: Path
+) -> None:
+    """The next run is started while a job of the first one computes, killed too, and started again after both."""
+    shared = tmp_path / "banks"
+    project = without_its_bank(tmp_path / "p", local, shared)
+    project.edit("profiles/slurm/profile.yaml", "runtime: 240 * attempt", "runtime: 1000 * attempt")
+
+    def extractions(states: str = "all") -> list[str]:
+        return cluster.jobs(project.folder, "rule_extract", states)
+
+    with held(shared / shards(local, "val-whole")[-1].relative_to("bank")):
+        first = run(project, VAL)
+        until(lambda: WAITS in log_of(project, EXTRACT.format("val-whole")), 300)
+        assert "extract, attempt 3, asks for" in first.text  # told, because it is longer than a job may run here
+        first.end()
+        locked = run(project, VAL)
+        assert locked.process.wait(300) == 1
+        assert "cannot be locked" in locked.text
+        run(project, "--unlock").succeeds()
+        second = run(project, VAL)
+        until(lambda: [bool(processes_of(job)) for job in extractions("RUNNING")] == [True, True], 300)
+        second.end()
+    until(lambda: [cluster.state(job) for job in extractions()] == ["COMPLETED"] * 2, 120)
+    run(project, "--unlock").succeeds()
+    run(project, VAL).succeeds()
+    assert [cluster.state(job) for job in extractions()] == ["COMPLETED"] * 3
+    assert "shards to compute" not in log_of(project, EXTRACT.format("val-whole"))
+    is_filled(project, shared, local)

@@ -38,8 +38,14 @@ onstart:
     if C.own:
         claim(*C.own)
     if workflow.executor_plugin.name == "slurm":
-        submitted = (job for job in workflow.dag.needrun_jobs() if not job.is_local)
-        checked(
+        submitted = [
+            workflow.dag.get_job_group(job) or job
+            for job in workflow.dag.needrun_jobs()
+            if not job.is_local
+        ]
+        if said := checked(
             check_requests,
-            [Request.of_job(workflow.dag.get_job_group(j) or j) for j in submitted],
-        )
+            [Request.of_job(job) for job in submitted],
+            [Request.of_last_attempt(job) for job in submitted],
+        ):
+            logger.warning(said)
