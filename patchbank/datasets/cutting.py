@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from patchbank.datasets.layouts import Item, Listing, is_absent
@@ -32,25 +33,25 @@ def cut_up(name: str, listing: Listing, side: int) -> Listing:
 
 
 def _cut(item: Item, side: int, problems: dict[str, None]) -> list[Item]:
-    image, *labels = item
+    image = item[0]
     size = tiff_size(image)
     if size is None:  # no TIFF, or one whose header is broken, as the scan says
         return [item]
     tiles = tiles_of(size, side)
     if len(tiles) == 1:
         return [item]
-    for path in labels:
-        if path is not None and not is_absent(path) and (of_mask := tiff_size(path)) != size:
+
+    def names(path: Path) -> list[Path]:
+        if path != image and (of_mask := tiff_size(path)) != size:
             said = "is no TIFF" if of_mask is None else f"is {of_mask[0]}x{of_mask[1]}"
             problems[f"{path} {said}, and its picture is a TIFF of {size[0]}x{size[1]}"] = None
-    names = [tile.name(image) for tile in tiles]
-    for path in item:
-        parts = () if path is None or is_absent(path) else (tile.name(path) for tile in tiles)
-        if path is not None and (taken := next((part for part in parts if os.path.lexists(part)), None)):
+        named = [tile.name(path) for tile in tiles]
+        if (taken := next((name for name in named if os.path.lexists(name)), None)) is not None:
             problems[f"{taken} is called as a tile of {path.name} is; rename one"] = None
+        return named
 
-    def part(path: Path | None, number: int) -> Path | None:
+    def of_labels(path: Path | None) -> Sequence[Path | None]:
         # a mask that is not there has one name for all, at which nothing is
-        return path if path is None or is_absent(path) else tiles[number].name(path)
+        return [path] * len(tiles) if path is None or is_absent(path) else names(path)
 
-    return [(one, part(labels[0], number), part(labels[1], number)) for number, one in enumerate(names)]
+    return list(zip(names(image), of_labels(item[1]), of_labels(item[2]), strict=True))

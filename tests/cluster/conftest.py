@@ -33,7 +33,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the small demo's project after a local run of `all`; it is only read."""
-    project = Project(tmp_path_factory.mktemp("local") / "p", DEMO)
+    project = Project(tmp_path_factory.mktemp("local") / "p", DEMO, forks=True)
     project.done("all")
     return project.folder
 

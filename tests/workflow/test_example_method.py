@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     tiny = {key: value for key, value in TINY.items() if key != "datasets"}
     demo = {key: value for key, value in TINY["datasets"]["demo"].items() if key != "settings"}
     changes = merge(merge(tiny, {"datasets": {"demo": {**demo, "settings": {}}}}), CHANGES)
-    project = Project(tmp_path_factory.mktemp("third") / "copy", changes)
+    project = Project(tmp_path_factory.mktemp("third") / "copy", changes, forks=True)
     config = project.folder / "config.yaml"
     write_example(project.folder / "patchbank")
     assert NAME in config.read_text()

@@ -28,7 +28,8 @@ ROWS = {
 def test_a_random_set_has_a_report_and_a_page(tmp_path: Path) -> None:
     grown = grow(tmp_path / "set", random.Random(SEED))
     entry = {"layout": grown.layout, "root": str(grown.root), "classes": list(grown.classes), "backbone": "tiny"}
-    project = Project(tmp_path / "project", merge(TINY, {"datasets": {"odd": {**entry, "settings": ROWS}}}))
+    changes = merge(TINY, {"datasets": {"odd": {**entry, "settings": ROWS}}})
+    project = Project(tmp_path / "project", changes, forks=True)
     project.done("eval_odd")
     results = project.folder / "results" / "odd"
     manifest = Manifest.load(results / "manifest.json")
