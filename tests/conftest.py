@@ -17,6 +17,8 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 sys.path.insert(0, str(Path(__file__).parent))
 
+from slurm_cluster import why_not  # noqa: E402
+
 CI = os.environ.get("CI", "").lower() == "true"
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_WORKERS = 8
@@ -29,9 +31,10 @@ if WORKERS > 1:  # before torch is imported: workers share the cores and do not 
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker a core that this process may use (`-n auto`)."""
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker a core that this process may use (`-n auto`), and one for the tests of Slurm, which mostly wait."""
+    waiting = config.option.markexpr == "exhaustive" and why_not() is None
+    return min(len(os.sched_getaffinity(0)) + waiting, MOST_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
