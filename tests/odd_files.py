@@ -177,17 +177,30 @@ def bmp(values: np.ndarray, palette: bytes = b"") -> bytes:
     return b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + info + palette + data
 
 
-def tiff(values: np.ndarray, photometric: int, pages: int = 1, orientation: int | None = None, kind: int = 1) -> bytes:
-    """An uncompressed TIFF of (h, w) or (h, w, samples); `photometric` 1 grey, 2 RGB, 3 palette, 5 CMYK.
+def tiff(
+    values: np.ndarray,
+    photometric: int,
+    pages: int = 1,
+    orientation: int | None = None,
+    kind: int = 1,
+    bits: int | None = None,
+    stream: bytes = b"",
+) -> bytes:
+    """A TIFF of (h, w) or (h, w, samples); `photometric` 1 grey, 2 RGB, 3 palette, 5 CMYK.
 
-    `kind` 1 is unsigned, 2 signed, 3 floating-point.
+    `kind` 1 is unsigned, 2 signed, 3 floating-point. Values of less than 8 `bits` are packed.
+    They are stored as they are, or as the JPEG `stream`.
     """
     height, width = values.shape[:2]
     samples = 1 if values.ndim == 2 else values.shape[2]
-    depth, data = values.dtype.itemsize * 8, values.tobytes()
+    depth, data = bits or values.dtype.itemsize * 8, values.tobytes()
+    if bits:
+        data = np.packbits(np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(height, -1), axis=1).tobytes()
+    data, codec = stream or data, 7 if stream else 1
     out = b"II*\0"
     for page in range(pages):
-        tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, depth), (259, 3, 1, 1), (262, 3, 1, photometric)]
+        tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, depth), (259, 3, 1, codec)]
+        tags += [(262, 3, 1, photometric)]
         start = len(out) + 4
         extra = struct.pack(f"<{samples}H", *[depth] * samples) if samples > 2 else b""
         palette = struct.pack("<768H", *(v * 257 for v in range(256)), *bytes(512)) if photometric == 3 else b""

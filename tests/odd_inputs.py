@@ -234,6 +234,9 @@ bad_image("nothing but zeros", bytes(5000), "header", "not an image")
 for depth, kind, values in ((1, GREY, LABELS & 1), (2, GREY, LABELS & 1), (4, GREY, LABELS & 1), (8, GREY, LABELS)):
     mask(f"mask, {depth}-bit greyscale", png(values, depth, kind), values, row="mask of 1, 2, 4 or 8 bits")
 for depth in (1, 2, 4):
+    packed = tiff(LABELS & 1, 1, bits=depth)
+    mask(f"mask, {depth}-bit TIFF", packed, LABELS & 1, ".tif", row="mask of 1, 2, 4 or 8 bits")
+for depth in (1, 2, 4):
     values, colours = LABELS & 1, chunk(b"PLTE", bytes(3 * 2**depth))
     mask(f"mask, {depth}-bit palette", png(values, depth, PALETTE, colours), values, row="mask of 1, 2, 4 or 8 bits")
 FULL = chunk(b"PLTE", bytes(768))
@@ -259,6 +262,7 @@ bad_mask("mask, RGB of 16 bits", png(np.zeros((3, 4, 3), np.uint16), 16, RGB), "
 bad_mask("mask, RGBA", png(np.zeros((3, 4, 4)), 8, RGBA), "header", "colour mode RGBA")
 bad_mask("mask, grey with alpha", png(np.zeros((3, 4, 2)), 8, GREY_ALPHA), "header", "colour mode LA")
 bad_mask("mask, JPEG", jpeg(BLOCKS), "header", "compression changes labels", ".jpg")
+bad_mask("mask, JPEG in a TIFF", tiff(LABELS, 1, stream=jpeg(BLOCKS)), "header", "compression changes labels", ".tif")
 bad_mask("mask, WebP", webp(4, 3, (1, 1, 1)), "header", "compression changes labels", ".webp")
 bad_mask("mask, floating-point", tiff(np.ones((3, 4), np.float32), 1, kind=3), "header", "colour mode F", ".tif")
 bad_mask("mask, animated", apng([PIXELS, PIXELS]), "header", "holds 2 frames")

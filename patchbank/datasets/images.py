@@ -42,11 +42,15 @@ from patchbank.errors import UserError
 _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
 """What a conversion of a plain mode is called."""
 _STRETCH = {2: 85, 4: 17}
+"""Bits of a grey value, and by what Pillow multiplies it."""
+_BITS, _KIND, _UNSIGNED = 258, 339, 1
+"""Tags of a TIFF: bits of a value, what kind it is; and the kind that they have where it is not said."""
 DEEP = ("16-bit greyscale", "16-bit colour")
 """Names of the conversions from 16 bits to 8 by the whole range of 16 bits."""
 PLAIN = Treatment()
 """Of a picture that stands alone."""
 _LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
+_LOSSY_IN_TIFF = {"jpeg", "tiff_jpeg", "webp"}
 
 
 @dataclass(frozen=True)
@@ -148,8 +152,6 @@ def read_size(path: str | Path, indexed: bool, treatment: Treatment = PLAIN) -> 
             if not indexed and (size := _deep_size(file, treatment, page)) is not None:
                 return size
             image = _open(file, page, indexed)
-            if indexed:
-                _check_indexed(image)
             width, height = image.size
             if isinstance(image, TiffImageFile):  # its size may be that after turning, its tags are as stored
                 width, height = image.tag_v2[256], image.tag_v2[257]
@@ -199,7 +201,7 @@ def decode_open(file: IO[bytes], treatment: Treatment = PLAIN, page: int = 0) ->
         if image.info.get("Software", image.info.get("comment")) in (SOFTWARE, SOFTWARE.encode()):
             raise Unusable("is a picture that patchbank drew, which is no input; name or keep it elsewhere")
         done: list[str] = []
-        if _png_header(head)[0] == 16 and image.mode in ("RGB", "RGBA"):
+        if _png_depth(head) == 16 and image.mode in ("RGB", "RGBA"):
             done.append(DEEP[1])
         turned, turn = upright(image)
         if turn is None:
@@ -260,24 +262,27 @@ def decode_indices(data: bytes) -> NDArray[Any]:
 
 
 def _indices(file: IO[bytes], page: int) -> NDArray[Any]:
-    depth, colour_type = _png_header(file.read(HEAD))
+    depth = _png_depth(file.read(HEAD))
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = _load(file, page, indexed=True)
-        _check_indexed(image)
         values = np.asarray(upright(image)[0])
     if image.mode == "RGB":
         values = _one_channel(values, depth)
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
-    if image.mode == "L" and colour_type == 0 and depth in _STRETCH:
+    if isinstance(image, TiffImageFile):
+        depth = image.tag_v2.get(_BITS, (1,))[0]
+        if image.mode == "I" and image.tag_v2.get(_KIND, (_UNSIGNED,))[0] == _UNSIGNED:
+            values = values.view(np.uint32)  # Pillow's integers are signed
+    if image.mode == "L" and depth in _STRETCH:
         return values // np.uint8(_STRETCH[depth])
     return values
 
 
 def _open(file: IO[bytes], page: int = 0, indexed: bool = False) -> Image.Image:
-    """A Pillow image of which only the header is read, of one frame or at a page (from 1 on)."""
+    """A Pillow image of which only the header is read, of one frame or at a page (from 1 on); a mask if `indexed`."""
     try:
         where = position(file, page) if page else 0
         file.seek(0)
@@ -298,6 +303,8 @@ def _open(file: IO[bytes], page: int = 0, indexed: bool = False) -> Image.Image:
         raise Unusable(f"has a broken header ({_reason(error)})") from None
     if frames > 1:
         raise Unusable(f"holds {frames} frames; save the one that is meant as its own file")
+    if indexed:
+        _check_indexed(image)
     return image
 
 
@@ -315,6 +322,8 @@ def _check_indexed(image: Image.Image) -> None:
     """`Unusable` for a mask of a format or mode that does not hold indices."""
     if image.format in _LOSSY:
         raise Unusable(f"is a {image.format} file, whose compression changes labels; masks must be PNG")
+    if image.format == "TIFF" and (codec := image.info.get("compression")) in _LOSSY_IN_TIFF:
+        raise Unusable(f"is stored as {codec}, whose compression changes labels; save masks without it")
     if image.mode not in ("1", "L", "P", "I", "RGB") and image.mode not in GREY16:
         raise Unusable(_not_indexed(image.mode))
 
@@ -334,11 +343,9 @@ def _not_indexed(mode: str) -> str:
     )
 
 
-def _png_header(data: bytes) -> tuple[int, int]:
-    """Bit depth and colour type of a PNG, (0, -1) for other formats: Pillow's modes do not tell them."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) > 25:
-        return data[24], data[25]
-    return 0, -1
+def _png_depth(data: bytes) -> int:
+    """Bits of a value in a PNG, 0 for other formats: Pillow's modes do not tell them."""
+    return data[24] if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) > 25 else 0
 
 
 def _reason(error: BaseException) -> str:

@@ -132,6 +132,8 @@ def test_instance_ids_beyond_int32_are_refused(tmp_path: Path) -> None:
     assert "holds instance id 4294967291, and ids go up to 2147483647; number the instances from 1 on" in problem
     with pytest.raises(UserError, match=r"r2of3.c2of5.tif: holds instance id 4294967291"):
         load_instances(tiles_of((301, 211), 64)[6].name(tmp_path / "instances" / "a.tif"))
+    with pytest.raises(UserError, match=r"a.tif: holds instance id 4294967291"):  # the whole file alike
+        load_instances(tmp_path / "instances" / "a.tif")
     ids[100, 100] = 2**31 - 1
     store(tmp_path / "instances" / "a.tif", ids, GREYS)
     assert load_instances(tiles_of((301, 211), 64)[6].name(tmp_path / "instances" / "a.tif")).max() == 2**31 - 1
