@@ -55,7 +55,12 @@ def reachable(module: str) -> frozenset[str]:
 
 def imports(module: str) -> frozenset[str]:
     """Names of the `patchbank` modules that `module` itself imports."""
-    return _read(module_file(module)).imports
+    return imports_of(module_file(module))
+
+
+def imports_of(path: Path) -> frozenset[str]:
+    """Names of the `patchbank` modules that a Python file imports."""
+    return _read(path).imports
 
 
 def tree_hash(path: Path) -> str:

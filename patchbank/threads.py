@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -26,9 +27,9 @@ def helpers(most: int, threads: int | None = None) -> int:
 def limit(requested: int | None = None) -> int:
     """Use at most `requested` threads (default: all that are available) from here on; return the number.
 
-    Call it before torch and faiss are imported, which read how to wait once; where they are there already, they are
-    told the number. Equal bits are promised at equal thread counts only, so the number belongs into the record of a
-    result.
+    Call it before torch and faiss are imported, which read how to wait once; where they, numpy or scipy are there
+    already, they are told the number. Equal bits are promised at equal thread counts only, so the number belongs into
+    the record of a result.
     """
     count = min(requested or available(), available())
     for name in VARIABLES:
@@ -39,4 +40,8 @@ def limit(requested: int | None = None) -> int:
         sys.modules["torch"].set_num_threads(count)
     if "faiss" in sys.modules:
         sys.modules["faiss"].omp_set_num_threads(count)
+    if "numpy" in sys.modules and find_spec("threadpoolctl"):  # a machine for tests on a GPU may lack it
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(count, user_api="blas")
     return count

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with stage(snakemake):
+    from dataclasses import replace
     from pathlib import Path
 
     from patchbank.bank.extract import ExtractJob, ExtractSettings
@@ -15,13 +16,14 @@ with stage(snakemake):
     from patchbank.plain import from_plain
     from patchbank.weights.spec import BackboneSpec
 
+    settings = from_plain(ExtractSettings, snakemake.params.settings)
     job = ExtractJob(
         manifest=Path(snakemake.input.manifest),
         split=snakemake.wildcards.split,
         spec=from_plain(BackboneSpec, snakemake.params.backbone),
         weights=Path(snakemake.input.weights),
         provenance=Path(snakemake.input.provenance),
-        settings=from_plain(ExtractSettings, snakemake.params.settings),
+        settings=replace(settings, batch_tokens=snakemake.resources.batch_tokens),
         bank_root=Path(snakemake.params.bank_root),
         out=Path(snakemake.output[0]),
         part=(int(snakemake.wildcards.part), int(snakemake.wildcards.parts)),

@@ -29,7 +29,7 @@ from patchbank.backbones.encoder import Encoder
 from patchbank.bank.coding import LEVELS, Coding
 from patchbank.bank.encode import rows_at_blocks
 from patchbank.bank.fill import ShardRows, image_batches
-from patchbank.bank.identity import coding_code
+from patchbank.bank.identity import coding_code, fit_code
 from patchbank.bank.record import at_block, make_record
 from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.datasets.images import PLAIN
@@ -141,7 +141,9 @@ def _name(record: Mapping[str, Any], ids: Sequence[str], coded: Mapping[str, Any
     backbone = {key: value for key, value in record["backbone"].items() if key != "name"}
     of = {"backbone": backbone, "images": list(ids), **{key: record[key] for key in kept if key in record}}
     kind = f"b{record['backbone']['block']}-{record['recipe']['size'][0]}-{record['precision']}"
-    return f"{record['backbone']['name']}-{kind}-{digest({**of, **coded, 'coding': coding_code()})}.npz"
+    return (
+        f"{record['backbone']['name']}-{kind}-{digest({**of, **coded, 'coding': coding_code(), 'fit': fit_code()})}.npz"
+    )
 
 
 def _sample(

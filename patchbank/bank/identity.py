@@ -114,6 +114,11 @@ def coding_code() -> str:
     return _module_hash("patchbank.bank.coding")[:16]
 
 
+def fit_code() -> str:
+    """Hash of the code that fits a coding: it names the file of what was fitted, and is part of no record."""
+    return _module_hash("patchbank.bank.coding_fit")[:16]
+
+
 @cache
 def _module_hash(name: str) -> str:
     today = source_hash(module_file(name).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""`patchbank verify` and `patchbank info`: what a bank holds, and whether every row still matches its checksum."""
+"""`patchbank verify` and `patchbank info`: what a bank holds, and whether rows match checksums and sums rows."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ from patchbank.bank.format import (
     shard_name,
 )
 from patchbank.bank.reader import Bank
+from patchbank.bank.sums import Sums
 from patchbank.errors import raise_problems
 from patchbank.progress import track
 
+ROWS = 8
+"""Rows of a shard whose tokens are added up at a time."""
+ROUNDING = 1e-6
+
 
 def verify_bank(path: str | Path) -> int:
-    """Read every row of a bank: is every shard this bank's own, are its images the right ones, do checksums match?
+    """Read every row of a bank: is every shard its own, are its images the right ones, do checksums and sums match?
 
     Returns:
         Number of rows.
@@ -48,6 +53,7 @@ def verify_bank(path: str | Path) -> int:
                 belongs = shard.attrs.get("complete") and shard.attrs.get("content") in contents_of(record)
                 same, count = images_of(shard) == ids, len(shard["image"])
                 coded = "coding" not in record or Coding.of(shard).sha256 == record["coding"]["sha256"]
+                added_up = _sums_agree(shard)
             bad = damaged_rows(shard_path, row_fields(record))
         except (OSError, KeyError) as error:
             problems.append(f"{shard_path} is not readable ({error})")
@@ -60,10 +66,32 @@ def verify_bank(path: str | Path) -> int:
         if not same:
             problems.append(f"{shard_path} holds other images than bank.json says")
         problems += [f"{shard_path}: row {row} (image {image}) does not match its checksum" for row, image in bad]
-        if belongs and same and (bad or not coded):
+        if not added_up and not bad:
+            problems.append(f"{shard_path}: its sums, which the statistics are made of, are not those of its tokens")
+        if belongs and same and (bad or not coded or not added_up):
             kept.append(shard_path.name)
     raise_problems(f"{folder} is damaged", problems, made_and_kept(kept) + AGAIN)
     return rows
+
+
+def _sums_agree(shard: h5py.File) -> bool:
+    """Whether a shard's sums are those of its tokens, as readers are given them; those of a GPU differ by rounding."""
+    if "sum" not in shard:
+        return True
+    coding, added = Coding.of(shard), None
+    for start in range(0, len(shard["tokens"]), ROWS):
+        tokens = np.asarray(shard["tokens"][start : start + ROWS])
+        if coding.step is not None:
+            codes, tokens = tokens, np.empty(tokens.shape, np.float32)
+            coding.decode_into(codes, tokens)
+        part = Sums.of(tokens.reshape(-1, tokens.shape[-1]))
+        added = part if added is None else added + part
+    kept = Sums.load(shard)
+    if added is None or kept.count != added.count:
+        return added is None and kept.count == 0
+    limit = ROUNDING * np.sqrt(added.square * added.count)
+    close = np.abs(kept.total - added.total) <= limit
+    return bool(close.all() and np.allclose(kept.square, added.square, rtol=ROUNDING, atol=0))
 
 
 def _grid(bank: Bank) -> str:

@@ -59,7 +59,7 @@ def _fetch(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> N
         write_json(
             provenance,
             {
-                **{"backbone": spec.name, "model": spec.model, "note": spec.note, **record},
+                **{"backbone": spec.name, "model": spec.model, **record},
                 **{"mean": list(spec.mean), "std": list(spec.std), "input_size": _input_size(spec)},
                 "sha256": sha256_file(weights),
             },

@@ -186,6 +186,20 @@ def test_verify_names_the_damaged_row_and_check_refuses_it(world: Path, tmp_path
         damaged.read(np.arange(11))
 
 
+def test_verify_adds_up_what_statistics_are_made_of(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(open_bank(str(world / "whole.json")).folder, tmp_path / "bank")
+    shard = min((tmp_path / "bank").glob("0*.h5"))
+    for name in ("sum", "square_sum"):
+        with h5py.File(shard, "r+") as file:
+            before = file[name][3]
+            file[name][3] = before * 1.01 + 0.5
+        with pytest.raises(UserError, match=f"{shard.name}: its sums, which the statistics are made of"):
+            verify_bank(tmp_path / "bank")
+        with h5py.File(shard, "r+") as file:
+            file[name][3] = before
+    assert verify_bank(tmp_path / "bank") == 11
+
+
 def test_truncated_missing_and_foreign_shards_are_named(world: Path, tmp_path: Path) -> None:
     bank = open_bank(str(world / "whole.json"))
     for damage in ("truncated", "missing", "foreign"):

@@ -41,7 +41,7 @@ HARMLESS = {
     "patchbank.backbones.encoder": "what an encoder looks like",
     "patchbank.backbones.tail": "a file beside the shards, written anew by every extraction",
     "patchbank.bank.claims": "which process computes which shards",
-    "patchbank.bank.coding_fit": "what it fits stands in the record",
+    "patchbank.bank.coding_fit": "what it fits stands in the record, its code in the name of the file",
     "patchbank.bank.extract": "which shards",
     "patchbank.bank.fill": "in which order, by how many workers",
     "patchbank.bank.finish": "which shards are there already",

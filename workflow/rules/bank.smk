@@ -20,6 +20,7 @@ rule extract:
     resources:
         gpu=GPUS,
         mem_mb=memory(6000),
+        batch_tokens=stages.batch_tokens,
     params:
         code=stages.extract_code,
         backbone=stages.backbone,

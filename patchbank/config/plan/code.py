@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.fingerprint import code_fingerprint, tree_hash
+from patchbank.fingerprint import code_fingerprint, imports_of, tree_hash
+
+HANDING_OVER = {
+    "patchbank.datasets.manifest",  # reads what the rule of the manifest wrote; it reaches all that finds files
+    "patchbank.methods.contract",  # finds a method's own module
+    "patchbank.scripting",  # the frame of every script: log, errors, signals
+}
+"""Modules that scripts import and that move no result."""
 
 
 class Code:
@@ -22,6 +29,11 @@ class Code:
 
         Args:
             script: name of the script, without its ending.
-            modules: dotted names; what they import in the package belongs to them.
+            modules: dotted names of what it finds by a name; what they import in the package belongs to them.
         """
-        return f"{tree_hash(self.scripts / f'{script}.py')[:16]}-{code_fingerprint(*modules)}"
+        file = self.scripts / f"{script}.py"
+        return f"{tree_hash(file)[:16]}-{code_fingerprint(*self.modules(script, *modules))}"
+
+    def modules(self, script: str, *modules: str) -> list[str]:
+        """The modules of a stage: what its script imports, but for what hands over, and what it finds by a name."""
+        return sorted({*imports_of(self.scripts / f"{script}.py"), *modules} - HANDING_OVER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
 from patchbank.segments.settings import SegmentClusterSettings
 from patchbank.views.bounds import stored_as
+
+ELSEWHERE = ("pca", "shards_per_job", "batch_tokens")
+"""Keys of `extract` that are no `ExtractSettings` of a job's params."""
 
 
 class Stages(Subject):
@@ -56,14 +60,17 @@ class Stages(Subject):
     # weights
 
     def backbone_spec(self, w: of.OfBackbone) -> dict[str, Any]:
-        """A backbone by its name."""
-        return to_plain(self.config.backbone(w.backbone))
+        """A backbone by its name, without its note, which moves no value."""
+        return to_plain(replace(self.config.backbone(w.backbone), note=""))
 
     def local_file_state(self, w: of.OfBackbone) -> list[int] | None:
-        """Size and time of a local weights file, so that replacing it is noticed."""
+        """Size, time and number of a local weights file, so that another one in its place is noticed."""
         file = self.config.values["backbones"][w.backbone].get("file")
         path = Path(file) if file else None
-        return [path.stat().st_size, path.stat().st_mtime_ns] if path and path.is_file() else None
+        if path is None or not path.is_file():
+            return None
+        state = path.stat()
+        return [state.st_size, state.st_mtime_ns, state.st_ino]
 
     # bank
 
@@ -86,21 +93,30 @@ class Stages(Subject):
         return [pointer(sweeps.at(name, first), w.split, w.recipe)] if first != encoder else []
 
     def extract_code(self, w: of.OfBank) -> str:
-        """Code of an extraction: the stage and its recipe."""
-        return self.code.of("extract", "patchbank.bank.spread", f"patchbank.views.{self._stored(w, w.recipe)[0]}")
+        """Code of an extraction: the stage and its recipe, and that of the images which small tokens are fitted on."""
+        recipes = {self._stored(w, w.recipe)[0], *(["whole"] if self._coding(w) else [])}
+        return self.code.of("extract", "patchbank.bank.spread", *(f"patchbank.views.{one}" for one in sorted(recipes)))
 
     def backbone(self, w: of.OfSet) -> dict[str, Any]:
-        """The backbone of a set."""
-        return to_plain(self.config.encoder(w.dataset))
+        """The backbone of a set, without its note."""
+        return to_plain(replace(self.config.encoder(w.dataset), note=""))
 
     def extract_settings(self, w: of.OfBank) -> dict[str, Any]:
-        """How a bank is made."""
-        options = {key: value for key, value in self.extraction(w).items() if key != "shards_per_job"}
-        coding, pca = None, options.pop("pca")
-        if options["dtype"] == "int8" or pca:
-            plain = {key: value for key, value in self.config.recipe(w.dataset, "whole").items() if key != "shift"}
-            coding = CodingSettings(self.config.splits(w.dataset)["train"], plain, pca)
-        return to_plain(ExtractSettings(*self._stored(w, w.recipe), **options, coding=coding))
+        """How a bank is made, without `batch_tokens`, which moves no value."""
+        options = {key: value for key, value in self.extraction(w).items() if key not in ELSEWHERE}
+        return to_plain(ExtractSettings(*self._stored(w, w.recipe), **options, coding=self._coding(w)))
+
+    def batch_tokens(self, w: of.OfBank) -> int:
+        """Patch tokens of a forward pass: a resource, because Snakemake runs nothing again for another one."""
+        return int(self.extraction(w)["batch_tokens"])
+
+    def _coding(self, w: of.OfSet) -> CodingSettings | None:
+        """What small tokens of a set are fitted on; None where tokens are stored as they are."""
+        extract = self.extraction(w)
+        if extract["dtype"] != "int8" and not extract["pca"]:
+            return None
+        plain = {key: value for key, value in self.config.recipe(w.dataset, "whole").items() if key != "shift"}
+        return CodingSettings(self.config.splits(w.dataset)["train"], plain, extract["pca"])
 
     def _stored(self, w: of.OfSet, recipe: str) -> tuple[str, dict[str, Any]]:
         """The recipe that makes a bank, and its settings."""
