@@ -22,17 +22,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from patchbank.bank.reader import open_bank
-from patchbank.datasets import Manifest
-from patchbank.methods.cause_mlp.labelled import labels_digest, patch_labels
-from patchbank.methods.cause_mlp.phases import COLUMNS, Labels, ThreePhases
-from patchbank.methods.cause_mlp.settings import CauseSettings
+import numpy as np
+from torch import Tensor, nn
+
+from patchbank.bank.centring import Centring
+from patchbank.bank.reader import Bank
+from patchbank.methods.cause_mlp.settings import TokenSettings
 from patchbank.methods.jobs import TrainJob
-from patchbank.methods.tools.class_heads import Classes, cluster_codes, repeat_classes, save_class_head
-from patchbank.methods.tools.correspondence import unit
-from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.cause.training import train_head
+from patchbank.methods.tools.class_heads import Classes, cluster_codes
+from patchbank.methods.tools.opened import Opened
 from patchbank.methods.tools.phases import OnStep
+from patchbank.methods.tools.token_heads import TokenHead, dropout
+
+
+class TokenKind:
+    """A head on single tokens, as `patchbank.methods.tools.cause.phases.Kind`.
+
+    Args:
+        dim: width D of the tokens.
+        settings: of the head.
+        seed: of its initial values.
+    """
+
+    whole, halving = False, None
+
+    def __init__(self, dim: int, settings: TokenSettings, seed: int) -> None:
+        self._dim, self._settings, self._seed = dim, settings, seed
+
+    def head(self, codebook: Tensor) -> TokenHead:
+        """See `Kind`; the codebook has no part in it."""
+        return TokenHead(self._dim, self._settings.width, "relu", self._seed)
+
+    def masks(self, rng: np.random.Generator, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Factors of single elements, two draws."""
+        share = self._settings.dropout
+        if not share:
+            return None
+        one, two = (dropout(rng, tuple(tokens.shape), share, tokens.device) for _ in range(2))
+        return one, two
+
+    def cluster(
+        self, bank: Bank, head: nn.Module, centring: Centring, settings: Mapping[str, Any], seed: int
+    ) -> Classes:
+        """See `Kind`."""
+        return cluster_codes(bank, head, centring, settings, seed)
 
 
 def train(job: TrainJob, on_step: OnStep | None = None) -> None:
@@ -45,27 +79,9 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     Raises:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
-    settings = CauseSettings.part_of(job.settings)
-    leak = settings.supervised_leak == "reference"
-    manifest = Manifest.load(job.labels()) if leak else None
-    labels: Labels | None = None
-    shapes: dict[str, Any] = {}
-    if manifest is not None:
-        labels = (patch_labels(manifest, open_bank(job.banks["whole"])), len(manifest.classes))
-        shapes = {"labels": labels_digest(labels[0]), "classes": list(manifest.classes)}
-    opened = open_training(job, settings, "patchbank.methods.cause_mlp.train", on_step, shapes)
-    views, phases = opened.views, opened.phases
-    run = ThreePhases(views, settings, job.seed, opened.device, labels)
-    codebook = run.mediator(phases)
-    head = run.front(phases, codebook)
-    if leak or settings.probe == "reference":
-        vectors = run.probe(phases, head, int(job.settings["k"][0]))
-    head = head.cpu()
-    if settings.probe == "reference":
-        classes: Classes = repeat_classes(unit(vectors), job.settings)
-    else:
-        fit: Mapping[str, Any] = {**job.settings, "sample": settings.tokens}
-        classes = cluster_codes(opened.banks["whole"], head, opened.centring, fit, job.seed)
-    write_logs(COLUMNS, run.rows, job.files)
-    save_class_head(job, head, classes, opened.centring, opened.record(run.rows))
-    phases.end()
+    settings = TokenSettings.part_of(job.settings)
+
+    def kind(opened: Opened) -> TokenKind:
+        return TokenKind(opened.views.dim, settings, job.seed)
+
+    train_head(job, settings, kind, "patchbank.methods.cause_mlp.train", on_step)

@@ -13,8 +13,8 @@ from token_golden import head_of, tensor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from patchbank.methods.cause_mlp.contrast import nearest_code
-from patchbank.methods.cause_mlp.front import (
+from patchbank.methods.tools.cause.contrast import nearest_code
+from patchbank.methods.tools.cause.front import (
     Labelled,
     Projected,
     Student,
@@ -24,9 +24,9 @@ from patchbank.methods.cause_mlp.front import (
     probe_step,
     teacher_of,
 )
-from patchbank.methods.cause_mlp.labelled import probe_loss
-from patchbank.methods.cause_mlp.memory import Memory
-from patchbank.methods.cause_mlp.modularity import EPS, Prototypes, block_sample, modularity_loss
+from patchbank.methods.tools.cause.labelled import probe_loss
+from patchbank.methods.tools.cause.memory import Memory
+from patchbank.methods.tools.cause.modularity import EPS, Prototypes, block_sample, modularity_loss
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
 

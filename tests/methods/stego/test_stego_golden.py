@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from patchbank.bank.centring import Centring
 from patchbank.evaluation.protocols import hungarian
-from patchbank.methods.cause_mlp.labelled import probe_loss
+from patchbank.methods.tools.cause.labelled import probe_loss
 from patchbank.methods.stego.losses import Points, Rule, bilinear_weights, correspondence
 from patchbank.methods.stego.neighbours import nearest
 from patchbank.methods.tools.class_heads import Classes, ClassHead

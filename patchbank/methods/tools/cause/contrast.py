@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from patchbank.methods.cause_mlp.modularity import EPS
+from patchbank.methods.tools.cause.modularity import EPS
 from patchbank.methods.tools.correspondence import unit
 
 

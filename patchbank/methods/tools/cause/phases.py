@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from patchbank.methods.cause_mlp.front import (
+from patchbank.bank.centring import Centring
+from patchbank.bank.reader import Bank
+from patchbank.methods.tools.cause.front import (
     Labelled,
-    Masks,
     Projected,
+    Sample,
     Student,
+    everything,
     follow,
     front_loss,
     front_step,
     probe_step,
     teacher_of,
 )
-from patchbank.methods.cause_mlp.labelled import SeededLinear, probe_loss
-from patchbank.methods.cause_mlp.memory import Memory, random_orders
-from patchbank.methods.cause_mlp.modularity import (
+from patchbank.methods.tools.cause.labelled import SeededLinear, probe_loss
+from patchbank.methods.tools.cause.memory import Memory, random_orders
+from patchbank.methods.tools.cause.modularity import (
     Prototypes,
     block_order,
     block_sample,
     block_side,
     modularity_loss,
 )
-from patchbank.methods.cause_mlp.settings import CauseSettings
+from patchbank.methods.tools.cause.settings import CauseSettings
+from patchbank.methods.tools.class_heads import Classes
 from patchbank.methods.tools.phases import Phase, Phases
-from patchbank.methods.tools.token_heads import TokenHead, dropout
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.seeds import derive, generator
 
@@ -42,12 +46,41 @@ Labels = tuple[NDArray[np.int16], int]
 _NONE = float("nan")
 
 
+class Kind(Protocol):
+    """What tells one head of CAUSE from another."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the head sees all tokens of a view, of whose codes some are sampled; else it sees the sampled."""
+        ...
+
+    @property
+    def halving(self) -> float | None:
+        """Epochs of the probe after which its learning rate is halved, again and again; None for never."""
+        ...
+
+    def head(self, codebook: Tensor) -> nn.Module:
+        """The head at the start, (tokens (B, N, D), masks) -> codes (B, N, R); `codebook` is (M, D)."""
+        ...
+
+    def masks(self, rng: np.random.Generator, tokens: Tensor) -> object:
+        """Dropout of one run on tokens (B, N, D), as the head takes it."""
+        ...
+
+    def cluster(
+        self, bank: Bank, head: nn.Module, centring: Centring, settings: Mapping[str, Any], seed: int
+    ) -> Classes:
+        """k-means of the final codes; arguments as of `patchbank.methods.tools.class_heads.cluster_codes`."""
+        ...
+
+
 class ThreePhases:
     """What the phases have in common.
 
     Args:
         views: of the train split.
         settings: of the head.
+        kind: of the head.
         seed: of everything random.
         device: where is computed.
         labels: with the leak.
@@ -60,11 +93,13 @@ class ThreePhases:
         self,
         views: TrainingViews,
         settings: CauseSettings,
+        kind: Kind,
         seed: int,
         device: torch.device,
         labels: Labels | None,
     ) -> None:
-        self._views, self._settings, self._seed, self._device, self._labels = views, settings, seed, device, labels
+        self._views, self._settings, self._kind, self._labels = views, settings, kind, labels
+        self._seed, self._device = seed, device
         self._side = block_side(settings.block, views.grid)
         self.rows: list[list[float]] = []
         self._orders: dict[str, list[tuple[int, NDArray[np.int64]]]] = {}
@@ -75,7 +110,8 @@ class ThreePhases:
         optimiser = torch.optim.Adam(codebook.parameters(), lr=self._settings.lr)
 
         def step(number: int, tokens: Tensor) -> list[float]:
-            loss = modularity_loss(self._sampled("mediator", number, tokens.to(self._device)), codebook.vectors)
+            tokens = tokens.to(self._device)
+            loss = modularity_loss(self._sample("mediator", number, tokens)(tokens), codebook.vectors)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -85,10 +121,10 @@ class ThreePhases:
         self._run(phases, "mediator", self._settings.mediator_epochs, (models, optimiser), step)
         return codebook.vectors.detach()
 
-    def front(self, phases: Phases, codebook: Tensor) -> TokenHead:
+    def front(self, phases: Phases, codebook: Tensor) -> nn.Module:
         """The teacher's head after the last step."""
-        settings, device = self._settings, self._device
-        head = TokenHead(self._views.dim, settings.width, "relu", self._seed)
+        settings, device, kind = self._settings, self._device, self._kind
+        head = kind.head(codebook)
         projection = SeededLinear(settings.width, settings.projection, derive("projection", self._seed))
         probe = None if self._labels is None else self._linear_probe(self._labels[1])
         model = Student(Projected(head, projection), probe).to(device)
@@ -98,13 +134,14 @@ class ThreePhases:
 
         def step(number: int, tokens: Tensor) -> list[float]:
             tokens, rng = tokens.to(device), generator("cause front", self._seed, number)
-            sampled = self._sampled("front", number, tokens)
-            masks = (self._masks(rng, sampled), self._masks(rng, sampled))
-            loss, rows, taught = front_loss(model.projected, teacher, sampled, codebook, memory, masks)
+            sample = self._sample("front", number, tokens)
+            seen, after = (tokens, sample) if kind.whole else (sample(tokens), everything)
+            masks = (kind.masks(rng, seen), kind.masks(rng, seen))
+            loss, rows, taught = front_loss(model.projected, teacher, seen, codebook, memory, masks, after)
             labelled = None
             if model.probe is not None:
                 with torch.no_grad():
-                    codes = teacher.head(tokens, self._masks(rng, tokens))
+                    codes = teacher.head(tokens, kind.masks(rng, tokens))
                 labelled = probe_loss(model.probe(codes), self._labels_of("front", number), self._views.grid)
             front_step(model, optimiser, loss, settings.clip, labelled)
             follow(teacher, model.projected, number)
@@ -115,7 +152,7 @@ class ThreePhases:
         self._run(phases, "front", settings.epochs, (models, optimiser), step)
         return teacher.head
 
-    def probe(self, phases: Phases, head: TokenHead, classes: int) -> Tensor:
+    def probe(self, phases: Phases, head: nn.Module, classes: int) -> Tensor:
         """Vectors (K, R) of the classes; with the leak, labels move `head` meanwhile, in place."""
         settings, device = self._settings, self._device
         probe = Prototypes(classes, settings.width, self._seed, "probe").to(device)
@@ -129,13 +166,16 @@ class ThreePhases:
 
         def step(number: int, tokens: Tensor) -> list[float]:
             tokens, rng = tokens.to(device), generator("cause probe", self._seed, number)
+            for group in optimiser.param_groups:
+                group["lr"] = settings.lr * self._halved(number)
             with torch.set_grad_enabled(moved is not None):
-                codes = head(tokens, self._masks(rng, tokens))
+                codes = head(tokens, self._kind.masks(rng, tokens))
             leak = None
             if moved is not None:
                 labels = self._labels_of("probe", number)
                 leak = (moved, moved.loss(codes, labels, self._views.grid), settings.clip)
-            loss = probe_step(probe, self._sampled("probe", number, codes.detach()), optimiser, leak)
+            sampled = self._sample("probe", number, codes)(codes.detach())
+            loss = probe_step(probe, sampled, optimiser, leak)
             return [float(loss)]
 
         self._run(phases, "probe", settings.probe_epochs, ({"models": models}, optimiser), step)
@@ -168,18 +208,18 @@ class ThreePhases:
     def _linear_probe(self, classes: int) -> SeededLinear:
         return SeededLinear(self._settings.width, classes, derive("linear probe", self._seed))
 
-    def _sampled(self, name: str, number: int, tokens: Tensor) -> Tensor:
-        """One token of every block of patches."""
+    def _halved(self, number: int) -> float:
+        """Factor of the probe's learning rate in a step."""
+        if self._kind.halving is None:
+            return 1.0
+        each = steps_in_epoch(self._views.count, self._settings.batch_size, keep_last=False)
+        return float(0.5 ** (number // max(1, round(self._kind.halving * each))))
+
+    def _sample(self, name: str, number: int, tokens: Tensor) -> Sample:
+        """One token of every block of patches, of what is said of all tokens."""
         rng = generator("cause blocks", name, self._seed, number)
         order = block_order(rng, len(tokens), self._views.grid, self._side)
-        return block_sample(tokens, self._views.grid, order, self._side)
-
-    def _masks(self, rng: np.random.Generator, tokens: Tensor) -> Masks:
-        share = self._settings.dropout
-        if not share:
-            return None
-        one, two = (dropout(rng, tuple(tokens.shape), share, self._device) for _ in range(2))
-        return one, two
+        return lambda values: block_sample(values, self._views.grid, order, self._side)
 
     def _labels_of(self, name: str, number: int) -> Tensor:
         """Classes (b, h, w) of a step's views."""

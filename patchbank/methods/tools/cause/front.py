@@ -6,32 +6,41 @@ Source: CAUSE, https://arxiv.org/abs/2310.07379.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from patchbank.methods.cause_mlp.contrast import Rule, contrastive_loss, nearest_code
-from patchbank.methods.cause_mlp.labelled import probe_loss
-from patchbank.methods.cause_mlp.memory import Memory
-from patchbank.methods.cause_mlp.modularity import EPS, Prototypes, modularity_loss
+from patchbank.methods.tools.cause.contrast import Rule, contrastive_loss, nearest_code
+from patchbank.methods.tools.cause.labelled import probe_loss
+from patchbank.methods.tools.cause.memory import Memory
+from patchbank.methods.tools.cause.modularity import EPS, Prototypes, modularity_loss
 from patchbank.methods.tools.correspondence import unit
-from patchbank.methods.tools.token_heads import TokenHead
 
-Masks = tuple[Tensor, Tensor] | None
+Sample = Callable[[Tensor], Tensor]
+"""From values (B, N, D) of all tokens to those (B, n, D) of some."""
 DECAY = 0.99
 """Of the teacher, published."""
+
+
+def everything(values: Tensor) -> Tensor:
+    """A `Sample` of all tokens: they were drawn before the head saw them."""
+    return values
 
 
 class Projected(nn.Module):
     """A head, and the projection of its codes that is compared."""
 
-    def __init__(self, head: TokenHead, projection: nn.Linear) -> None:
+    def __init__(self, head: nn.Module, projection: nn.Linear) -> None:
         super().__init__()
         self.head, self.projection = head, projection
 
-    def forward(self, tokens: Tensor, masks: Masks = None) -> Tensor:
-        """Projections (B, n, P) of tokens (B, n, D)."""
-        projected: Tensor = self.projection(self.head(tokens, masks))
+    def forward(self, tokens: Tensor, masks: object = None, sample: Sample = everything) -> Tensor:
+        """Projections (B, n, P) of the sampled ones of tokens (B, N, D).
+
+        `masks` is dropout as the head takes it, None for none. Codes are sampled, of which projections are linear.
+        """
+        projected: Tensor = self.projection(sample(self.head(tokens, masks)))
         return projected
 
 
@@ -56,24 +65,31 @@ def follow(teacher: Projected, student: Projected, number: int) -> None:
 
 
 def front_loss(
-    student: Projected, teacher: Projected, tokens: Tensor, codebook: Tensor, memory: Memory, masks: tuple[Masks, Masks]
+    student: Projected,
+    teacher: Projected,
+    tokens: Tensor,
+    codebook: Tensor,
+    memory: Memory,
+    masks: tuple[object, object],
+    sample: Sample = everything,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The contrastive loss of sampled tokens.
 
     Args:
         student, teacher: both run on the tokens.
-        tokens: (B, n, D).
+        tokens: (B, N, D).
         codebook: (M, D).
         memory: of earlier projections.
         masks: dropout of student and teacher.
+        sample: n of the tokens, which are compared; by default all.
 
     Returns:
-        The loss, the code (B * n,) of every token, and the teacher's projections (B * n, P), for `memory`.
+        The loss, the code (B * n,) of every sampled token, and the teacher's projections (B * n, P), for `memory`.
     """
-    rows, codes = nearest_code(tokens, codebook), unit(codebook, EPS)
-    projections = student(tokens, masks[0])
+    rows, codes = nearest_code(sample(tokens), codebook), unit(codebook, EPS)
+    projections = student(tokens, masks[0], sample)
     with torch.no_grad():
-        taught = teacher(tokens, masks[1])
+        taught = teacher(tokens, masks[1], sample)
     kept = memory.stored()
     stored = None if kept is None else (codes[kept[0]], kept[1])
     loss = contrastive_loss(codes[rows], projections, taught, stored, Rule())
@@ -93,7 +109,7 @@ def front_step(
 class Labelled(nn.Module):
     """What labels move in the published third phase: the teacher's head, and the linear probe."""
 
-    def __init__(self, head: TokenHead, probe: nn.Linear) -> None:
+    def __init__(self, head: nn.Module, probe: nn.Linear) -> None:
         super().__init__()
         self.head, self.probe = head, probe
 
