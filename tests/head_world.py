@@ -30,6 +30,18 @@ RUNS: dict[str, dict[str, Any]] = {
         "memory": 4,
         "checkpoint_every": 2,
     },
+    "cause_tr": {
+        "mediator_epochs": 1,
+        "epochs": 4,
+        "batch_size": 4,
+        "width": 8,
+        "hidden": 16,
+        "projection": 8,
+        "codes": 12,
+        "memory": 4,
+        "probe_epochs": 2,
+        "checkpoint_every": 2,
+    },
     "primaps": {"start_epochs": 2, "epochs": 4, "batch_size": 4, "checkpoint_every": 2},
     "smooseg": {"steps": 6, "batch_size": 4, "width": 8, "checkpoint_every": 2},
 }

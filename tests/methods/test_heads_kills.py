@@ -26,7 +26,7 @@ from patchbank.stopping import STATUS, Stopped, install
 
 KILLS = 5
 LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
-LONG |= {name: {"epochs": 30, "checkpoint_every": 4} for name in ("primaps", "cause_mlp")}
+LONG |= {name: {"epochs": 30, "checkpoint_every": 4} for name in ("primaps", "cause_mlp", "cause_tr")}
 __all__ = ["head_world"]
 
 

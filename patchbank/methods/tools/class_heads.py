@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -108,6 +109,9 @@ class ClassHead(nn.Module):
         return self.forward(tokens)
 
 
+Head = TypeVar("Head", bound=ClassHead)
+
+
 def save_class_head(
     job: TrainJob, encoder: nn.Module, classes: Classes, centring: Centring, record: Mapping[str, Any]
 ) -> None:
@@ -120,19 +124,34 @@ def save_class_head(
 
 
 def import_class_head(
-    target: Path, method: str, head: nn.Module, vectors: Tensor, settings: Mapping[str, Any], source: str
+    target: Path,
+    method: str,
+    head: nn.Module,
+    vectors: Tensor,
+    settings: Mapping[str, Any],
+    source: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write a head of published code, which has one set of classes (K, C) and does not centre tokens."""
+    """Write a head of published code, which has one set of classes (K, C) and does not centre tokens.
+
+    What the record of a training holds besides is given as `more`.
+    """
     variant, k = variant_name(len(vectors), 0), len(vectors)
     tensors = decoder_tensors(head) | {CLASSES + variant: vectors}
     record = {"method": method, "settings": dict(settings), "variants": [[variant, k]], "imported_from": source}
-    save_checkpoint(target, tensors, {**record, "dim": getattr(head, "dim", vectors.shape[1])})
+    save_checkpoint(target, tensors, {**record, **more, "dim": getattr(head, "dim", vectors.shape[1])})
 
 
 def load_class_head(path: str | Path, method: str, encoder: nn.Module | None = None) -> ClassHead:
+    """A checkpoint of `method` as a plain `ClassHead`; see `load_head_as`."""
+    return load_head_as(ClassHead, path, method, encoder)
+
+
+def load_head_as(kind: type[Head], path: str | Path, method: str, encoder: nn.Module | None = None) -> Head:
     """Read a checkpoint of `method`.
 
     Args:
+        kind: of the head.
         path: the checkpoint.
         method: folder of the method.
         encoder: a module of the right shape, whose parameters are replaced; None where codes are tokens.
@@ -152,7 +171,7 @@ def load_class_head(path: str | Path, method: str, encoder: nn.Module | None = N
     expected |= {CLASSES + name: vectors.get(name, torch.empty(0)) for name in sizes}
     check_keys(path, tensors, expected)
     load_decoder(encoder, tensors)
-    return ClassHead(encoder, Classes(vectors, sizes), centring, record, int(record["dim"])).eval()
+    return kind(encoder, Classes(vectors, sizes), centring, record, int(record["dim"])).eval()
 
 
 def _centre_tensors(centring: Centring) -> dict[str, Tensor]:
@@ -227,7 +246,12 @@ def cluster_codes(
     with torch.no_grad():
         device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
         parts = [encoder(centring(block)[None].to(device))[0].cpu() for block in torch.split(sampled, BLOCK)]
-        points: NDArray[np.float32] = unit(torch.cat(parts)).numpy()
+    return cluster_sampled(torch.cat(parts), settings, seed)
+
+
+def cluster_sampled(codes: Tensor, settings: Mapping[str, Any], seed: int) -> Classes:
+    """Spherical k-means of codes (m, C); `settings` and what is returned as of `cluster_codes`."""
+    points: NDArray[np.float32] = unit(codes).numpy()
     options = KMeansSettings(**settings["kmeans"], spherical=True)
     centroids = {}
     for k in settings["k"]:

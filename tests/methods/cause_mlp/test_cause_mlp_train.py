@@ -20,11 +20,11 @@ from jobs import train_job
 from patchbank.datasets import Manifest
 from patchbank.errors import UserError
 from patchbank.methods.cause_mlp import train as stage
+from patchbank.methods.cause_mlp.settings import resolve, traits
+from patchbank.methods.contract import run_train
 from patchbank.methods.tools.cause.contrast import Rule, contrastive_loss
 from patchbank.methods.tools.cause.memory import Memory
 from patchbank.methods.tools.cause.modularity import block_order, block_sample, block_side, modularity_loss
-from patchbank.methods.cause_mlp.settings import resolve, traits
-from patchbank.methods.contract import run_train
 from patchbank.methods.tools.correspondence import unit
 
 __all__ = ["head_world"]

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from patchbank.bank.centring import Centring
 from patchbank.evaluation.protocols import hungarian
-from patchbank.methods.tools.cause.labelled import probe_loss
 from patchbank.methods.stego.losses import Points, Rule, bilinear_weights, correspondence
 from patchbank.methods.stego.neighbours import nearest
+from patchbank.methods.tools.cause.labelled import probe_loss
 from patchbank.methods.tools.class_heads import Classes, ClassHead
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
