@@ -31,6 +31,7 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 from patchbank.inference.encoder import load_encoder, load_model
+from patchbank.methods.one_grid import check_grid
 from patchbank.methods.shape import PictureModel, TokenModel
 
 TOLERANCE = 1e-3
@@ -110,6 +111,7 @@ def export_onnx(
     vit = load_encoder(model, checkpoint, backbone, weights, "cpu")
     side = round_to_patch(size, vit.patch)
     grid = vit.grid(side, side)
+    check_grid(model, grid, f"An image of {side}x{side} pixels", f"with patches of {vit.patch} pixels, change --size")
     samples = [_sample(count, side, kind) for count in (2, 1)]
     proto = _trace(EncoderAndHead(vit, model, kind, grid).eval(), samples[0])
     _describe(proto, vit, model, side)

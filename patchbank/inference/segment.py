@@ -29,6 +29,7 @@ from patchbank.datasets.images import PLAIN, decode_file, open_raster
 from patchbank.datasets.raster import raster_size
 from patchbank.datasets.unusable import Unusable
 from patchbank.errors import NO_ROOM, UserError, raise_problems
+from patchbank.inference.encoder import Model
 from patchbank.inference.folder import check_folder, make_folder
 from patchbank.inference.inputs import Input, find_inputs
 from patchbank.inference.models import Models
@@ -36,9 +37,11 @@ from patchbank.inference.naming import Naming
 from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
 from patchbank.inference.segmenter import SIZE, Prepared, Scored, Segmenter
 from patchbank.inference.tokens import Size
+from patchbank.methods.one_grid import OneGrid, check_grid
 from patchbank.methods.shape import PictureModel
 from patchbank.progress import track
 from patchbank.threads import available
+from patchbank.views.resize import input_size
 
 T = TypeVar("T")
 Sink = Callable[[str, Image.Image, GridSegments], None]
@@ -175,9 +178,23 @@ def open_segmenter(files: Models, settings: SegmentSettings) -> tuple[Segmenter,
     if settings.shift is None:
         plain = by_block or settings.window is not None
         settings = replace(settings, shift=1 if plain else _shift(files.input_size(), files.grid(), vit.patch))
+    _check_grid(model, vit.patch, settings)
     return Segmenter(
         vit, model, naming, settings.size or SIZE, settings.window, settings.shift or 1, settings.scale
     ), settings
+
+
+def _check_grid(model: Model, patch: int, settings: SegmentSettings) -> None:
+    """Refuse pictures of other patches than a model has learned, before the first of them is read."""
+    if not isinstance(model, OneGrid):
+        return
+    (h, w), shift = model.grid, settings.shift or 1
+    if settings.window is not None:
+        check_grid(model, None, "A sliding window", "leave --window out")
+    height, width = input_size(settings.size or SIZE, patch)
+    grid = (shift * height // patch, shift * width // patch)
+    fitting = f"--size {h * patch // shift} gives as many" if h == w else "leave --size out and name the row by --row"
+    check_grid(model, grid, f"A picture of {height}x{width} pixels", fitting)
 
 
 def _shift(size: tuple[int, int] | None, grid: tuple[int, int] | None, patch: int) -> int:
