@@ -17,7 +17,7 @@ from patchbank.evaluation import protocols
 
 FOLDER = PROJECT / "workflow" / "settings"
 HEADS = ("stego", "smooseg", "primaps", "cause_mlp")
-FILES = sorted(path for head in HEADS for path in FOLDER.glob(f"{head}_*.yaml"))
+FILES = sorted(path for head in (*HEADS, "cause_tr") for path in FOLDER.glob(f"{head}_*.yaml"))
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "stego_coco27": ("coco27", {"shift_intra": 0.08, "shift_inter": 0.02, "shift_negative": 0.66, "views": "five"}),
     "stego_cityscapes": (
@@ -36,6 +36,8 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "smooseg_cityscapes": ("cityscapes27", {"shift_intra": -0.02, "shift_inter": 0.5, "steps": 3000, "views": "five"}),
     "cause_mlp_cityscapes": ("cityscapes27", {"weight_decay": 0.0, "clip": 1.0}),
     "cause_mlp_coco27": ("coco27", {"weight_decay": 1e-4, "clip": 0.1}),
+    "cause_tr_cityscapes": ("cityscapes27", {"weight_decay": 0.0, "clip": 1.0}),
+    "cause_tr_coco27": ("coco27", {"weight_decay": 1e-4, "clip": 2.0}),
     "primaps_cityscapes": ("cityscapes27", {}),
     "primaps_coco27": ("coco27", {}),
     "primaps_potsdam": ("potsdam3", {}),
@@ -109,8 +111,10 @@ COMMON: dict[str, dict[str, Any]] = {
         "batch_size": 32,
     },
 }
+COMMON["cause-tr"] = COMMON["cause-mlp"] | {"hidden": 2048, "probe_epochs": 1.25, "probe_halving": 0.5}
 IDLE: dict[str, set[str]] = {
     "cause-mlp": {"tokens"},
+    "cause-tr": {"tokens"},
     "primaps": set(),
     "smooseg": {"tokens"},
     "stego": {"search_steps", "near_zero", "near_one", "tokens"},

@@ -28,6 +28,7 @@ class DecoderSettings(CauseSettings):
     Args:
         views: what it trains on; ``five`` is published. Those of ``five`` and ``center320`` must have the size of whole
             images; windows of them have not.
+        block: published.
         hidden: width of the decoder's feed-forward part; 2,048 is published.
         epochs: published.
         probe_epochs: published, with ``probe: reference`` only.
@@ -39,7 +40,8 @@ class DecoderSettings(CauseSettings):
     TITLE = TITLE
     LABELLED: ClassVar[tuple[str, ...]] = ("whole",)
     views: str = ruled(rules.choice(*VIEWS), "whole")
-    hidden: int = ruled(rules.whole_number(1), 2048)
+    block: int = ruled(rules.whole_number(1), 4)
+    hidden: int = ruled(rules.whole_number(1), 512)
     epochs: float = ruled(rules.positive, 2)
     probe_epochs: float = ruled(rules.positive, 5)
     probe_halving: float = ruled(rules.positive, 2)

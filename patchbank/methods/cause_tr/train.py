@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from patchbank.bank.centring import Centring
@@ -45,12 +46,13 @@ class DecoderKind:
         patches: number N of patches of a view.
         settings: of the head.
         seed: of its initial values.
+        device: where is computed.
     """
 
     whole = True
 
-    def __init__(self, patches: int, settings: DecoderSettings, seed: int) -> None:
-        self._patches, self._settings, self._seed = patches, settings, seed
+    def __init__(self, patches: int, settings: DecoderSettings, seed: int, device: torch.device) -> None:
+        self._patches, self._settings, self._seed, self._device = patches, settings, seed, device
         self.halving = settings.probe_halving
 
     def head(self, codebook: Tensor) -> DecoderHead:
@@ -65,8 +67,8 @@ class DecoderKind:
     def cluster(
         self, bank: Bank, head: nn.Module, centring: Centring, settings: Mapping[str, Any], seed: int
     ) -> Classes:
-        """See `Kind`."""
-        return cluster_images(bank, head, centring, settings, seed)
+        """See `Kind`; codes of whole images take as long as a step, and are made where steps are."""
+        return cluster_images(bank, head.to(self._device), centring, settings, seed)
 
 
 def train(job: TrainJob, on_step: OnStep | None = None) -> None:
@@ -90,6 +92,6 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
                 f"{TITLE}: views of {settings.views!r} have {views[0]}x{views[1]} patches, whole images "
                 f"{grid[0]}x{grid[1]}; a position is learned for every patch, so extract both at one size."
             )
-        return DecoderKind(grid[0] * grid[1], settings, job.seed)
+        return DecoderKind(grid[0] * grid[1], settings, job.seed, opened.device)
 
     train_head(job, settings, kind, "patchbank.methods.cause_tr.train", on_step, {"grid": list(grid)})

@@ -212,6 +212,27 @@ def test_other_grids_are_refused_in_one_sentence(
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 9
 
 
+def test_an_onnx_model_of_another_size_is_refused(
+    head_world: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = train_in(head_world, "cause_tr", tmp_path / "run", settings(), traits)
+    weights = head_world["statistics"].parent / "weights.safetensors"
+    command = ["export", "onnx", "--checkpoint", str(checkpoint), "--weights", str(weights), "--out"]
+    assert main([*command, str(tmp_path / "no.onnx"), "--size", "64"]) == 1
+    assert "An image of 64x64 pixels has 4x4 patches, and the head has learned" in capsys.readouterr().err
+    assert not (tmp_path / "no.onnx").exists()
+
+
+@pytest.mark.exhaustive
+def test_an_onnx_model_computes_the_same(head_world: dict[str, Path], tmp_path: Path) -> None:
+    """Asked by the export itself, which writes nothing that differs."""
+    checkpoint = train_in(head_world, "cause_tr", tmp_path / "run", settings(), traits)
+    weights = head_world["statistics"].parent / "weights.safetensors"
+    command = ["export", "onnx", "--checkpoint", str(checkpoint), "--weights", str(weights), "--out"]
+    assert main([*command, str(tmp_path / "m.onnx"), "--size", "96"]) == 0
+    assert (tmp_path / "m.onnx").is_file()
+
+
 def test_codes_of_the_mirror_image_are_averaged(head_world: dict[str, Path], tmp_path: Path) -> None:
     checkpoint = train_in(head_world, "cause_tr", tmp_path, settings(), traits)
     model, scores = load_model("cause_tr", checkpoint), []
