@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,11 @@ def code_fingerprint(*modules: str) -> str:
     seen = {name for module in modules for name in reachable(module)}
     parts = [f"{name}={tree_hash(module_file(name))}" for name in sorted(seen)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def stage_code(script: Path, modules: Sequence[str]) -> str:
+    """Hash of the code of a stage: its script, and the named modules with all that they import."""
+    return f"{tree_hash(script)[:16]}-{code_fingerprint(*modules)}"
 
 
 @cache

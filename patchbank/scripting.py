@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from patchbank import devices, stopping, threads
+from patchbank import devices, planned_code, stopping, threads
 from patchbank.errors import UserError, said_by_the_disk
 from patchbank.files import sweep
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, write_left_out
@@ -31,6 +31,8 @@ def stage(snakemake: Any) -> Iterator[None]:
     Where the rule's param `optional` is true, the stage belongs to a row that may be left out
     (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
 
+    Where the code of the stage has changed since the run was planned, it ends before its work.
+
     On SIGTERM the stage ends (`patchbank.stopping`), with one sentence and `stopping.STATUS`.
 
     Args:
@@ -48,6 +50,7 @@ def stage(snakemake: Any) -> Iterator[None]:
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))
     try:
+        planned_code.check(planned_code.FOLDER, str(snakemake.params.get("code")))
         sweep(map(str, snakemake.output))
         if optional and (entry := _missing_input(snakemake)) is not None:
             _leave_out(snakemake, entry.reason)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from patchbank.config.plan.trees import FOLDER, TreesOfARun
+from patchbank.config.plan.trees import TreesOfARun
 from patchbank.datasets import make_spec
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.errors import UserError
+from patchbank.planned_code import FOLDER
 
 
 def test_a_job_looks_at_no_file_of_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,13 @@ from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.shapes import Shapes
 from patchbank.config.plan.stages import Stages
 from patchbank.config.plan.sweeps import Sweeps
-from patchbank.config.plan.trees import FOLDER, TreesOfARun
+from patchbank.config.plan.trees import TreesOfARun
 from patchbank.devices import hide, shares
 from patchbank.errors import UserError
 from patchbank.fetch import table_names as fetch_tables
 from patchbank.files import read_json
 from patchbank.fingerprint import remember
+from patchbank.planned_code import FOLDER, SOURCES
 from patchbank.report.page.render import templates_digest
 
 
@@ -56,7 +57,7 @@ def checked(function, *arguments):
 
 
 checked(start_jobs_alike, workflow.basedir)
-remember(FOLDER / "sources.json", workflow.is_main_process)
+remember(FOLDER / SOURCES, workflow.is_main_process)
 # Snakemake's own `config` has lost what was typed (patchbank/config/typed.py), so the same files are read again.
 CHOSEN = workflow.overwrite_configfiles
 SHIPPED = [file for file in workflow.configfiles if file not in CHOSEN]
@@ -85,7 +86,9 @@ def memory(megabytes):
     return lambda wildcards, attempt: megabytes * attempt
 
 
-code = Code(Path(workflow.basedir, "scripts"))
+code = Code(
+    Path(workflow.basedir, "scripts"), FOLDER if workflow.is_main_process else None
+)
 # Which files rows have does not depend on K; what else is asked of a set waits until its K is known.
 C.suggested = lambda dataset: UNLABELLED
 shapes = Shapes(Rows(C, Finished()))

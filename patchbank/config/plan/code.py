@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchbank.fingerprint import code_fingerprint, imports_of, tree_hash
+from patchbank.fingerprint import imports_of, stage_code
+from patchbank.planned_code import leave
 
 HANDING_OVER = {
     "patchbank.datasets.manifest",  # reads what the rule of the manifest wrote; it reaches all that finds files
@@ -19,10 +20,12 @@ class Code:
 
     Args:
         scripts: folder of the scripts of the rules.
+        left: folder where jobs read what their code was when the run was planned (`patchbank.planned_code`); None for
+            nowhere.
     """
 
-    def __init__(self, scripts: str | Path) -> None:
-        self.scripts = Path(scripts)
+    def __init__(self, scripts: str | Path, left: Path | None = None) -> None:
+        self.scripts, self._left = Path(scripts), left
 
     def of(self, script: str, *modules: str) -> str:
         """Hash of the code of a stage: its script, and the package's modules that it uses.
@@ -31,8 +34,11 @@ class Code:
             script: name of the script, without its ending.
             modules: dotted names of what it finds by a name; what they import in the package belongs to them.
         """
-        file = self.scripts / f"{script}.py"
-        return f"{tree_hash(file)[:16]}-{code_fingerprint(*self.modules(script, *modules))}"
+        file, used = self.scripts / f"{script}.py", self.modules(script, *modules)
+        code = stage_code(file, used)
+        if self._left is not None:
+            leave(self._left, code, file, used)
+        return code
 
     def modules(self, script: str, *modules: str) -> list[str]:
         """The modules of a stage: what its script imports, but for what hands over, and what it finds by a name."""

@@ -15,8 +15,6 @@ from patchbank.datasets.spec import DatasetSpec
 from patchbank.files import digest, write_json
 from patchbank.plain import to_plain
 
-FOLDER = Path(".snakemake/patchbank")
-
 
 class TreesOfARun:
     """Fingerprints of the files of sets (`patchbank.datasets.manifest.tree_fingerprint`).
