@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,33 @@ def test_a_changed_setting_reruns_what_depends_on_it_only(
     planned = finished.planned_with(file, old, new)
     assert first in planned
     assert not untouched & set(planned)
+
+
+def test_code_that_changes_while_a_run_goes_ends_the_jobs_that_use_it(tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", TINY, forks=True)
+    sheet = project.folder / "patchbank/report/sheet.py"
+    before = sheet.read_text()
+    command = project.command("--cores", "1", "results/demo/sheet.png")
+    with subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        said = ""
+        while "Checking every image" not in said and (line := run.stdout.readline()):
+            said += line
+        sheet.write_text(before.replace("import annotations", "import annotations\nNEW = 1"))
+        said += run.stdout.read()
+    assert run.returncode == 1, said
+    assert "The code of this job (sheet.py or a module of patchbank that it uses) has changed since this run" in said
+    assert "Traceback" not in said
+    sheet.write_text(before)
+    assert project.planned("results/demo/sheet.png") == {"sheet": 1}
+    project.done("results/demo/sheet.png")
 
 
 def test_every_set_has_a_target_and_a_missing_one_shows_the_tree(finished: Project) -> None:
