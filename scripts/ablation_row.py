@@ -24,6 +24,7 @@ with stage(snakemake):
         fit={recipe: Path(snakemake.input[f"fit_{recipe}"]) for recipe in snakemake.params.fit_recipes},
         evaluation={recipe: Path(snakemake.input[f"eval_{recipe}"]) for recipe in snakemake.params.eval_recipes},
         splits=tuple(snakemake.params.splits),
+        after=tuple(map(Path, snakemake.input.get("after", []))),
     )
     run_row(
         from_plain(Method, snakemake.params.method),

@@ -13,7 +13,7 @@ with stage(snakemake):
     from patchbank.methods.contract import run_train
     from patchbank.methods.jobs import TrainingFiles, TrainJob
 
-    labels, out = snakemake.input.get("labels"), snakemake.output
+    labels, after, out = snakemake.input.get("labels"), snakemake.input.get("after"), snakemake.output
     run_train(
         TrainJob(
             folder=snakemake.params.folder,
@@ -24,6 +24,7 @@ with stage(snakemake):
             files=TrainingFiles(Path(out.checkpoint), Path(out.steps), Path(out.epochs)),
             state_root=Path(snakemake.params.state_root),
             manifest=Path(labels) if labels else None,
+            after=Path(after) if after else None,
             threads=snakemake.threads,
         )
     )

@@ -66,7 +66,7 @@ def head_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class _Train:
-    """A training of a method in `folder`; the checkpoint."""
+    """A training of a method in `folder`; the checkpoint. One on codes finds those of row `stego` under that name."""
 
     def job(
         self,
@@ -78,9 +78,11 @@ class _Train:
         seed: int = 0,
     ) -> TrainJob:
         found = traits(settings)
-        given = {"banks": {name: world[name] for name in found.recipes}, "statistics": world["statistics"]}
-        labels = world["manifest"] if found.oracle else None
-        return train_job(method, folder, settings=settings, seed=seed, manifest=labels, **given)
+        banks = {name: world[name] for name in found.recipes}
+        given: dict[str, Any] = {"banks": banks, "statistics": world["statistics"]}
+        given["manifest"] = world["manifest"] if found.oracle else None
+        given["after"] = world.get(settings.get("codes", ""))
+        return train_job(method, folder, settings=settings, seed=seed, **given)
 
     def __call__(self, *given: Any) -> Path:
         job = self.job(*given)

@@ -60,6 +60,7 @@ class Inputs:
         fit: recipe -> bank of the split that segments' clusters are fitted on; empty for a method of classes.
         evaluation: recipe -> bank of the scored split.
         splits: names of those two splits.
+        after: checkpoints of the row that trainings learn after, in the order of seeds; empty where they read none.
     """
 
     manifest: Path
@@ -69,6 +70,7 @@ class Inputs:
     fit: Mapping[str, Path]
     evaluation: Mapping[str, Path]
     splits: tuple[str, str]
+    after: tuple[Path, ...] = ()
 
 
 def run_row(
@@ -194,6 +196,7 @@ class _Row:
     def _train(self, seed: int, folder: Path, work: Path) -> tuple[Path, float]:
         """Train; the checkpoint, and how long it took."""
         started, checkpoint = time.perf_counter(), work / "checkpoint.safetensors"
+        after = dict(zip(self.method.seeds, self.inputs.after, strict=True)) if self.inputs.after else {}
         run_train(
             TrainJob(
                 folder=self.method.folder,
@@ -203,6 +206,7 @@ class _Row:
                 seed=seed,
                 files=TrainingFiles(checkpoint, folder / "steps.csv", folder / "epochs.csv"),
                 state_root=work / "state",
+                after=after.get(seed),
                 manifest=self._labels,
                 threads=self.threads,
             )

@@ -6,7 +6,8 @@
 
 Settings are those of `config.yaml` for the set, changed by every `--config FILE` (as ``snakemake --configfile``) and
 then by every `--set KEY=VALUE` (a key of the method, a value in YAML). Banks and statistics are those of the pipeline
-below `--results`, unless they are named, and so is the manifest, which only a method that learns from labels is given.
+below `--results`, unless they are named, and so is the manifest, which only a method that learns from labels is given,
+and the checkpoint of the same seed of the row that a method learns after.
 DIR gets `checkpoint.safetensors`, `checkpoint.json`, `steps.csv`, `epochs.csv`, and below `.training` the state from
 which the same command goes on after a kill. `training.json` says which training writes there; another one is refused.
 """
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--statistics", metavar="FILE", type=expand_path, help="statistics.npz of the train bank")
     parser.add_argument("--manifest", metavar="FILE", type=expand_path, help="manifest.json of the set, for its labels")
+    parser.add_argument("--after", metavar="FILE", type=expand_path, help="checkpoint of the row that it learns after")
     parser.add_argument("--threads", type=positive, help="CPU threads (default: all)")
     add_overwrite(parser)
 
@@ -103,7 +105,12 @@ def prepare(options: argparse.Namespace) -> TrainJob:
     statistics = options.statistics or Path(options.results, dataset, "statistics.npz")
     manifest = options.manifest or Path(options.results, dataset, "manifest.json")
     labels = [manifest] if method.traits.oracle else []
-    missing = [str(path) for path in (*banks.values(), statistics, *labels) if not path.exists()]
+    if options.after and not method.after:
+        raise UserError(f"{method.name} learns after no other row; leave --after out.")
+    usual = TrainingFiles.below(Path(options.results, dataset, method.after, f"seed{options.seed}")).checkpoint
+    after = options.after or (usual if method.after else None)
+    needed = (*banks.values(), statistics, *labels, *([after] if after else []))
+    missing = [str(path) for path in needed if not path.exists()]
     if missing:
         raise UserError(f"{', '.join(missing)}: no such file; {how_to_make(missing[0])}, or name another.")
     return TrainJob(
@@ -115,6 +122,7 @@ def prepare(options: argparse.Namespace) -> TrainJob:
         files=TrainingFiles.below(options.out),
         state_root=options.out / ".training",
         manifest=manifest if labels else None,
+        after=after,
         threads=options.threads,
     )
 
@@ -128,6 +136,7 @@ def _identity(job: TrainJob) -> dict[str, Any]:
     for record in records.values():
         record.pop("contents", None)  # where shards come from is no part of what a bank is
     files = {"statistics": job.statistics, "manifest": job.manifest}
+    files |= {"after": job.after} if job.after else {}  # as it was before there was one, for all other methods
     return {
         "method": job.folder,
         "seed": job.seed,

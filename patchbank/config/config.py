@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from patchbank.config import sweeps
+from patchbank.config.after import joined
 from patchbank.config.encoders import backbone_spec, with_normalisation
 from patchbank.config.folders import SCHEMA, read_shipped
 from patchbank.config.own_folder import with_own_folder
@@ -217,7 +218,8 @@ class Config:
         """Methods of a set, in the order of the configuration."""
         key = (dataset, tuple(self.clusters(dataset)))
         if key not in self._methods:
-            self._methods[key] = [self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]]
+            known = {name: self._entry(dataset, name, name, {}) for name in self.of(dataset)["methods"]}
+            self._methods[key] = [joined(method, known) for method in known.values()]
         return self._methods[key]
 
     def postprocessed(self, dataset: str) -> list[Method]:
@@ -296,7 +298,10 @@ class Config:
         """A row of an ablation: the method with the row's changes, or a floor by its name."""
         if row not in ablation.rows:
             return self.floor(dataset, row)
-        return self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
+        method = self._entry(dataset, ablation.method, row, ablation.rows[row].get("settings", {}))
+        if not method.after:
+            return method
+        return joined(method, {one.name: one for one in self.methods(self.ablation_set(ablation, dataset, row))})
 
     def named_set(self) -> str | None:
         """The set whose clusters `names` names: the one that the file says, else that of `folder`; None without names.

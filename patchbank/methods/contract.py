@@ -29,6 +29,7 @@ from patchbank.methods.shape import (
     Configured,
     Counted,
     Dependent,
+    Following,
     Frugal,
     Inferable,
     Pictured,
@@ -61,7 +62,9 @@ class Method:
         source: row whose predictions and segment clusters it reads, where that is another one.
         trained: row whose checkpoint it predicts with, where that is another one.
         features: recipe of the bank that it reads in place of `whole`.
-        oracle: split whose labels chose one of its settings, as the configuration says; its stages are given none.
+        oracle: split whose labels chose one of its settings, as the configuration says, or were used by a row that it
+            learns after; its stages are given none.
+        after: row of the set whose checkpoint of the same seed its training reads, where it does (`Following`).
     """
 
     name: str
@@ -75,6 +78,7 @@ class Method:
     trained: str = ""
     features: str = "whole"
     oracle: str | None = None
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 def _what(job: TrainJob) -> str:
     """Hash of everything that shapes a training: the job, the content of the files it names, and the code."""
-    named = [*job.banks.values(), job.statistics, *([job.manifest] if job.manifest else [])]
+    named = [*job.banks.values(), job.statistics, *(path for path in (job.manifest, job.after) if path)]
     code = code_fingerprint(f"patchbank.methods.{job.folder}.train")
     return digest([to_plain(job), code, {str(path): sha256_file(path) for path in named if path.is_file()}], 16)
 
@@ -274,7 +278,8 @@ def resolve(name: str, row: Row, shared: Mapping[str, Any], seeds: Sequence[int]
     module = _settings(row.folder)
     settings = module.resolve(row.entry, shared)
     traits = module.traits(settings) if isinstance(module, Dependent) else row.traits
-    return Method(name, row.folder, settings, tuple(seeds), traits, at=row.at)
+    after = module.after(settings) if isinstance(module, Following) else ""
+    return Method(name, row.folder, settings, tuple(seeds), traits, at=row.at, after=after)
 
 
 def _module(folder: str, name: str) -> ModuleType:

@@ -68,10 +68,19 @@ class TrainJob(StageJob):
     Attributes:
         files: what is written.
         state_root: folder for the states from which an interrupted training goes on.
+        after: checkpoint of the row that it learns after (`patchbank.methods.shape.Following`), of the same seed; None
+            for a method that reads none.
     """
 
     files: TrainingFiles
     state_root: Path
+    after: Path | None = None
+
+    def learned_after(self) -> Path:
+        """That checkpoint, for a method that reads one; `UserError` without it."""
+        if self.after is None:
+            raise UserError(f"The method {self.folder!r} learns after another row here; name that row's checkpoint.")
+        return self.after
 
     def record(self, bank: Mapping[str, Any], threads: int) -> dict[str, Any]:
         """What the checkpoint says of a training on whole images.

@@ -12,8 +12,8 @@ A method is a folder of `patchbank/methods`. Its modules, each with the protocol
 | `published.py` | `Published` | where checkpoints of its published code can be read and written |
 
 `settings.py` declares, where it needs them, also what `Dependent` (traits that follow from settings), `Bounded` (not
-every width of tokens will do), `Attentive` (some settings need a class token), `Frugal` (not all stored draws are read)
-and `Several` (rows of several names) say.
+every width of tokens will do), `Attentive` (some settings need a class token), `Frugal` (not all stored draws are
+read), `Following` (it learns after another row) and `Several` (rows of several names) say.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Traits:
         at_counts: of a floor, whether it stands at each method's number of segments, as ``<row>-<segments>``.
         one_seed: whether a floor or ceiling runs with the first seed alone, because no seed changes much in it.
         fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are.
+        codes: whether its checkpoint gives every token a code, and codes classes (`tools.class_heads.load_coded`), so
+            that rows may learn after it (`Following`).
         oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
             one do its stages get the `manifest`, and with it the labels.
     """
@@ -73,6 +75,7 @@ class Traits:
     at_counts: bool = False
     one_seed: bool = False
     fitted: bool = False
+    codes: bool = False
     oracle: Literal["train", "val"] | None = None
 
 
@@ -217,6 +220,15 @@ class Frugal(Protocol):
 
 
 @runtime_checkable
+class Following(Protocol):
+    """A `settings.py` of a method that may learn on the codes of another row of the set (`Traits.codes`)."""
+
+    def after(self, settings: Mapping[str, Any]) -> str:
+        """Name of that row, whose checkpoint of the same seed training is given; empty where it reads none."""
+        ...
+
+
+@runtime_checkable
 class Counted(Protocol):
     """A `settings.py` that says how long its training is, for a plan of a set's hours."""
 
@@ -310,6 +322,8 @@ class Published(Protocol):
 
 def refuse_unknown(name: str, entry: Mapping[str, Any], known: Sequence[str] = (), remark: str = "") -> None:
     """Raise `UserError` for keys of a method's entry that it does not have."""
+    if any(isinstance(key, bool) for key in entry):
+        raise UserError(f"{name}: YAML reads an unquoted on, off, yes or no as true or false, which is no setting.")
     unknown = sorted(set(entry) - set(known))
     if unknown:
         listed = f"known are {', '.join(known)}" if known else "it has no settings of its own"

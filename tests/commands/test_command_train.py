@@ -124,3 +124,35 @@ def test_a_method_that_learns_from_labels_gets_them(
 def test_a_floor_is_not_trained(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "voronoi-5", "--dataset", "demo", "--out", "unused"]) == 1
     assert "has no stage `train`" in capsys.readouterr().err
+
+
+def test_a_row_that_learns_after_another_gets_its_checkpoint(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, pipeline = tmp_path / "codes.yaml", tmp_path / "pipeline"
+    short = "{steps: 3, search_steps: 2, batch_size: 2, points: 3, width: 8}"
+    rows = f"{{stego: {short}, mine: {{kind: primaps, codes: stego, epochs: 2, batch_size: 2}}}}"
+    config.write_text(f"datasets: {{toy: {{layout: folder, backbone: dino_vits16, settings: {{methods: {rows}}}}}}}\n")
+    (pipeline / "toy").parent.mkdir()
+    (pipeline / "toy").symlink_to(results / "toy")
+
+    def train(row: str, out: Path, *more: str) -> int:
+        given = ["train", row, "--config", str(config), "--results", str(pipeline), "--threads", "1"]
+        return cli.main([*given, "--dataset", "toy", "--seed", "1", "--out", str(out), *more])
+
+    usual = results / "toy" / "stego" / "seed1"
+    assert train("mine", tmp_path / "none") == 1
+    assert "toy/stego/seed1/checkpoint.safetensors: no such file" in capsys.readouterr().err
+    assert train("stego", tmp_path / "no", "--after", "any.safetensors") == 1
+    assert "stego learns after no other row; leave --after out" in capsys.readouterr().err
+    assert train("stego", usual) == 0
+    assert train("mine", tmp_path / "a") == 0
+    named = ["--after", str(usual / "checkpoint.safetensors")]
+    assert train("mine", tmp_path / "a", *named) == 0
+    record = load_checkpoint(tmp_path / "a" / "checkpoint.safetensors")[1]
+    assert (record["after"]["row"], record["after"]["seed"]) == ("stego", 1)
+    (usual / "checkpoint.safetensors").unlink()
+    assert train("stego", tmp_path / "b", "--set", "steps=4") == 0
+    other = ["--after", str(tmp_path / "b" / "checkpoint.safetensors")]
+    assert train("mine", tmp_path / "a", *other) == 1
+    assert "of a run of other after; name another folder" in capsys.readouterr().err

@@ -115,7 +115,7 @@ COMMON["cause-tr"] = COMMON["cause-mlp"] | {"hidden": 2048, "probe_epochs": 1.25
 IDLE: dict[str, set[str]] = {
     "cause-mlp": {"tokens"},
     "cause-tr": {"tokens"},
-    "primaps": set(),
+    "primaps": {"codes"},
     "smooseg": {"tokens"},
     "stego": {"search_steps", "near_zero", "near_one", "tokens"},
 }

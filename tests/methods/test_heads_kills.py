@@ -25,6 +25,8 @@ from patchbank.methods.jobs import TrainingFiles
 from patchbank.stopping import STATUS, Stopped, install
 
 KILLS = 5
+CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in sorted(RUNS)}
+CASES["primaps-codes"] = ("primaps", {"codes": "stego", "start_epochs": 0})
 LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
 LONG |= {name: {"epochs": 30, "checkpoint_every": 4} for name in ("primaps", "cause_mlp", "cause_tr")}
 __all__ = ["head_world"]
@@ -76,13 +78,19 @@ def kill_and_resume(method: str, job: Any) -> list[list[int]]:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("method", sorted(RUNS))
-def test_kills_change_nothing(method: str, head_world: dict[str, Path], tmp_path: Path) -> None:
-    whole = job_of(head_world, method, tmp_path / "whole", **LONG[method])
+@pytest.mark.parametrize("case", CASES)
+def test_kills_change_nothing(case: str, head_world: dict[str, Path], tmp_path: Path) -> None:
+    method, own = CASES[case]
+    settings, known = LONG[method] | own, dict(head_world)
+    if row := own.get("codes"):
+        learned = job_of(head_world, row, tmp_path / row)
+        import_module(f"patchbank.methods.{row}.train").train(learned)
+        known[row] = learned.files.checkpoint
+    whole = job_of(known, method, tmp_path / "whole", **settings)
     import_module(f"patchbank.methods.{method}.train").train(whole)
-    world = {name: str(path) for name, path in head_world.items()}
+    world = {name: str(path) for name, path in known.items()}
     done = subprocess.run(
-        [sys.executable, __file__, method, str(tmp_path / "killed"), json.dumps(world)],
+        [sys.executable, __file__, method, str(tmp_path / "killed"), json.dumps(world), json.dumps(settings)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -101,5 +109,5 @@ if __name__ == "__main__":
     import torch._dynamo  # noqa: F401 (optimisers import it: once here instead of in every child)
 
     banks = {name: Path(path) for name, path in json.loads(sys.argv[3]).items()}
-    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), **LONG[sys.argv[1]])
+    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), **json.loads(sys.argv[4]))
     print(json.dumps(kill_and_resume(sys.argv[1], mine)))

@@ -7,6 +7,7 @@ rule train:
         unpack(stages.training_banks),
         statistics="results/{dataset}/statistics.npz",
         labels=stages.labels,
+        after=stages.learned_after,
     output:
         checkpoint="results/{dataset}/{method}/seed{seed}/checkpoint.safetensors",
         record="results/{dataset}/{method}/seed{seed}/checkpoint.json",

@@ -39,6 +39,11 @@ def run_folder(dataset: str, method: str, seed: int | str) -> str:
     return f"{RESULTS}/{dataset}/{method}/seed{seed}"
 
 
+def checkpoint(dataset: str, method: str, seed: int | str) -> str:
+    """What a training has learned."""
+    return f"{run_folder(dataset, method, seed)}/checkpoint.safetensors"
+
+
 def source_folder(dataset: str, method: Method, seed: int | str) -> str:
     """Folder of the predictions and clusters that a row is counted from: post-processing has none of its own."""
     return run_folder(dataset, method.source or method.name, seed)

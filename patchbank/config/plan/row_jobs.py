@@ -8,7 +8,7 @@ from typing import Any
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
 from patchbank.config.plan.evaluation import Evaluation
-from patchbank.config.plan.paths import manifest, pointer, truth
+from patchbank.config.plan.paths import checkpoint, manifest, pointer, truth
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.subject import Subject
 from patchbank.methods.contract import Method
@@ -42,7 +42,7 @@ class RowJobs(Subject, ABC):
         """Names of the split that clusters are fitted on, and of the one that is scored."""
         return [self.config.splits(w.dataset)[role] for role in ("fit", "eval")]
 
-    def inputs(self, w: of.OfRow) -> dict[str, str]:
+    def inputs(self, w: of.OfRow) -> dict[str, str | list[str]]:
         """Banks, statistics and labels of a row."""
         source, labelled = self._source(w)
         fit, evaluated = self.splits(w)
@@ -53,7 +53,13 @@ class RowJobs(Subject, ABC):
             **{f"fit_{recipe}": pointer(source, fit, recipe) for recipe in self.fit_recipes(w)},
             **{f"eval_{recipe}": pointer(source, evaluated, recipe) for recipe in self.eval_recipes(w)},
             **self.config.training_banks(source, self._method(w)),
+            **({"after": after} if (after := self.learned_after(w)) else {}),
         }
+
+    def learned_after(self, w: of.OfRow) -> list[str]:
+        """The pipeline's checkpoints of the row that its trainings learn after, of every seed; none for most."""
+        method, (source, _) = self._method(w), self._source(w)
+        return [checkpoint(source, method.after, seed) for seed in method.seeds] if method.after else []
 
     def eval_recipes(self, w: of.OfRow) -> list[str]:
         """Recipes of the scored split's banks: those that are predicted from, and what segments are pooled from."""

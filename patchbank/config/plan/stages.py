@@ -11,7 +11,7 @@ from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.config import sweeps
 from patchbank.config.plan import wildcards as of
 from patchbank.config.plan.code import Code
-from patchbank.config.plan.paths import manifest, pointer, predicted_splits, run_folder
+from patchbank.config.plan.paths import checkpoint, manifest, pointer, predicted_splits, run_folder
 from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.subject import Subject
 from patchbank.config.plan.trees import TreesOfARun
@@ -190,6 +190,11 @@ class Stages(Subject):
         """Pointers of the banks that training reads, by recipe."""
         return self.config.training_banks(w.dataset, self.method(w))
 
+    def learned_after(self, w: of.OfTraining) -> str | list[str]:
+        """The checkpoint of the same seed of the row that a training learns after; nothing for most."""
+        after = self.method(w).after
+        return checkpoint(w.dataset, after, w.seed) if after else []
+
     def training_recipes(self, w: of.OfRow) -> tuple[str, ...]:
         """Recipes of those banks."""
         return self.method(w).traits.recipes
@@ -224,7 +229,7 @@ class Stages(Subject):
         if not method.traits.trained:
             return []
         row = method.trained or method.name
-        return [f"{run_folder(w.dataset, row, seed)}/checkpoint.safetensors" for seed in method.seeds]
+        return [checkpoint(w.dataset, row, seed) for seed in method.seeds]
 
     def seeds(self, w: of.OfRow) -> list[int]:
         """Seeds of the row, in the order of its files."""

@@ -41,6 +41,14 @@ class OfRow(OfSet, Protocol):
         """Name of the row: a method, with post-processing or without, or a floor."""
 
 
+class OfTraining(OfRow, Protocol):
+    """A job for one training of a row."""
+
+    @property
+    def seed(self) -> str:
+        """Seed of the training."""
+
+
 class OfCounts(OfRow, Protocol):
     """A job for the counts or scores of a row."""
 

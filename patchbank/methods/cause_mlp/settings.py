@@ -10,7 +10,7 @@ from patchbank.methods.shape import Traits
 from patchbank.methods.tools.cause.settings import CauseSettings, cause_traits
 
 TITLE = "CAUSE-MLP"
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True)
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True, codes=True)
 
 
 @dataclass(frozen=True)

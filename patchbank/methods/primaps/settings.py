@@ -27,13 +27,15 @@ class PrimapsSettings(Settings):
     Args:
         stage: ``em``; ``baseline``, cosine k-means by gradient, for as many `epochs`; or ``proposals``, which trains
             nothing: segments inside images, each image with a number of its own.
+        codes: a row of the same set whose codes EM runs on, from that row's classes; empty for tokens. Proposals are
+            those of tokens all the same.
         views: what is trained on (`patchbank.methods.tools.training_views`); ``center320`` is published.
         centre: what is done to tokens first; ``none`` is published.
         threshold: see `proposals.Rule`.
         most: most proposals of an image; what is left is background. Nothing is published.
         reference: the published choices where proposals are made (`proposals`).
         size: side in pixels at which labels are compared while EM trains; 0 is the patch grid, 320 is published.
-        start_epochs: of the baseline before EM.
+        start_epochs: of the baseline before EM; none on codes, which start from their classes.
         epochs: of EM, or of the baseline where it is the row.
         pca_batches: batches of images whose tokens give the start.
         gamma: see `step.focal_loss`.
@@ -46,6 +48,7 @@ class PrimapsSettings(Settings):
 
     TITLE = TITLE
     stage: str = ruled(rules.choice("em", "baseline", "proposals"), "em")
+    codes: str = ruled(rules.text, "")
     views: str = ruled(rules.choice(*(name for name in VIEWS if name != "random")), "whole")
     centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
     threshold: float = ruled(_SHARE, 0.4)
@@ -64,7 +67,11 @@ class PrimapsSettings(Settings):
     checkpoint_every: int = ruled(rules.whole_number(1), 200)
 
     def combined(self, wrong: Sequence[str]) -> list[str]:
-        """Proposals are made of whole images and train nothing: what only a training reads keeps its default."""
+        """Settings that would do nothing: of a training in proposals, of the start on codes."""
+        if self.codes and self.stage != "em":
+            return [f"codes is {self.codes!r}, which stage: {self.stage} does not read; leave it out"]
+        if self.codes and self.start_epochs:
+            return [f"start_epochs is {self.start_epochs} on the codes of {self.codes}, whose classes are the start: 0"]
         if self.stage != "proposals":
             return []
         read = ("stage", "centre", "threshold", "most", "reference")
@@ -76,7 +83,8 @@ class PrimapsSettings(Settings):
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters."""
-    return PrimapsSettings.resolved(entry, shared, "k", "kmeans_seeds")
+    start = {"start_epochs": 0} if entry.get("codes") else {}
+    return PrimapsSettings.resolved({**start, **entry}, shared, "k", "kmeans_seeds")
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
@@ -84,3 +92,8 @@ def traits(settings: Mapping[str, Any]) -> Traits:
     if settings["stage"] == "proposals":
         return Traits(kind="segments", trained=False)
     return on_views(TRAITS, settings)
+
+
+def after(settings: Mapping[str, Any]) -> str:
+    """The row whose codes EM runs on; empty where it runs on tokens."""
+    return str(settings["codes"])

@@ -4,6 +4,7 @@
 |---|---|
 | bank `whole`, or `center320` | tokens of the views that are trained on (`patchbank.methods.tools.training_views`) |
 | statistics | what tokens are centred with |
+| checkpoint of another row | with `codes`: the head whose codes EM runs on, and whose classes it starts from |
 
 | out | what |
 |---|---|
@@ -12,7 +13,8 @@
 
 The frozen encoder is never run and no label is read. At equal inputs, seed, threads and library versions the weights
 are equal bit for bit on a CPU, whether or not the run was interrupted. What is kept are the teacher's prototypes after
-the last step. Proposals are made once for all seeds (`patchbank.methods.primaps.stored`).
+the last step. Proposals are made once for all seeds (`patchbank.methods.primaps.stored`). On codes there is no
+baseline, and the checkpoint holds the other row's head too, as it is, so that predictions need no other file.
 
 Published and not done here: a dense CRF over proposals, mirrored views, and the student's augmented view.
 
@@ -22,24 +24,29 @@ Source: PriMaPs-EM, https://github.com/visinf/primaps.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from patchbank.bank.centring import Centring
+from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
+from patchbank.methods.primaps.codes import coded_head
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
 from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
 from patchbank.methods.primaps.step import focal_loss, pseudo_labels, upsampled
 from patchbank.methods.primaps.stored import StoredProposals
-from patchbank.methods.tools.class_heads import repeat_classes, save_class_head
+from patchbank.methods.tools.class_heads import ClassHead, repeat_classes, save_class_head
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
+from patchbank.methods.tools.heads import check_backbone
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.opened import Opened, open_training
 from patchbank.methods.tools.phases import OnStep, Phase, Phases
-from patchbank.methods.tools.training_views import sample_order, steps_in_epoch
+from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -57,25 +64,41 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
     settings = PrimapsSettings.part_of(job.settings)
-    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step)
+    head, learned = coded_head(job, settings.codes)
+    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, learned)
     phases = opened.phases
-    run = _Run(opened, settings, job)
-    probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
-    vectors = unit(probe.clusters.detach())
-    if settings.stage == "em":
-        vectors, rows = run.em(phases, probe)
+    run = _Run(opened, settings, job, head)
+    if head is not None:
+        _same_tokens(head, opened, job.learned_after())
+        vectors, rows = run.em(phases, head.first_vectors())
+    else:
+        probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
+        vectors = unit(probe.clusters.detach())
+        if settings.stage == "em":
+            vectors, rows = run.em(phases, probe.clusters.detach())
+    encoder, centring = (nn.Identity(), opened.centring) if head is None else (head.encoder.cpu(), head.centring)
     record = opened.record(rows)
+    record["notes"] = [] if head is None else [f"runs on the codes of {settings.codes}, from its classes."]
     write_logs(COLUMNS, rows, job.files)
-    save_class_head(job, nn.Identity(), repeat_classes(vectors.cpu(), job.settings), opened.centring, record)
+    save_class_head(job, encoder, repeat_classes(vectors.cpu(), job.settings), centring, record)
     phases.end()
+
+
+def _same_tokens(head: ClassHead, opened: Opened, checkpoint: Path) -> None:
+    """Raise `UserError` where the head knows the tokens of another encoder."""
+    check_backbone(head.record, opened.banks["whole"].record.get("backbone", {}), checkpoint)
+    if head.dim != opened.views.dim:
+        raise UserError(f"{checkpoint} reads tokens of width {head.dim}, the bank's have {opened.views.dim}.")
 
 
 class _Run:
     """What both phases need: views and their order."""
 
-    def __init__(self, opened: Opened, settings: PrimapsSettings, job: TrainJob) -> None:
+    def __init__(self, opened: Opened, settings: PrimapsSettings, job: TrainJob, head: ClassHead | None) -> None:
         self._views, self._device, self._origin = opened.views, opened.device, opened.origin
         self._settings, self._job = settings, job
+        self._head = None if head is None else head.to(opened.device)
+        self._stored = TrainingViews(opened.views.bank, settings.views, Centring())
         self._each = steps_in_epoch(self._views.count, settings.batch_size, keep_last=False)
 
     def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
@@ -99,22 +122,24 @@ class _Run:
         rows = phases.run(Phase("baseline", len(order), {"probe": probe}, optimiser, load, step))
         return probe, [[number, order[number][0], *row] for number, row in enumerate(rows)]
 
-    def em(self, phases: Phases, start: ClusterProbe) -> tuple[Tensor, list[list[float]]]:
-        """Vectors of the teacher's classes, and the rows of the log."""
+    def em(self, phases: Phases, start: Tensor) -> tuple[Tensor, list[list[float]]]:
+        """Vectors of the teacher's classes, from (K, C) vectors at the start, and the rows of the log."""
         settings, grid = self._settings, self._views.grid
         size = (settings.size, settings.size) if settings.size else grid
         proposals = StoredProposals(self._job.state_root, self._views, settings, size, self._origin)
-        student = Prototypes(start.clusters.detach()).to(self._device)
+        student = Prototypes(start).to(self._device)
         teacher = Teacher(student, settings.teacher_decay, settings.teacher_every).to(self._device)
         optimiser = torch.optim.Adam(student.parameters(), lr=settings.lr)
         order = self._order("em", settings.epochs * self._each)
 
         def load(number: int) -> tuple[Tensor, Tensor]:
             samples = order[number][1]
-            return self._views.read(samples), proposals.read(samples)
+            views = self._views if self._head is None else self._stored  # a head centres tokens itself
+            return views.read(samples), proposals.read(samples)
 
         def step(number: int, batch: tuple[Tensor, Tensor]) -> list[float]:
             tokens, masks = batch[0].to(self._device), batch[1].to(self._device)
+            tokens = tokens if self._head is None else self._head.codes(tokens)
             labels = pseudo_labels(teacher.prototypes, tokens, masks, grid)
             loss = focal_loss(upsampled(student(tokens), grid, size), labels, settings.gamma)
             _move(optimiser, loss)

@@ -16,7 +16,7 @@ from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "SmooSeg"
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True)
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True, codes=True)
 _SHARE = rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1)
 
 

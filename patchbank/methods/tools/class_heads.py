@@ -5,7 +5,8 @@ same as upsampling codes, and averaging them over the mirror image the same as a
 vectors of several numbers of clusters and fits, each a variant of the predictions.
 
 A checkpoint holds the encoder of codes as ``decoder/<name>``, the vectors as ``classes/<variant>`` (K, C), and the
-centring of the tokens as ``centre/shift`` and ``centre/scale`` (D,).
+centring of the tokens as ``centre/shift`` and ``centre/scale`` (D,). Its record says the shape of a `TokenHead`
+(`head`), so that other rows can learn on the codes of any method's head (`load_coded`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from patchbank import threads as cpu_threads
 from patchbank.bank.centring import Centring
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.sample import sample_tokens
-from patchbank.checkpoints.store import check_keys, save_checkpoint
+from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
 from patchbank.clustering.kmeans import KMeansSettings, cap, fit_kmeans
 from patchbank.devices import torch_device
 from patchbank.errors import UserError
@@ -33,6 +34,7 @@ from patchbank.memory import release
 from patchbank.methods.jobs import PredictJob, TrainJob
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.heads import check_backbone, decoder_tensors, load_decoder, load_own
+from patchbank.methods.tools.token_heads import TokenHead, with_shape
 from patchbank.predictions import PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track
 from patchbank.seeds import derive
@@ -60,7 +62,7 @@ class ClassHead(nn.Module):
     """A trained head, as `patchbank.methods.shape.TokenModel`.
 
     Args:
-        encoder: tokens (B, N, D) -> codes (B, N, C).
+        encoder: centred tokens (B, N, D) -> codes (B, N, C).
         classes: of its predictions.
         centring: of the tokens.
         record: where the head comes from.
@@ -79,7 +81,7 @@ class ClassHead(nn.Module):
         dim: int,
     ) -> None:
         super().__init__()
-        self.encoder, self.record, self.dim = encoder, record, dim
+        self.encoder, self.centring, self.record, self.dim = encoder, centring, record, dim
         self.learned = {name: len(vectors) for name, vectors in classes.vectors.items()}
         self.sizes, self.segments = dict(classes.sizes), next(iter(self.learned.values()))
         self.vectors = nn.Buffer(torch.cat([vectors.float() for vectors in classes.vectors.values()]))
@@ -92,12 +94,17 @@ class ClassHead(nn.Module):
         """Vectors (K, C) of the first variant."""
         return self.vectors[: self.segments]
 
-    def all_scores(self, tokens: Tensor) -> Tensor:
-        """Scores (B, sum of K, N) of tokens (B, N, D), the variants one after the other."""
+    def codes(self, tokens: Tensor) -> Tensor:
+        """Codes (B, N, C) of tokens (B, N, D) as they are stored."""
         centred = tokens.float()
         centred = centred if self.shift is None else centred - self.shift
         centred = centred if self.scale is None else centred * self.scale
-        scores: Tensor = self.vectors @ self.encoder(centred).transpose(1, 2)
+        codes: Tensor = self.encoder(centred)
+        return codes
+
+    def all_scores(self, tokens: Tensor) -> Tensor:
+        """Scores (B, sum of K, N) of tokens (B, N, D), the variants one after the other."""
+        scores: Tensor = self.vectors @ self.codes(tokens).transpose(1, 2)
         return scores
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -120,6 +127,7 @@ def save_class_head(
     tensors |= _centre_tensors(centring)
     known = {"method": job.folder, "seed": job.seed, "settings": dict(job.settings)}
     known["variants"] = [[name, classes.sizes[name]] for name in classes.vectors]
+    known |= _shape_of(encoder)
     save_checkpoint(job.files.checkpoint, tensors, {**record, **known})
 
 
@@ -139,7 +147,12 @@ def import_class_head(
     variant, k = variant_name(len(vectors), 0), len(vectors)
     tensors = decoder_tensors(head) | {CLASSES + variant: vectors}
     record = {"method": method, "settings": dict(settings), "variants": [[variant, k]], "imported_from": source}
-    save_checkpoint(target, tensors, {**record, **more, "dim": getattr(head, "dim", vectors.shape[1])})
+    record |= _shape_of(head) | dict(more)
+    save_checkpoint(target, tensors, {**record, "dim": getattr(head, "dim", vectors.shape[1])})
+
+
+def _shape_of(encoder: nn.Module) -> dict[str, Any]:
+    return {"head": encoder.shape()} if isinstance(encoder, TokenHead) else {}
 
 
 def load_class_head(path: str | Path, method: str, encoder: nn.Module | None = None) -> ClassHead:
@@ -154,13 +167,15 @@ def load_head_as(kind: type[Head], path: str | Path, method: str, encoder: nn.Mo
         kind: of the head.
         path: the checkpoint.
         method: folder of the method.
-        encoder: a module of the right shape, whose parameters are replaced; None where codes are tokens.
+        encoder: a module of the right shape, whose parameters are replaced; None for the one that the record describes,
+            and where it describes none codes are tokens.
 
     Raises:
         UserError: it is no checkpoint of the method, or its keys do not fit.
     """
     tensors, record = load_own(path, method)
-    encoder = nn.Identity() if encoder is None else encoder
+    if encoder is None:
+        encoder = with_shape(record["head"]) if "head" in record else nn.Identity()
     sizes = {str(name): int(k) for name, k in record["variants"]}
     vectors = {name: tensors[CLASSES + name] for name in sizes if CLASSES + name in tensors}
     centring = Centring()
@@ -172,6 +187,21 @@ def load_head_as(kind: type[Head], path: str | Path, method: str, encoder: nn.Mo
     check_keys(path, tensors, expected)
     load_decoder(encoder, tensors)
     return kind(encoder, Classes(vectors, sizes), centring, record, int(record["dim"])).eval()
+
+
+def load_coded(path: str | Path) -> ClassHead:
+    """Read a checkpoint of any method that gives tokens codes (`patchbank.methods.shape.Traits.codes`).
+
+    Raises:
+        UserError: it is no checkpoint of such a method.
+    """
+    _, record = load_checkpoint(path)
+    if "head" not in record:
+        raise UserError(
+            f"{path} is a checkpoint of {record.get('method')!r} and does not say how tokens get codes; name one of a "
+            "head on single tokens, or train or import it again where it is older."
+        )
+    return load_class_head(path, str(record["method"]))
 
 
 def _centre_tensors(centring: Centring) -> dict[str, Tensor]:

@@ -96,6 +96,11 @@ def choice(*options: str) -> Rule:
     return lambda name, value: None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"
 
 
+def text(name: str, value: Any) -> str | None:
+    """A text, which may be empty."""
+    return None if isinstance(value, str) else f"{name} is {value!r}, it must be a text"
+
+
 def flag(name: str, value: Any) -> str | None:
     """True or false; 0 and 1 are not."""
     return None if isinstance(value, bool) else f"{name} is {value!r}, it must be true or false"

@@ -11,7 +11,7 @@ Source: STEGO, `modules.py`, https://github.com/mhamilton723/STEGO.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -48,6 +48,10 @@ class TokenHead(nn.Module):
             for parameter in self.parameters():
                 parameter.uniform_(-(dim**-0.5), dim**-0.5, generator=rng)
 
+    def shape(self) -> dict[str, Any]:
+        """JSON values: the arguments that make a head of this shape (`with_shape`)."""
+        return {"dim": self.dim, "width": self.width, "activation": self.activation}
+
     def forward(self, tokens: Tensor, masks: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Codes (B, N, C) of tokens (B, N, D); `masks` are d1 and d2, (B, 1, D) or (B, N, D)."""
         first, second = (tokens, tokens) if masks is None else (tokens * masks[0], tokens * masks[1])
@@ -55,6 +59,11 @@ class TokenHead(nn.Module):
         hidden = functional.relu(hidden) if self.activation == "relu" else functional.silu(hidden)
         codes: Tensor = self.direct(first) + self.out(hidden)
         return codes
+
+
+def with_shape(shape: Mapping[str, Any]) -> TokenHead:
+    """A head as `TokenHead.shape` says, with values that are to be replaced."""
+    return TokenHead(int(shape["dim"]), int(shape["width"]), shape["activation"], 0)
 
 
 def dropout(rng: np.random.Generator, shape: tuple[int, ...], share: float, device: torch.device) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchbank.errors import UserError
 from patchbank.methods.contract import load_model, published
+from patchbank.methods.tools.class_heads import load_coded
 from patchbank.methods.tools.correspondence import unit
 
 
@@ -36,6 +37,8 @@ def test_a_published_head_gives_its_codes(tmp_path: Path) -> None:
     tokens = tensor(golden["tokens"][:, 1:])
     expected = unit(state()["cluster_probe.clusters"]) @ as_tokens(golden["code_eval"]).transpose(1, 2)
     torch.testing.assert_close(model.scores(tokens), expected, rtol=1e-5, atol=1e-5)
+    coded = load_coded(tmp_path / "ours.safetensors")  # other rows can learn on its codes
+    torch.testing.assert_close(coded.codes(tokens), as_tokens(golden["code_eval"]), rtol=1e-5, atol=1e-5)
     published("stego").export_published(tmp_path / "ours.safetensors", tmp_path / "back.ckpt")
     back = torch.load(tmp_path / "back.ckpt", weights_only=True)["state_dict"]
     torch.testing.assert_close(back["cluster_probe.clusters"], unit(state()["cluster_probe.clusters"]))
