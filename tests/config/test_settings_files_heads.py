@@ -176,8 +176,26 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
         **rows["cause-mlp-probe"].settings,
         "supervised_leak": "reference",
     }
+    assert rows["primaps-stego"].after == "stego"
     of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
     assert set(config.of(dataset)["protocols"]) == of_classes
+
+
+SMALL = ("camvid", "demo", "msrc", "voc_animals")
+STEP = {"stego": 0.65, "smooseg": 0.51}
+"""Seconds a step on two CPU cores beside other work (docs/benchmarks.md)."""
+
+
+@pytest.mark.parametrize("dataset", SMALL)
+def test_a_training_on_a_small_set_is_short_and_the_header_has_its_arithmetic(dataset: str) -> None:
+    path = FOLDER / f"field_{dataset}.yaml"
+    config, text = loaded(path), path.read_text()
+    for name, seconds in STEP.items():
+        settings = config.method(dataset, name).settings
+        steps = settings["steps"] + settings.get("search_steps", 0)
+        assert steps * seconds <= 300
+        counted = f"({settings['search_steps']} + {settings['steps']})" if name == "stego" else str(steps)
+        assert f"{counted} x {seconds} s = {steps * seconds / 60:.1f}" in text
 
 
 def test_the_shipped_lists_are_the_set_that_its_table_describes() -> None:
