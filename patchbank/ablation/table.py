@@ -18,7 +18,7 @@ from patchbank.evaluation.score import Scoring, context_of
 from patchbank.files import read_json, write_json, write_text
 from patchbank.left_out import LeftOut, left_out_at
 from patchbank.methods import contract
-from patchbank.methods.contract import Method
+from patchbank.methods.contract import Method, oracle_of
 from patchbank.progress import track
 
 COLUMNS = ("per_image", "hungarian", "overcluster")
@@ -86,7 +86,7 @@ def _compared(every: Sequence[TableRow], classes: Sequence[str], scoring: Scorin
     for name in track(list(by_name), "compare", "row"):
         row, result = by_name[name], results[name]
         floor = "" if row.method.traits.floor else _floor_beside(rows, _rounded(result["used"]))
-        oracle = row.method.oracle
+        oracle = oracle_of(row.method)
         listed.append({"name": name, "factor": row.factor, "floor_at": floor, "oracle": oracle, **result})
         others = [other for other in dict.fromkeys((base, floor)) if other in by_name and other != name]
         if row.factor:
@@ -138,7 +138,7 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
         yield "| --- |" + " --: |" * 5
         for row in table["rows"]:
             if not row["factor"]:
-                cells = [row["name"], *(_score(row, protocol) for protocol in COLUMNS)]
+                cells = [_name(row), *(_score(row, protocol) for protocol in COLUMNS)]
                 yield f"| {' | '.join(cells)} | {row['used']:.1f} | {_number(row['stability'], 2)} |"
         if table["left_out"]:
             yield ""
@@ -148,7 +148,7 @@ def _page(content: Mapping[str, Any], base: str) -> Iterator[str]:
 
 
 def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: Sequence[Any], base: str) -> str:
-    cells = [row["factor"], f"`{row['name']}`" + (f" (oracle: {row['oracle']})" if row["oracle"] else "")]
+    cells = [row["factor"], _name(row, "`")]
     for protocol in COLUMNS:
         cells.append(_score(row, protocol) + _difference(row["name"], base, protocol, comparisons, "<br>"))
     cells += [f"{row['used']:.1f}", _number(row["stability"], 2), _number(row["train_seconds"], 0)]
@@ -158,6 +158,10 @@ def _line(row: Mapping[str, Any], floor: Mapping[str, Any] | None, comparisons: 
         beside = "" if floor is None else _score(floor, protocol)
         cells.append(beside + _difference(row["name"], row["floor_at"], protocol, comparisons, "<br>row - floor "))
     return f"| {' | '.join(cells)} |"
+
+
+def _name(row: Mapping[str, Any], quote: str = "") -> str:
+    return f"{quote}{row['name']}{quote}" + (f" (oracle: {row['oracle']})" if row["oracle"] else "")
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -86,9 +86,8 @@ def first_of_pass(known: Mapping[str, BackboneSpec], encoder: str) -> str:
 def settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """A set's configuration with the rows of its sweep: few clusters, and the protocols that need no more of them."""
     sweep, methods = values["sweep"], values["methods"]
-    apart = ("postprocess", "oracle")
     rows = {
-        name: {**{k: v for k, v in methods.get(name, {}).items() if k not in apart}, **entry}
+        name: {**{k: v for k, v in methods.get(name, {}).items() if k != "postprocess"}, **entry}
         for name, entry in sweep["methods"].items()
     }
     kept = [name for name in dict.fromkeys([*values["protocols"], sweep["protocol"]]) if _is_cheap(name)]

@@ -28,7 +28,7 @@ from patchbank.evaluation import protocols
 from patchbank.evaluation.counts import Counts, CountsFile, Upsample, apply_table, mean_used_segments
 from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
-from patchbank.methods.contract import Method
+from patchbank.methods.contract import Method, oracle_of
 from patchbank.variants import k_and_seed
 
 
@@ -88,7 +88,7 @@ def context_of(method: Method, classes: Sequence[str], scoring: Scoring, things:
         settings=method.settings,
         floor=traits.floor,
         ceiling=traits.ceiling,
-        oracle=method.oracle or traits.oracle,
+        oracle=oracle_of(method),
         protocols=scoring.protocols,
         k=scoring.k,
         things=tuple(things),

@@ -81,6 +81,11 @@ class Method:
     after: str = ""
 
 
+def oracle_of(method: Method) -> str | None:
+    """Split whose labels a row used: for a choice, as the configuration says, or in its stages; None for none."""
+    return method.oracle or method.traits.oracle
+
+
 @dataclass(frozen=True)
 class Row:
     """A row that a method's folder offers by itself, as floors and ceilings are.

@@ -7,6 +7,7 @@ JSON values:
 |---|---|
 | `encoders` | `name`, `criteria` (name -> value), `scores` (row -> `value`, `low`, `high`; null where left out) |
 | `rows`, `criteria` | their names |
+| `marks` | row -> `ceiling`, and `oracle`, the split whose labels it used, or null |
 | `best` | row -> encoder with the highest score |
 | `choices` | criterion -> the encoder that it would choose: that of the highest value |
 | `judged` | `criterion`, `row`, `spearman`, `low`, `high`, `behind` (points behind the best, with `low`, `high`) |
@@ -35,7 +36,7 @@ from patchbank.evaluation.paired import Difference, Resampled, compare, interval
 from patchbank.evaluation.score import Scoring, context_of
 from patchbank.files import read_json
 from patchbank.left_out import LeftOut, left_out_at
-from patchbank.methods.contract import Method
+from patchbank.methods.contract import Method, oracle_of
 from patchbank.progress import track
 
 RESAMPLES = 2_000
@@ -91,6 +92,7 @@ def judge(
             for one in swept
         ],
         "rows": list(best),
+        "marks": {m.name: {"ceiling": m.traits.ceiling, "oracle": oracle_of(m)} for m in methods if m.name in best},
         "criteria": criteria,
         "best": best,
         "choices": choices,

@@ -38,12 +38,12 @@ def sentences(content: Mapping[str, Any]) -> Iterator[str]:
     for row, best in content["best"].items():
         right = [_said(name) for name, choice in choices.items() if choice == best]
         by = f"{_and(right)} would have chosen it" if right else "no criterion would have chosen it"
-        yield f"Under `{row}` the best encoder is `{best}` ({_score(content, best, row)}): {by}."
+        yield f"Under `{row}`{_mark(content, row)} the best encoder is `{best}` ({_score(content, best, row)}): {by}."
     lost = {name: _mean_behind(content, name) for name in choices}
     least = min(lost, key=lambda name: lost[name])
     yield (
-        f"Over all rows the choice of {_said(least)}, `{choices[least]}`, loses least: {lost[least]:.1f} points to the "
-        f"best encoder of each row on average; the others lose {_range(lost, least)}."
+        f"Over {_averaged(content)} the choice of {_said(least)}, `{choices[least]}`, loses least: {lost[least]:.1f} "
+        f"points to the best encoder of each row on average; the others lose {_range(lost, least)}."
     )
 
 
@@ -54,7 +54,11 @@ def reading(content: Mapping[str, Any]) -> str:
 
 def score_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and lines: an encoder a line, its scores, and its criteria beside them."""
-    header = ["encoder", *content["rows"], *(_said(name) for name in content["criteria"])]
+    header = [
+        "encoder",
+        *(row + _mark(content, row) for row in content["rows"]),
+        *(_said(name) for name in content["criteria"]),
+    ]
     lines = []
     for encoder in content["encoders"]:
         scores = [_cell(encoder["scores"].get(row), content["best"][row] == encoder["name"]) for row in content["rows"]]
@@ -69,7 +73,7 @@ def score_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 def judged_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and lines: a criterion a line, what it would choose, and how that fares under every row."""
     rows = content["rows"]
-    titles = [title for row in rows for title in (f"{row}: Spearman", f"{row}: behind")]
+    titles = [row + _mark(content, row) + title for row in rows for title in (": Spearman", ": behind")]
     header = ["criterion", "would choose", *titles]
     by = {(one["criterion"], one["row"]): one for one in content["judged"]}
     lines = []
@@ -107,6 +111,22 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Iterator[st
     yield "| " + " | ".join(header) + " |"
     yield "| --- |" + " --: |" * (len(header) - 1)
     yield from ("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _mark(content: Mapping[str, Any], row: str) -> str:
+    """What must be known of a row beside its name, e.g. ``" (ceiling, oracle: train)"``; nothing for most."""
+    mark = content["marks"][row]
+    said = ["ceiling"] if mark["ceiling"] else []
+    said += [f"oracle: {mark['oracle']}"] if mark["oracle"] else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _averaged(content: Mapping[str, Any]) -> str:
+    """The rows that a mean is over, with those that use labels by their names."""
+    rows = content["rows"]
+    seeing = [f"`{row}`" for row in rows if content["marks"][row]["oracle"]]
+    count = "all rows" if len(rows) != 1 else "the one row"
+    return f"{count} (labels are used by {_and(seeing)})" if seeing else count
 
 
 def _said(criterion: str) -> str:

@@ -137,6 +137,14 @@ def test_a_method_of_classes_is_a_row_too(world: Path, tmp_path: Path) -> None:
     assert results["linear-probe"]["stability"] is None
     assert {row["protocol"] for row in results["linear-probe"]["rows"]} == set(SCORING.protocols)
     assert all(row["oracle"] == "train" for row in results["linear-probe"]["rows"])
+    place, table = tmp_path / "linear-probe", tmp_path / "table.json"
+    listed = [TableRow(method, factor, tmp_path / "linear-probe.json", place) for factor in ("x", "")]
+    for row in listed:
+        write_table(
+            {"demo": [row]}, {"demo": ("a", "b", "c")}, {"demo": SCORING}, "plain", table, tmp_path / "table.md"
+        )
+        assert [one["oracle"] for one in read_json(table)["demo"]["rows"]] == ["train"]
+        assert f"{'`plain`' if row.factor else 'plain'} (oracle: train) |" in (tmp_path / "table.md").read_text()
 
 
 def test_without_a_mask_nothing_is_trained(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

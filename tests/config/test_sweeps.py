@@ -14,6 +14,7 @@ from patchbank.config.folders import PROJECT
 from patchbank.config.load import read_config
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
+from patchbank.methods.contract import oracle_of
 from patchbank.weights.spec import BackboneSpec
 
 VIT = BackboneSpec("mine", "vit_small_patch14_dinov2", block=8, norm=False)
@@ -88,6 +89,15 @@ def test_a_set_at_an_encoder_is_the_set_with_the_rows_of_the_sweep(tmp_path: Pat
     assert plan.stages.written_before(later) == [f"results/{at}/bank/train-whole.json"]
     assert plan.stages.written_before(of(split="train", recipe="whole")) == []
     assert plan.stages.backbone(later)["blocks"] == (3, 4, 5, 6, 8, 9, 10, 11)
+
+
+def test_a_row_of_a_sweep_keeps_the_mark_of_its_choice(tmp_path: Path) -> None:
+    """Two numbers of AlignSeg's metric were chosen by labels of msrc; without the metric they are not in use."""
+    rows = {"alignseg": {}, "alignseg-none": {"kind": "alignseg"}}
+    config = Plan(tmp_path, {"sweep": {"methods": rows}}).config
+    oracles = [oracle_of(method) for method in config.methods(sweeps.at("msrc", "dinov2_vits14_saliency-b3"))]
+    assert oracles == ["val", None]
+    assert oracle_of(config.floor("msrc", "linear-probe")) == "train"
 
 
 def test_rows_read_the_banks_of_their_encoder_and_the_labels_of_the_set(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from patchbank.left_out import LeftOut, write_left_out
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.sweep.judge import Swept, judge, rank_correlation
-from patchbank.sweep.text import markdown, sentences
+from patchbank.sweep.text import judged_table, markdown, score_table, sentences
 from patchbank.sweep.write import write_sweep
 
 CLASSES = ("a", "b", "c")
@@ -95,6 +95,23 @@ def test_criteria_are_judged_by_the_scores(tmp_path: Path) -> None:
     assert said[0].startswith("Under `kmeans` the best encoder is `v-b2` (")
     assert said[0].endswith("stability over halves of the images would have chosen it.")
     assert "choice of stability over halves of the images, `v-b2`, loses least: 0.0 points" in said[1]
+
+
+def test_rows_that_use_labels_are_marked_and_named_where_rows_are_averaged(tmp_path: Path) -> None:
+    swept = make_sweep(tmp_path, halves=[1, 2, 3, 4])
+    ceiling = replace(METHOD, traits=contract.traits("linear_probe"))
+    chosen = replace(METHOD, oracle="val")
+    for method, mark in ((ceiling, "(ceiling, oracle: train)"), (chosen, "(oracle: val)")):
+        found = judge(swept, [method], CLASSES, SCORING, "hungarian")
+        assert found["marks"]["kmeans"] == {"ceiling": method is ceiling, "oracle": mark.rstrip(")").split(": ")[1]}
+        first, second = sentences({**found, "dataset": "toy", "protocol": "hungarian"})
+        assert first.startswith(f"Under `kmeans` {mark} the best")
+        assert second.startswith("Over the one row (labels are used by `kmeans`) the choice of ")
+        assert score_table(found)[0][1] == f"kmeans {mark}"
+        assert judged_table(found)[0][2:] == [f"kmeans {mark}: Spearman", f"kmeans {mark}: behind"]
+    found = judge(swept, [METHOD], CLASSES, SCORING, "hungarian")
+    assert found["marks"] == {"kmeans": {"ceiling": False, "oracle": None}}
+    assert score_table(found)[0][1] == "kmeans"
 
 
 def test_scores_are_those_of_the_protocol_on_all_images(tmp_path: Path) -> None:
