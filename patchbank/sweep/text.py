@@ -18,9 +18,13 @@ CRITERIA = {
 SEEING = "Criteria see tokens alone; each would choose the encoder where it is highest."
 SCORING = (
     "Scores are mIoU under `{protocol}` in percent with the 95 % interval over images and trainings. Spearman: how "
-    "well a criterion ranks the encoders of a row (1 perfectly, 0 not at all), with the interval over images. Behind: "
-    "points that its choice loses to the row's best."
+    "well a criterion ranks the encoders of a row (1 perfectly, 0 not at all), with its range over resampled images, "
+    "which is no interval of confidence: it leans towards 0 and is too narrow. Behind: points that its choice loses to "
+    "the row's best, a little too many, as the best is chosen by the same scores; 0.0 without an interval where its "
+    "choice is that best itself, though another encoder may be the best in truth."
 )
+TITLES = ("Spearman (range over resampled images)", "behind")
+"""What a criterion is judged by under a row."""
 NOTHING = "–"
 
 
@@ -73,7 +77,7 @@ def score_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
 def judged_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and lines: a criterion a line, what it would choose, and how that fares under every row."""
     rows = content["rows"]
-    titles = [row + _mark(content, row) + title for row in rows for title in (": Spearman", ": behind")]
+    titles = [f"{row}{_mark(content, row)}: {title}" for row in rows for title in TITLES]
     header = ["criterion", "would choose", *titles]
     by = {(one["criterion"], one["row"]): one for one in content["judged"]}
     lines = []
@@ -81,7 +85,8 @@ def judged_table(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
         cells = []
         for row in rows:
             one = by[name, row]
-            cells.append(_with_interval(_number(one["spearman"], 2), one["low"], one["high"], 2))
+            low, high = one["range"] or (None, None)
+            cells.append(_with_interval(_number(one["spearman"], 2), low, high, 2))
             cells.append(_cell(one["behind"]))
         lines.append([_said(name), content["choices"][name], *cells])
     return header, lines

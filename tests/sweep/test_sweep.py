@@ -24,7 +24,7 @@ from patchbank.left_out import LeftOut, write_left_out
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.sweep.judge import Swept, judge, rank_correlation
-from patchbank.sweep.text import judged_table, markdown, score_table, sentences
+from patchbank.sweep.text import TITLES, judged_table, markdown, score_table, sentences
 from patchbank.sweep.write import write_sweep
 
 CLASSES = ("a", "b", "c")
@@ -82,8 +82,8 @@ def test_criteria_are_judged_by_the_scores(tmp_path: Path) -> None:
     assert found["best"] == {"kmeans": "v-b2"}
     by = {one["criterion"]: one for one in found["judged"]}
     assert by["halves"]["spearman"] == pytest.approx(1)
-    assert by["halves"]["low"] == by["halves"]["high"] == pytest.approx(1)  # no resample of the images orders otherwise
-    assert by["halves"]["behind"]["value"] == 0
+    assert by["halves"]["range"] == pytest.approx([1, 1])  # no resample of the images orders otherwise
+    assert by["halves"]["behind"] == {"value": 0, "low": None, "high": None}  # its choice is the best: no interval
     assert by["seeds"]["spearman"] == pytest.approx(-1)
     assert by["used"]["spearman"] == pytest.approx(0.5)
     scores = {encoder["name"]: encoder["scores"]["kmeans"] for encoder in found["encoders"]}
@@ -108,7 +108,7 @@ def test_rows_that_use_labels_are_marked_and_named_where_rows_are_averaged(tmp_p
         assert first.startswith(f"Under `kmeans` {mark} the best")
         assert second.startswith("Over the one row (labels are used by `kmeans`) the choice of ")
         assert score_table(found)[0][1] == f"kmeans {mark}"
-        assert judged_table(found)[0][2:] == [f"kmeans {mark}: Spearman", f"kmeans {mark}: behind"]
+        assert judged_table(found)[0][2:] == [f"kmeans {mark}: {title}" for title in TITLES]
     found = judge(swept, [METHOD], CLASSES, SCORING, "hungarian")
     assert found["marks"] == {"kmeans": {"ceiling": False, "oracle": None}}
     assert score_table(found)[0][1] == "kmeans"
@@ -137,7 +137,7 @@ def test_rows_that_were_left_out_and_few_images(tmp_path: Path) -> None:
     assert found["encoders"][0]["scores"]["kmeans"]["low"] is None
     judged = found["judged"][0]
     assert judged["spearman"] == pytest.approx(0.5)
-    assert judged["low"] is judged["behind"]["low"] is None
+    assert judged["range"] is judged["behind"]["low"] is None
     page = list(markdown({**found, "dataset": "toy", "protocol": "hungarian"}))
     assert "- v-b2: kmeans: there is no reason." in page
     for write in swept:
@@ -165,6 +165,9 @@ def test_files_of_a_sweep(tmp_path: Path) -> None:
     assert first == [(tmp_path / f"sweep.{end}").read_bytes() for end in ("json", "md", "html")]
     text = (tmp_path / "sweep.md").read_text()
     assert "Scores are mIoU under `hungarian` in percent" in text
+    assert TITLES[0] == "Spearman (range over resampled images)"
+    assert "its range over resampled images, which is no interval of confidence: it leans towards 0" in text
+    assert "| stability over halves of the images | v-b2 | 1.00 (1.00 to 1.00) | 0.0 |" in text
     lines = text.splitlines()
     assert {line.count("|") for line in lines if line.startswith("|")} == {4, 5}
     page = (tmp_path / "sweep.html").read_text()
