@@ -29,6 +29,7 @@ from patchbank.evaluation.counts import Counts, CountsFile, Upsample, apply_tabl
 from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
 from patchbank.methods.contract import Method, oracle_of
+from patchbank.methods.shape import Traits
 from patchbank.variants import k_and_seed
 
 
@@ -37,7 +38,7 @@ class ScoreContext:
     """What the rows say about where they come from, and which protocols are asked for.
 
     `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
-    `fit` is the split that the row's clusters were fitted on, None for a method without clusters.
+    `fit` is the split that the row's clusters or learned classes were fitted on, None for a method without any.
     `things` says of each class whether it is a thing (else stuff); empty where the set makes no difference.
     """
 
@@ -84,7 +85,7 @@ def context_of(method: Method, classes: Sequence[str], scoring: Scoring, things:
         kind=traits.kind,
         classes=tuple(classes),
         preprocessing=scoring.preprocessing,
-        fit=scoring.fit if traits.kind == "segments" or traits.fitted else None,
+        fit=_fit_of(traits, scoring),
         settings=method.settings,
         floor=traits.floor,
         ceiling=traits.ceiling,
@@ -93,6 +94,13 @@ def context_of(method: Method, classes: Sequence[str], scoring: Scoring, things:
         k=scoring.k,
         things=tuple(things),
     )
+
+
+def _fit_of(traits: Traits, scoring: Scoring) -> str | None:
+    """The split that a row's clusters come from: heads find their classes in training, whatever `fit` says."""
+    if traits.kind == "segments" or traits.fitted:
+        return scoring.fit
+    return "train" if traits.trained and not traits.ceiling else None
 
 
 @dataclass(frozen=True)

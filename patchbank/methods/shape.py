@@ -54,7 +54,8 @@ class Traits:
         sees_tokens: of a floor, whether it sees the tokens that methods see, so that beating it means something.
         at_counts: of a floor, whether it stands at each method's number of segments, as ``<row>-<segments>``.
         one_seed: whether a floor or ceiling runs with the first seed alone, because no seed changes much in it.
-        fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are.
+        fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are. Classes of
+            every other trained method but ceilings are found in training, on train, and its rows say so.
         codes: whether its checkpoint gives every token a code, and codes classes (`tools.class_heads.load_coded`), so
             that rows may learn after it (`Following`).
         oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with

@@ -68,7 +68,7 @@ def floor_notes(rows: Sequence[Row], comparisons: Sequence[Comparison] = ()) -> 
         floors = floors_of(row, rows)
         if not floors:
             lost.append(
-                "No floor of the same protocol, K and variant stands beside "
+                "No floor of the same protocol, K, variant and fit stands beside "
                 f"{name_of(row)} under {protocol_text(*row.key)}."
             )
         for floor in floors:
@@ -108,8 +108,7 @@ def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
         if other.floor
         and other.miou is not None
         and (other.key, other.preprocessing) == (row.key, row.preprocessing)
-        # a method without clusters has no split that they are fitted on
-        and (row.fit is None or other.fit in (None, row.fit))
+        and _fitted_alike(row, other)
     ]
     for wanted in (_way(row), "nearest"):
         if alike := [floor for floor in floors if _way(floor) == wanted]:
@@ -121,6 +120,12 @@ def floors_of(row: Row, rows: Sequence[Row]) -> list[Row]:
     if any(floor.sees_tokens and floor.at == segments for floor in floors):
         floors = [floor for floor in floors if not (floor.sees_tokens and floor.at) or floor.at == segments]
     return floors
+
+
+def _fitted_alike(row: Row, floor: Row) -> bool:
+    """Whether both were fitted on the same split; segments inside images, without k-means, are fitted on none."""
+    fits = {one.fit for one in (row, floor) if one.k is not None or one.seeds.kmeans}
+    return len(fits - {None}) < 2
 
 
 def beats(row: Row, floor: Row) -> bool:
@@ -175,7 +180,9 @@ def _fit_on_val(rows: Sequence[Row]) -> list[str]:
     methods = sorted({row.method for row in rows if row.fit == "val"})
     if not methods:
         return []
-    return [f"Clusters of {listing(methods)} were fitted on the images they are scored on (fit: val)."]
+    note = f"Clusters of {listing(methods)} were fitted on the images they are scored on (fit: val)"
+    others = sorted({row.method for row in rows if row.fit == "train"})
+    return [f"{note}, those of {listing(others)} on the train split." if others else f"{note}."]
 
 
 def _few_seeds(rows: Sequence[Row]) -> list[str]:

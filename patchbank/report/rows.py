@@ -68,7 +68,7 @@ class Row:
         k: number of clusters asked for, None inside the image.
         k_used: the numbers of clusters that were used, ascending.
         preprocessing: at which labels were compared.
-        fit: split that clusters were fitted on, None for a method without clusters.
+        fit: split that clusters or learned classes were fitted on, None for a method without any.
         segments: mean number used in an image.
         settings: of the method.
         floor, ceiling: what the row is beside the methods.

@@ -164,6 +164,26 @@ def test_a_method_that_is_left_out_stays_out_where_a_set_changes_it(values: dict
     assert [method.name for method in config.methods("voc")] == ["kmeans"]
 
 
+def test_a_row_says_on_which_split_its_classes_were_found() -> None:
+    """`fit: val` moves k-means and clusters of segments; what finds its classes in training trains on train."""
+    config = read_config([PROJECT / "workflow" / "settings" / "field_msrc.yaml"], {"fit": "val"})
+    rows = {method.name: method for method in config.methods("msrc")}
+    fits = {name: context_of(method, (), replace(SCORING, fit="val")).fit for name, method in rows.items()}
+    assert {name for name, fit in fits.items() if fit == "val"} == {
+        *("alignseg", "kmeans", "kmeans-whitened", "primaps-proposals")
+    }
+    assert {"stego", "smooseg", "primaps", "cause-mlp", "transfgu-tokens"} <= {
+        n for n, f in fits.items() if f == "train"
+    }
+    for name, method in rows.items():
+        if method.traits.kind == "classes":
+            assert {Path(bank).name.split("-")[0] for bank in config.training_banks("msrc", method).values()} == {
+                fits[name]
+            }
+    others = [config.floor("msrc", name) for name in ("linear-probe", "grid-majority", "random-clusters")]
+    assert {context_of(method, (), SCORING).fit for method in others} == {None}
+
+
 def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(values: dict[str, Any]) -> None:
     config = checked(values)
     said = {name: config.method("msrc", name) for name in ("alignseg", "kmeans", "linear-probe")}

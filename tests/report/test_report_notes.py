@@ -39,8 +39,35 @@ def test_a_method_that_is_upsampled_bilinearly_has_floors_that_are() -> None:
 
 
 def test_a_method_without_clusters_is_compared_whatever_split_they_are_fitted_on() -> None:
-    rows = [make_row("transfgu", "hungarian", 20.0, fit=None), make_floor("kmeans", "hungarian", 30.0, fit="val")]
+    rows = [make_row("a", "hungarian", 20.0, fit=None), make_floor("kmeans", "hungarian", 30.0, fit="val")]
     assert [floor.method for floor in floors_of(rows[0], rows)] == ["kmeans"]
+
+
+def test_under_fit_val_heads_are_compared_with_floors_that_were_fitted_on_train_or_nowhere() -> None:
+    followed = {"fit": "val"}
+    rows = [
+        make_row("stego", "hungarian", 20.0),
+        make_row("alignseg", "hungarian", 25.0, **followed),
+        make_floor("kmeans", "hungarian", 30.0, **followed),
+        make_floor("image-kmeans-5", "hungarian", 30.0, **followed),
+        make_floor("random-clusters", "hungarian", 3.0, fit=None),
+    ]
+    assert [floor.method for floor in floors_of(rows[0], rows)] == ["random-clusters"]
+    assert [floor.method for floor in floors_of(rows[1], rows)] == ["kmeans", "image-kmeans-5", "random-clusters"]
+    assert [note for note in build_notes(rows) if "fit: val" in note] == [
+        "Clusters of alignseg, image-kmeans-5 and kmeans were fitted on the images they are scored on (fit: val), "
+        "those of stego on the train split."
+    ]
+    inside: dict[str, Any] = {"k": None, "k_used": []}
+    segments = {**inside, **followed, "seeds": {"training": [0], "kmeans": []}}
+    rows = [
+        make_row("stego", "per_image", 20.0, **inside),
+        make_row("alignseg", "per_image", 25.0, **segments),
+        make_floor("kmeans", "per_image", 30.0, **inside, **followed),
+        make_floor("image-kmeans-5", "per_image", 30.0, **segments),
+    ]
+    assert [floor.method for floor in floors_of(rows[0], rows)] == ["image-kmeans-5"], "its segments are fitted on none"
+    assert [floor.method for floor in floors_of(rows[1], rows)] == ["kmeans", "image-kmeans-5"]
 
 
 def test_what_is_not_beaten_comes_first() -> None:
