@@ -72,6 +72,8 @@ class Manifest:
         things: whether each class is a thing (else stuff); empty where the set makes no such difference.
         label_rule: how `lut` is applied, see `patchbank.datasets.labels`.
         depth: how deep pictures become 8-bit RGB, with the set's black and white; None for a set without such pictures.
+        copies: ids of scored pictures of which the train split has a copy at another path, ascending; none of a set
+            without classes.
     """
 
     dataset: str
@@ -85,6 +87,7 @@ class Manifest:
     things: tuple[bool, ...] = ()
     label_rule: LabelRule = "lut"
     depth: Treatment | None = None
+    copies: tuple[str, ...] = ()
 
     def entries(self, split: str) -> tuple[Entry, ...]:
         """The entries of `split`, sorted by id."""
@@ -128,6 +131,7 @@ class Manifest:
                 "eval_split": self.eval_split,
                 "splits": {name: [PLACE] if entries else [] for name, entries in self.splits.items()},
                 **({} if self.depth is None else {"depth": self.depth.to_json()}),
+                **({"copies": list(self.copies)} if self.copies else {}),
             },
         )
         first, *pieces = whole.split(json.dumps(PLACE))
@@ -154,6 +158,7 @@ class Manifest:
             things=tuple(content["things"]),
             label_rule=content["label_rule"],
             depth=Treatment.from_json(content["depth"]) if "depth" in content else None,
+            copies=tuple(content.get("copies", ())),
         )
 
 

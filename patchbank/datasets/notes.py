@@ -25,7 +25,7 @@ DEEP_ADVICE = "Their values fill a small part of the 16-bit range; scale `percen
 
 def notes(spec: DatasetSpec, summary: Summary) -> list[str]:
     """Sentences that end with a full stop, the most important first; none for a set without surprises."""
-    sentences = [*_nowhere(spec, summary)]
+    sentences = [*_nowhere(spec, summary), *_in_train(summary)]
     for tell in (_unlabelled, _absent, _ignored, _unscored, _without_instances):
         sentences += _of_splits(summary, tell)
     for problem, pictures in summary.empty.items():
@@ -167,6 +167,21 @@ def _published(summary: Summary, name: str, split: SplitSummary) -> str:
     if split.published in (None, split.images):
         return ""
     return f"{_count(split.images, 'image')}, {split.published:,} are published."
+
+
+def _in_train(summary: Summary) -> Iterator[str]:
+    """That scored pictures are pictures of the train split, too."""
+    names, scored = (*summary.in_train, *summary.copies), summary.splits[summary.eval_split].images
+    if not names:
+        return
+    whose = "" if len(summary.copies) == len(names) else f" {len(summary.copies):,} of them"
+    form = "a copy" if len(summary.copies) == 1 else "copies"
+    copied = f",{whose} as {form} of equal bytes" if summary.copies else ""
+    named = "" if len(names) == scored else f": {_some(names)}"
+    yield (
+        f"{len(names):,} of {_count(scored, 'scored image')} {_are(names)} in split {summary.train_split!r}, too"
+        f"{copied}{named}. What is trained or fitted there, `fit: train` in a table, has seen them."
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from patchbank.datasets.layouts import Item, Listing, is_absent
 from patchbank.datasets.listing import by_reason, printable, relative, state_of, told
 from patchbank.datasets.manifest import Entry, Manifest, find
 from patchbank.datasets.notes import depth_notes, notes, refusal
+from patchbank.datasets.overlap import Overlap, overlap
 from patchbank.datasets.probe import Kind, Probe, probe
 from patchbank.datasets.remembered import Remembered
 from patchbank.datasets.spec import DatasetSpec
@@ -139,21 +140,36 @@ def examine(
         _advice(spec, problems, numbering(spec, raw)),
     )
     depth = spec.treatment.over(tally.depths) if tally.depths else None
-    summary, said = _summed_up(spec, tally, depth, log)
-    manifest = None if quick else _manifest(spec, lut, entries, depth)
+    seen = _overlap(spec, listing, files)
+    summary, said = _summed_up(spec, tally, depth, seen, log)
+    manifest = None if quick else _manifest(spec, lut, entries, depth, seen)
     return Scan(manifest, summary, said, by_reason(listing.left_out, spec.root))
 
 
 def _summed_up(
-    spec: DatasetSpec, tally: Tally, depth: Treatment | None, log: Log | None
+    spec: DatasetSpec, tally: Tally, depth: Treatment | None, seen: Overlap, log: Log | None
 ) -> tuple[Summary, tuple[str, ...]]:
     """What the set consists of, and the notes on it; `UserError` where 255 seems to be a class."""
-    summary = tally.summary()
+    listed, copies = (
+        tuple(printable(relative(spec.root, path)) for path in paths) for paths in (seen.listed, seen.copies)
+    )
+    summary = replace(tally.summary(), in_train=listed, copies=copies)
     if reason := refusal(spec, summary):
         raise UserError(reason)
     for line in summary.lines():
         _say(log, f"{spec.name}: {line}")
     return summary, (*notes(spec, summary), *depth_notes(depth, len(tally.depths)))
+
+
+def _overlap(spec: DatasetSpec, listing: Listing, files: Sequence[Sequence[_File]]) -> Overlap:
+    """Scored pictures that are pictures of the train split, too; of a set without classes nothing is scored."""
+    if not spec.classes:
+        return Overlap()
+    sizes = {item[0].path: int(item[0].state.partition(" ")[0]) for item in files}
+    train, scored = (
+        {image: sizes[image] for image, *_ in listing[split]} for split in (spec.train_split, spec.eval_split)
+    )
+    return overlap(train, scored)
 
 
 def _splits(listing: Listing) -> dict[Item, list[str]]:
@@ -260,8 +276,9 @@ def _entry(files: list[_File], probes: Mapping[Kind, Probe]) -> Entry:
 
 
 def _manifest(
-    spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entry]], depth: Treatment | None
+    spec: DatasetSpec, lut: list[int], entries: Mapping[str, list[Entry]], depth: Treatment | None, seen: Overlap
 ) -> Manifest:
+    copies = {relative(spec.root, path) for path in seen.copies}
     return Manifest(
         dataset=spec.name,
         root=spec.root,
@@ -274,6 +291,7 @@ def _manifest(
         things=spec.things,
         label_rule=spec.label_rule,
         depth=depth,
+        copies=tuple(sorted(entry.id for entry in entries[spec.eval_split] if entry.image in copies)),
     )
 
 

@@ -74,6 +74,8 @@ class Summary:
         conversions: how many images needed which conversion.
         raw: pixels of each raw value of the masks.
         empty: pictures that show nothing, by what is wrong with them (`patchbank.datasets.contrast`).
+        in_train: names of scored pictures that the train split has, too; none of a set without classes.
+        copies: names of other scored pictures of which the train split has a copy (`patchbank.datasets.overlap`).
     """
 
     dataset: str
@@ -84,6 +86,8 @@ class Summary:
     conversions: Mapping[str, int]
     raw: Mapping[int, int] = field(default_factory=dict)
     empty: Mapping[str, Pictures] = field(default_factory=dict)
+    in_train: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `check.json`."""

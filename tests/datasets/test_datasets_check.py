@@ -132,6 +132,8 @@ def test_summary_by_hand(spec: DatasetSpec) -> None:
     assert (val.pixels, val.occurs, val.unscored) == ((6, 3, 3), (1, 1, 1), 0)
     assert (train.ignored, train.absent) == (13 / 22, ())
     assert list(scanned.notes) == [
+        "1 of 1 scored image is in split 'train', too, as a copy of equal bytes. What is trained or fitted there, "
+        "`fit: train` in a table, has seen them.",
         "Split train: 59.1 % of the masks' pixels are ignored.",
         "Split val: 25.0 % of the masks' pixels are ignored.",
         "Split train: 1 image is ignored as a whole: images/train/b.png.",

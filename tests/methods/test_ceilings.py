@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from sklearn.linear_model import LogisticRegression
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import compute_statistics
+from patchbank.config.load import default_config
 from patchbank.datasets import Manifest
+from patchbank.datasets.manifest import Entry
 from patchbank.datasets.patches import image_patches, patch_majority
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
+from patchbank.left_out import CannotBeMade
 from patchbank.methods.contract import run_predict, run_train
 from patchbank.methods.grid_majority.settings import resolve as grid_majority_settings
 from patchbank.methods.linear_probe.settings import ProbeSettings, resolve
 from patchbank.methods.linear_probe.train import fit
+from patchbank.methods.tools.apart import check_apart
 from patchbank.predictions import PredictionReader
 
 SHARED = {"k": [3, 70], "kmeans_seeds": [4, 5]}
@@ -134,3 +139,35 @@ def test_a_set_without_labels_is_one_clear_error(world: Path, tmp_path: Path) ->
     write_json(tmp_path / "manifest.json", content)
     with pytest.raises(UserError, match="label some of its images, or leave the row out"):
         trained(world, tmp_path, tmp_path / "manifest.json")
+
+
+def test_no_ceiling_learns_the_labels_that_it_is_scored_by(world: Path, tmp_path: Path) -> None:
+    """One rule for those that learn: no picture in both splits, and of copies no more than one in a hundred."""
+    content = read_json(world / "manifest.json")
+    listed = {**content, "splits": {**content["splits"], "val": content["splits"]["train"]}}
+    copied = {**content, "copies": [content["splits"]["val"][0]["id"]]}
+    whole = {"whole": world / "whole.json"}
+    for name, values, count in (("listed", listed, 5), ("copied", copied, 1)):
+        write_json(tmp_path / f"{name}.json", values)
+        said = (
+            rf"{count} of 5 scored images are images of split 'train' of toy, too, and .*; give the set a train split"
+        )
+        for row in ("linear-probe", "incontext-knn-m10240-b0.02"):
+            method = default_config().floor("demo", row)
+            job = train_job(
+                method.folder,
+                tmp_path,
+                settings=method.settings,
+                banks=whole,
+                statistics=world / "statistics.npz",
+                manifest=tmp_path / f"{name}.json",
+            )
+            with pytest.raises(CannotBeMade, match=said):
+                run_train(job)
+    many = replace(Manifest.load(tmp_path / "copied.json"), splits={"train": (), "val": (ENTRY,) * 100})
+    check_apart(many, "nothing")
+    with pytest.raises(CannotBeMade, match="1 of 99 scored images"):
+        check_apart(replace(many, splits={"train": (), "val": (ENTRY,) * 99}), "nothing")
+
+
+ENTRY = Entry("0" * 16, "a.png", "b.png", None, 8, 8)

@@ -20,6 +20,7 @@ from patchbank.left_out import CannotBeMade
 from patchbank.methods.incontext_knn.memory import diverse, shares
 from patchbank.methods.incontext_knn.settings import KNNSettings
 from patchbank.methods.jobs import TrainJob
+from patchbank.methods.tools.apart import check_apart
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -42,12 +43,7 @@ def train(job: TrainJob) -> None:
     bank, known = open_bank(job.banks["whole"]), Manifest.load(job.labels())
     whose = f"split {known.train_split!r} of {known.dataset}"
     entries = known.entries(known.train_split)
-    scored = {entry.image for entry in known.entries(known.eval_split)}
-    if same := scored.intersection(entry.image for entry in entries):
-        raise CannotBeMade(
-            f"{len(same)} of {len(scored)} scored images are images of {whose}, too, and in-context k-NN would find "
-            "each patch and its label again; give the set a train split of its own, or leave the row out."
-        )
+    check_apart(known, "in-context k-NN would find each patch and its label again")
     masks = sum(entry.mask is not None for entry in entries)
     if not masks:
         raise CannotBeMade(_unlabelled(whose))

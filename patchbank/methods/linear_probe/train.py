@@ -24,6 +24,7 @@ from patchbank.files import write_text
 from patchbank.left_out import CannotBeMade
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.linear_probe.settings import ProbeSettings
+from patchbank.methods.tools.apart import check_apart
 from patchbank.progress import track
 from patchbank.seeds import generator
 
@@ -38,11 +39,13 @@ def train(job: TrainJob) -> None:
     has no state to resume.
 
     Raises:
-        CannotBeMade: the labelled patches of the train split are of fewer than two classes.
+        CannotBeMade: the labelled patches of the train split are of fewer than two classes, or its pictures are the
+            scored ones.
     """
     used = cpu_threads.limit(job.threads)
     options = ProbeSettings(**{name: job.settings[name] for name in ProbeSettings.__dataclass_fields__})
     bank, known = open_bank(job.banks["whole"]), Manifest.load(job.labels())
+    check_apart(known, "a probe that has learned their labels would be no ceiling of what tokens tell")
     moments = Statistics.load(job.statistics)
     tokens, labels = labelled_tokens(bank, known, options, job.seed)
     centring = Centring.of(moments, "standardise", bank.dim)
