@@ -41,16 +41,13 @@ from patchbank.errors import UserError
 
 _WORDS = {"1": "greyscale", "L": "greyscale", "P": "palette", "CMYK": "CMYK", "YCbCr": "YCbCr", "HSV": "HSV"}
 """What a conversion of a plain mode is called."""
-_STRETCH = {2: 85, 4: 17}
-"""Bits of a grey value, and by what Pillow multiplies it."""
-_BITS, _KIND, _UNSIGNED = 258, 339, 1
-"""Tags of a TIFF: bits of a value, what kind it is; and the kind that they have where it is not said."""
+_STRETCH = {2: 85, 4: 17}  # bits of a grey value, and by what Pillow multiplies it
+_BITS, _KIND, _UNSIGNED = 258, 339, 1  # tags of a TIFF: bits of a value, its kind; the kind where none is said
 DEEP = ("16-bit greyscale", "16-bit colour")
 """Names of the conversions from 16 bits to 8 by the whole range of 16 bits."""
 PLAIN = Treatment()
 """Of a picture that stands alone."""
-_LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}
-_LOSSY_IN_TIFF = {"jpeg", "tiff_jpeg", "webp"}
+_LOSSY, _LOSSY_IN_TIFF = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}, {"jpeg", "tiff_jpeg", "webp"}
 
 
 @dataclass(frozen=True)
