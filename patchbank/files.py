@@ -7,6 +7,7 @@ left can be told from what a living one still writes, and be removed (`sweep`).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -59,7 +60,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; on success it takes the place of `path`, else it is removed.
 
-    A link stays a link: the folder that it leads to is replaced.
+    A link stays a link: the folder that it leads to is replaced. Where that fails, as at a mount point, what was there
+    is there again.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +74,29 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.replace(target)
+        _put(temporary, target)
         _sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put(new: Path, target: Path) -> None:
+    """Give a temporary folder its name; the folder that had it goes afterwards, or has it again."""
+    old = new.with_name(new.name.removesuffix(".tmp") + "old.tmp")
+    if target.is_dir():
+        try:
+            target.replace(old)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.rmtree(target)  # a folder of a container's image can be removed, but not renamed
+    try:
+        new.replace(target)
+    except BaseException:
+        if old.exists():
+            old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sweep(paths: Iterable[str | Path]) -> None:

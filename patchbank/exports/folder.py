@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,11 @@ def _files(folder: Path) -> list[str]:
 
 
 def check_target(target: Path, record: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse a folder that holds anything but the files of the same export, or with `overwrite` of any export."""
+    """Refuse mount points and all but the files of the same export, or with `overwrite` of any export."""
     if target.is_file():
         raise UserError(f"--out {target} is a file; name a folder.")
+    if os.path.ismount(os.path.realpath(target)):
+        raise UserError(f"--out {target} is a mount point, which no new folder can replace; name a folder below it.")
     if not target.exists() or not any(target.iterdir()):
         return
     try:

@@ -215,6 +215,12 @@ def test_files_that_lie_beside_an_export_stay(
     assert (target / "labels" / "linked").is_symlink()
 
 
+def test_a_mount_point_is_refused(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "disk").symlink_to("/")
+    assert main(["export", "labels", str(out), "--format", "png", "--out", str(tmp_path / "disk")]) == 1
+    assert "is a mount point, which no new folder can replace; name a folder below it" in capsys.readouterr().err
+
+
 def test_files_that_come_while_labels_are_written_stay(
     out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -334,6 +334,9 @@ def test_a_folder_appears_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "f") as place:
         (place / "b").write_text("2")
         raise RuntimeError
+    with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "f") as place:
+        place.rename(tmp_path / "away")  # what cannot take the place of the old one
+    (tmp_path / "away").rmdir()
     assert [path.name for path in (tmp_path / "f").iterdir()] == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
