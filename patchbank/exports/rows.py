@@ -6,6 +6,7 @@ clusters or names for them are asked for, labels are the clusters of one number 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.geo import read_geo
 from patchbank.datasets.manifest import Entry, Manifest
+from patchbank.datasets.pages import located
 from patchbank.drawing.overlay import class_colours, palette
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
@@ -153,8 +155,9 @@ def _read(
     read = partial(_opened, clusters, table, upsample)
     with read() as labels:
         for file, row in whole.items():
-            entry = entries[images[row]]
-            yield Picture(names[file], file, labels(row, (entry.height, entry.width)), read_geo(root / file))
+            entry, path = entries[images[row]], root / file
+            pixels, gone = labels(row, (entry.height, entry.width)), not os.access(located(path)[0], os.R_OK)
+            yield Picture(names[file], file, pixels, read_geo(path), gone=path if gone else None)
     for file, tiles in rasters.items():
         yield join(root / file, names[file], file, tiles, sizes, read)
 

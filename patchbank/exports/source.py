@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.datasets.geo import Geo
+from patchbank.errors import UserError
 
 Upsample = Literal["bilinear", "nearest"]
 Labels = NDArray[np.int64]
@@ -55,6 +56,7 @@ class Picture:
         labels: (H, W) int64 (int32 of joined tiles), position of the category, -1 for none; empty of a raster.
         geo: its place on the map.
         large: the labels of a raster.
+        gone: where the picture was, if it cannot be read any more to tell its place.
     """
 
     name: str
@@ -62,6 +64,15 @@ class Picture:
     labels: LabelMap
     geo: Geo | None = None
     large: Large | None = None
+    gone: Path | None = None
+
+    def check_place(self) -> None:
+        """Raise `UserError` where the place on the map is lost, for formats that tell it."""
+        if self.gone is not None:
+            raise UserError(
+                f"{self.gone} cannot be read any more, and only it tells where its labels lie on the map; put it back, "
+                "or run the set with its new folder."
+            )
 
 
 NONE: Labels = np.zeros((0, 0), dtype=np.int64)

@@ -81,6 +81,21 @@ def test_a_row_says_what_its_files_say(runs: Path, row: str, labelled: bool) -> 
     assert seen == source.count == len(entries)
 
 
+@pytest.mark.parametrize("kind", ["geojson", "geotiff", "png"])
+def test_pictures_that_are_gone_do_not_lose_their_place_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    make_images(tmp_path, IMAGES)
+    export = ["export", "labels", str(make_run(tmp_path, tmp_path / "runs") / "kmeans"), "--format", kind, "--out"]
+    assert main([*export, str(tmp_path / "out")]) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert main([*export, str(tmp_path / "out")]) == (0 if kind == "png" else 1)  # a PNG has no place
+    said = ".png cannot be read any more, and only it tells where its labels lie on the map"
+    assert (said in capsys.readouterr().err) == (kind != "png")
+    assert before == {path: path.read_bytes() for path in before}
+
+
 def test_names_merge_clusters_of_a_row(runs: Path, tmp_path: Path) -> None:
     folder = runs / "plain" / "toy" / "kmeans"
     names = write_names(tmp_path / "names.yaml", {0: "sky", 2: " sky "}, fit=fit_of(folder / "seed0"), variant="k3-s0")

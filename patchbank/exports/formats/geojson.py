@@ -31,8 +31,9 @@ WGS84 = 4326
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
-    """Write `<name>.geojson` of every picture; `UserError` for a raster whose system has no EPSG code."""
+    """Write `<name>.geojson` of every picture; `UserError` for a raster of no EPSG code, and for a lost place."""
     for picture in taken:
+        picture.check_place()
         if picture.geo is not None and picture.geo.epsg is None:
             raise UserError(
                 f"{picture.file} names no coordinate system with an EPSG code, and readers of GeoJSON would take its "

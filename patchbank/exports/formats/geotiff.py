@@ -28,12 +28,13 @@ NO_DATA = 42113
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
-    """Write `<name>.tif`, `<name>.tif.aux.xml` and `classes.json`."""
+    """Write `<name>.tif`, `<name>.tif.aux.xml` and `classes.json`; `UserError` for a lost place."""
     none = write_classes(taken, folder)
     names = "".join(f"      <Category>{escape(one.name)}</Category>\n" for one in taken.source.categories)
     about = f'<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n{names}    </CategoryNames>\n'
     about += "  </PAMRasterBand>\n</PAMDataset>\n"
     for picture in taken:
+        picture.check_place()
         path = file_of(folder, picture.name, ".tif.aux.xml")
         path.write_text(about, encoding="utf-8")
         if picture.large is not None:
