@@ -36,7 +36,7 @@ def complete(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, 
     from jsonschema import Draft202012Validator
 
     filled = copy.deepcopy(dict(values))
-    _fill(filled, schema)
+    _fill(filled, schema, schema)
     errors = sorted(Draft202012Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path)))
     raise_problems(
         "config",
@@ -92,19 +92,21 @@ def resolved(part: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str,
     return {**named, **part}
 
 
-def _fill(values: Any, schema: Mapping[str, Any]) -> None:
+def _fill(values: Any, part: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Write the defaults of a part of `schema` into its values."""
     if not isinstance(values, dict):
         return
-    for key, part in schema.get("properties", {}).items():
-        if key not in values and "default" in part:
-            values[key] = copy.deepcopy(part["default"])
+    known = resolved(part, schema)
+    for key, entry in known.get("properties", {}).items():
+        if key not in values and "default" in entry:
+            values[key] = copy.deepcopy(entry["default"])
         if key in values:
-            _fill(values[key], part)
-    extra = schema.get("additionalProperties")
+            _fill(values[key], entry, schema)
+    extra = known.get("additionalProperties")
     if isinstance(extra, Mapping):
         for key, value in values.items():
-            if key not in schema.get("properties", {}):
-                _fill(value, extra)
+            if key not in known.get("properties", {}):
+                _fill(value, extra, schema)
 
 
 def _sentences(error: Any) -> Iterator[str]:
