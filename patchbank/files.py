@@ -117,6 +117,11 @@ def sweep(paths: Iterable[str | Path]) -> None:
                         _remove(file)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file has a name of `atomic_path`, which another process may be writing to, or have left."""
+    return path.name.startswith(".") and path.stem.endswith(".tmp")
+
+
 def left_over(path: Path, writer: Process) -> bool:
     """Whether nobody writes a temporary file or folder any more.
 

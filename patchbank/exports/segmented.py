@@ -17,7 +17,7 @@ from patchbank.datasets.unusable import Unusable
 from patchbank.drawing.mark import texts_of
 from patchbank.errors import UserError
 from patchbank.exports.source import NAMED, NONE, Choice, Labels, Large, Picture, Source, categories_of
-from patchbank.files import read_json
+from patchbank.files import is_temporary, read_json
 from patchbank.inference.pictures import LEGEND, NO_ID
 from patchbank.inference.rasters import ROWS
 from patchbank.names import choose, merge, named
@@ -32,7 +32,8 @@ def open_segmented(folder: Path, choice: Choice) -> Source:
     legend = read_json(folder / LEGEND)
     if not isinstance(legend, dict) or "no_id" not in legend or not isinstance(legend.get("ids"), list):
         raise UserError(f"{folder / LEGEND} was not written by `patchbank segment`. {NAMED}")
-    files = sorted(path for path in (folder / "labels").rglob("*") if path.suffix in (".png", ".tif"))
+    found = (path for path in (folder / "labels").rglob("*") if path.suffix in (".png", ".tif"))
+    files = sorted(path for path in found if not is_temporary(path))
     if not files:
         raise UserError(f"{folder} holds no label maps yet; run `patchbank segment PICTURES --out {folder}` first.")
     if choice.variant or choice.clusters:

@@ -29,6 +29,7 @@ from patchbank.datasets.images import PLAIN, decode_file, open_raster
 from patchbank.datasets.raster import raster_size
 from patchbank.datasets.unusable import Unusable
 from patchbank.errors import NO_ROOM, UserError, raise_problems
+from patchbank.files import sweep
 from patchbank.inference.encoder import Model
 from patchbank.inference.folder import check_folder, make_folder
 from patchbank.inference.inputs import Input, find_inputs
@@ -151,6 +152,7 @@ def segment(
     sources = {one.name: one.path for one in inputs}
     writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft, run, sources)
     check_folder(writer, inputs)
+    sweep(file for one in inputs for file in writer.files(one.name).values())
     try:
         writer.write_legend()
         problems = segment_files(inputs, segmenter, writer, report, note, treatment or PLAIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from patchbank.exports.formats import yolo_seg
 from patchbank.exports.labels import open_source
 from patchbank.exports.regions import RegionSettings, Taken, regions
 from patchbank.exports.source import Choice
-from patchbank.files import read_json, read_npz
+from patchbank.files import atomic_path, read_json, read_npz
 from patchbank.names import load_names, merge
 from patchbank.predictions import PredictionReader
 from patchbank.report.page.naming import fit_of
@@ -248,6 +249,18 @@ def test_files_that_come_while_labels_are_written_stay(
     assert (target / "mine.jpg").is_file()
     assert (target / "classes.json").is_file()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_run_left_is_no_picture(tmp_path: Path) -> None:
+    labels = make_segmented(tmp_path) / "labels"
+    for name in ("a.png", "deep/b é.png"):
+        with pytest.raises(KeyboardInterrupt), atomic_path(labels / name) as temporary:
+            shutil.copy(labels / name, temporary)
+            temporary.with_name(f".left{temporary.name}").hardlink_to(temporary)
+            raise KeyboardInterrupt
+    (labels / ".map.host~0~1~2.x.tmp.tif").touch()
+    source = open_source(tmp_path / "out", Choice())
+    assert source.count == len(list(source.pictures())) == len(SIZES)
 
 
 def test_what_is_no_run_is_told(runs: Path, tmp_path: Path) -> None:

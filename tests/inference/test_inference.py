@@ -14,6 +14,7 @@ import torch
 from inference_world import make_world, run
 from PIL import Image
 
+from patchbank.alive import Process, this_process
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.cli import INTERRUPTED, main
 from patchbank.datasets.manifest import Manifest
@@ -221,6 +222,17 @@ def test_an_interrupt_is_a_sentence_and_leaves_whole_files(
     monkeypatch.undo()
     assert run(world, tmp_path / "out", "--own-ids") == 0
     assert len(tree(tmp_path / "out")) == 2 * 6 + 1
+
+
+def test_what_a_killed_run_left_goes_with_the_next(world: Path, tmp_path: Path) -> None:
+    here = this_process()
+    dead = Process(here.host, here.system, here.pid, here.start + 1)
+    assert run(world, tmp_path / "out", "--soft") == 0
+    before = tree(tmp_path / "out")
+    for kind, suffix in (("labels", ".png"), ("overlays", ".png"), ("soft", ".npz")):
+        (tmp_path / "out" / kind / f".003.{dead}.x1.tmp{suffix}").touch()
+    assert run(world, tmp_path / "out", "--soft") == 0
+    assert tree(tmp_path / "out") == before
 
 
 def test_windows_over_a_picture_at_its_own_resolution(world: Path, tmp_path: Path) -> None:
