@@ -162,6 +162,14 @@ class Manifest:
         )
 
 
+def manifest_above(path: Path, levels: int) -> Path | None:
+    """`manifest.json` in the folder that is so many levels above a file's own; None where there is none."""
+    if levels >= len(path.parents):
+        return None
+    manifest = path.parents[levels] / "manifest.json"
+    return manifest if manifest.is_file() else None
+
+
 def find(spec: DatasetSpec) -> Listing:
     """The pictures of each split of `spec`, as its layout finds them; nothing is opened but lists, and of a set with
     `tiles` the headers of TIFFs.

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.bank.reader import Bank, open_bank
-from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.manifest import Manifest, manifest_above
 from patchbank.errors import UserError
 from patchbank.exports.folder import check_target, write_record
 from patchbank.files import atomic_folder, check_space, write_json
@@ -89,8 +89,8 @@ def _blocks(bank: Bank, fields: Sequence[str], size: int) -> Blocks:
 
 def _names(path: str | Path, bank: Bank) -> list[str]:
     """The file of each image, "" where no manifest stands above the pointer that was named."""
-    manifest = Path(path).absolute().parents[1] / "manifest.json"
-    if not Path(path).is_file() or not manifest.is_file():
+    manifest = manifest_above(Path(path).absolute(), 1) if Path(path).is_file() else None
+    if manifest is None:
         return [""] * len(bank.images)
     splits = Manifest.load(manifest).splits.values()
     known = {entry.id: entry.image for entries in splits for entry in entries}

@@ -11,7 +11,7 @@ from pathlib import Path
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.formats import without_suffix
 from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
-from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.manifest import Manifest, manifest_above
 from patchbank.datasets.pages import located, pages
 from patchbank.errors import UserError, raise_problems
 from patchbank.files import read_json
@@ -111,8 +111,8 @@ def row_checkpoint(row: str | Path) -> Path:
 
 def set_treatment(checkpoint: str | Path) -> Treatment | None:
     """How the set that a checkpoint was trained on treats deep pictures; None where it had none, or is not known."""
-    manifest = Path(checkpoint).resolve().parents[2] / "manifest.json"
-    return Manifest.load(manifest).depth if manifest.is_file() else None
+    manifest = manifest_above(Path(checkpoint).resolve(), 2)
+    return None if manifest is None else Manifest.load(manifest).depth
 
 
 def _pictures(search: Search, folder: Path, out: Path) -> list[Path]:

@@ -175,7 +175,7 @@ class Untrained:
         return None if read is None else read[1]
 
     def _statistics(self) -> Path | None:
-        return None if self.seed is None else self.seed.parents[1] / "statistics.npz"
+        return None if self.seed is None else self.seed.parent.parent / "statistics.npz"
 
     def _clusters(self) -> Path | None:
         if self.seed is None:
@@ -210,7 +210,7 @@ def row_models(
             if (read := _predictions(seed)) is not None:
                 record = read[0]
                 named = {"method": _folder_of(record.method), "settings": record.settings, "seed": record.seed}
-                known = {**named, "backbone": _encoder_of(seed.resolve().parents[1], record)}
+                known = {**named, "backbone": _encoder_of(seed.resolve().parent.parent, record)}
                 return Untrained(str(row), known, seed.resolve(), weights, clusters, own_ids)
     return ModelFiles(row_checkpoint(row), weights, backbone, clusters, own_ids)
 

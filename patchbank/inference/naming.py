@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from patchbank.clustering.kmeans import assign
 from patchbank.clustering.projection import Projection
-from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.manifest import Manifest, manifest_above
 from patchbank.drawing.overlay import UNMATCHED, class_colours, palette
 from patchbank.errors import UserError
 from patchbank.files import read_json
@@ -101,9 +101,9 @@ def head_ids(checkpoint: str | Path, record: Mapping[str, Any], segments: int) -
     path = Path(checkpoint)
     variants = record.get("variants") or [[variant_name(segments, 0), segments]]
     variant = str(variants[0][0])
-    matching, manifest = _matching(path), path.resolve().parents[2] / "manifest.json"
+    matching, manifest = _matching(path), manifest_above(path.resolve(), 2)
     assignment = np.array(matching.get("assignment") or (), dtype=np.int64)
-    if not manifest.is_file() or matching.get("variant") != variant or len(assignment) != segments:
+    if manifest is None or matching.get("variant") != variant or len(assignment) != segments:
         names = tuple(f"cluster {i}" for i in range(segments))
         return Naming("clusters", names, palette(segments), f"{path}, {variant}", None, variant)
     known = Manifest.load(manifest)
@@ -131,8 +131,8 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
         raise UserError(f"{path} holds no segment clusters that other pictures can use; run `snakemake {path}` again.")
     if len(arrays["token_shift"]) != dim:
         raise UserError(f"{path} clusters tokens of width {len(arrays['token_shift'])}, the checkpoint's have {dim}.")
-    matching, manifest = _matching(path), path.resolve().parents[2] / "manifest.json"
-    named = bool(matching) and manifest.is_file()
+    matching, manifest = _matching(path), manifest_above(path.resolve(), 2)
+    named = bool(matching) and manifest is not None
     variant = matching["variant"] if named else min(map(str, arrays["tables"]), key=k_and_seed)
     centroids = arrays.get(f"centroids/{variant}", np.empty((0, dim), np.float32))
     clusters = SegmentClusters(
@@ -147,7 +147,7 @@ def dataset_ids(path: str | Path, dim: int) -> Naming:
         raise UserError(
             f"{path} has {len(centroids)} clusters, scores.json matches {len(clusters.assignment)}; score again."
         )
-    if not named:
+    if manifest is None or not named:
         names = tuple(f"cluster {i}" for i in range(len(centroids)))
         return Naming("clusters", names, palette(len(centroids)), f"{path}, {variant}", clusters, variant)
     known = Manifest.load(manifest)

@@ -116,6 +116,11 @@ def test_what_is_in_the_way_stays(pointer: Path, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "two").exists()
 
 
+def test_a_bank_may_lie_right_below_the_root(pointer: Path) -> None:
+    bank = open_bank(pointer)
+    assert module._names(Path("/tmp"), bank) == [""] * len(bank.images)  # a folder with one folder above it
+
+
 def test_a_missing_package_is_named_with_its_extra(
     pointer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
