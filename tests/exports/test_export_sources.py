@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from bank_factory import make_images
 from export_factory import SIZES, labels_of, make_segmented
 from page_factory import IMAGES, METHODS, make_run
@@ -15,13 +16,15 @@ from PIL import Image
 
 from patchbank.cli import main
 from patchbank.datasets.images import load_raw
-from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.manifest import Manifest, find
+from patchbank.datasets.spec import make_spec
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
-from patchbank.exports.formats import yolo_seg
+from patchbank.exports.beside import mask_name
+from patchbank.exports.formats import FormatOptions, png, yolo_seg
 from patchbank.exports.labels import open_source
 from patchbank.exports.regions import RegionSettings, Taken, regions
-from patchbank.exports.source import Choice
+from patchbank.exports.source import Category, Choice, Picture, Source
 from patchbank.files import atomic_path, read_json, read_npz
 from patchbank.names import load_names, merge
 from patchbank.predictions import PredictionReader
@@ -95,6 +98,46 @@ def test_pictures_that_are_gone_do_not_lose_their_place_in_silence(
     said = ".png cannot be read any more, and only it tells where its labels lie on the map"
     assert (said in capsys.readouterr().err) == (kind != "png")
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_png_and_yolo_fit_beside_the_pictures_of_a_set(runs: Path, tmp_path: Path) -> None:
+    export = ["export", "labels", str(runs / "labelled" / "toy" / "kmeans"), "--out"]
+    assert main([*export, str(tmp_path / "png"), "--format", "png"]) == 0
+    shutil.copytree(runs / "data" / "images", tmp_path / "png" / "images")
+    listing = find(make_spec("x", "folder", tmp_path / "png", classes=("a", "b", "c")))
+    assert [mask is not None and mask.is_file() for _, mask, _ in listing["val"]] == [True] * IMAGES
+    assert main([*export, str(tmp_path / "yolo"), "--format", "yolo-seg"]) == 0
+    shutil.copytree(runs / "data" / "images", tmp_path / "yolo" / "images")
+    content = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
+    pictures = list((tmp_path / "yolo" / content["val"]).rglob("*.png"))
+    assert len(pictures) == IMAGES
+    for picture in pictures:  # as Ultralytics does it
+        assert Path("/labels/".join(str(picture.with_suffix(".txt")).rsplit("/images/", 1))).is_file()
+
+
+@pytest.mark.parametrize("folder", ["images/val", "val/images", "JPEGImages", "val", "images/val/deep", "images", ""])
+def test_masks_lie_where_the_layout_folder_reads_them(tmp_path: Path, folder: str) -> None:
+    pictures = [f"{folder}/{name}".lstrip("/").replace("val", split) for name in "ab" for split in ("train", "val")]
+    for name in {*pictures, *map(mask_name, pictures)}:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (3, 2)).save(tmp_path / f"{name}.png")
+    listing = find(make_spec("x", "folder", tmp_path, classes=("a",)))
+    for path, mask, _ in [*listing["train"], *listing["val"]]:
+        assert mask == tmp_path / f"{mask_name(path.relative_to(tmp_path).with_suffix('').as_posix())}.png"
+        assert mask.is_file()
+
+
+def test_pictures_whose_labels_would_have_one_name_are_refused(out: Path, tmp_path: Path) -> None:
+    def twins(first: str, second: str) -> Taken:
+        labels = np.zeros((2, 2), dtype=np.int64)
+        both = [Picture(name, f"{name}{suffix}", labels) for name, suffix in ((first, ".jpg"), (second, ".png"))]
+        source = Source(out, "clusters", (Category("a", (1, 2, 3)),), 2, lambda: iter(both))
+        return Taken(source, RegionSettings())
+
+    with pytest.raises(UserError, match=r"a\.jpg and images/a\.png would both have their labels in masks/a;"):
+        png.write(twins("a", "images/a"), tmp_path, FormatOptions())
+    with pytest.raises(UserError, match=r"images/b\.jpg and images/b\.png would both have their labels in labels/b;"):
+        yolo_seg.write(twins("images/b", "images/b"), tmp_path, FormatOptions())
 
 
 def test_names_merge_clusters_of_a_row(runs: Path, tmp_path: Path) -> None:
