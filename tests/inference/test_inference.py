@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from inference_world import make_world, run
 from PIL import Image
 
-from patchbank.alive import Process, this_process
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
 from patchbank.cli import INTERRUPTED, main
 from patchbank.datasets.manifest import Manifest
@@ -223,29 +221,6 @@ def test_an_interrupt_is_a_sentence_and_leaves_whole_files(
     monkeypatch.undo()
     assert run(world, tmp_path / "out", "--own-ids") == 0
     assert len(tree(tmp_path / "out")) == 2 * 6 + 1
-
-
-def test_what_a_killed_run_left_goes_with_the_next(world: Path, tmp_path: Path) -> None:
-    here = this_process()
-    dead = Process(here.host, here.system, here.pid, here.start + 1)
-    assert run(world, tmp_path / "out", "--soft") == 0
-    before = tree(tmp_path / "out")
-    for kind, suffix in (("labels", ".png"), ("overlays", ".png"), ("soft", ".npz")):
-        (tmp_path / "out" / kind / f".003.{dead}.x1.tmp{suffix}").touch()
-    assert run(world, tmp_path / "out", "--soft") == 0
-    assert tree(tmp_path / "out") == before
-
-
-def test_a_checkpoint_and_clusters_may_lie_right_below_the_root(world: Path, tmp_path: Path) -> None:
-    seed = world / "toy" / "mine" / "seed0"
-    own = str(seed / "clusters.npz")
-    with tempfile.NamedTemporaryFile(dir="/tmp", suffix=".npz") as clusters:
-        shutil.copy(seed / "clusters.npz", clusters.name)
-        assert run(world, tmp_path / "a", "--clusters", clusters.name) == 0
-    with tempfile.NamedTemporaryFile(dir="/tmp", suffix=".safetensors") as checkpoint:
-        shutil.copy(seed / "checkpoint.safetensors", checkpoint.name)
-        assert run(world, tmp_path / "b", "--checkpoint", checkpoint.name, "--clusters", own) == 0
-    assert tree(tmp_path / "a")["labels/000.png"] == tree(tmp_path / "b")["labels/000.png"]
 
 
 def test_windows_over_a_picture_at_its_own_resolution(world: Path, tmp_path: Path) -> None:
