@@ -86,12 +86,12 @@ def open_row(folder: Path, choice: Choice) -> Source:
 
 
 def _kept_names(seed: Path, clusters: Clusters, choice: Choice) -> Path | None:
-    """The names that the set's page shows, where it names these clusters."""
+    """The names that the set's page shows, where it names the very clusters of this training."""
     path = seed.parents[1] / KEPT
     if choice.clusters or clusters.assignment is not None or not path.is_file():
         return None
-    of_row = [one for one in load_names(path) if one.row == seed.parent.name]
-    return path if any(one.variant in ("", clusters.variant) for one in of_row) else None
+    these = seed.parent.name, clusters.variant, fit_of(seed)
+    return path if any((one.row, one.variant, one.fit) == these for one in load_names(path)) else None
 
 
 def _seed_folder(folder: Path) -> Path:

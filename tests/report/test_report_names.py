@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,8 @@ from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.exports.labels import open_source
 from patchbank.exports.source import Choice
+from patchbank.files import read_npz, write_npz
+from patchbank.names import RowNames, load_names
 from patchbank.predictions import PredictionReader
 from patchbank.report.named import name_columns
 from patchbank.report.page.build import write_page
@@ -57,7 +60,7 @@ def test_clusters_of_one_name_are_one_category_with_one_colour_everywhere(
     assert "sky" in page
     assert "<td>0, 2</td>" in page.replace(' class="text"', "")
     assert 'value="sky"' in page
-    assert (run / "names_shown.yaml").read_text() == path.read_text()
+    assert load_names(run / "names_shown.yaml") == load_names(path)
     # the picture has the colour of the category where cluster 0 or 2 is, and another one elsewhere
     image = manifest.entries("val")[0]
     with PredictionReader(run / "kmeans" / "seed0" / "val.h5") as reader:
@@ -79,6 +82,28 @@ def test_clusters_of_one_name_are_one_category_with_one_colour_everywhere(
     again = write_and_read(dataclasses.replace(source, names=None), run)
     assert "<td>0, 2</td>" not in again.replace(' class="text"', "")
     assert not (run / "names_shown.yaml").exists()
+
+
+def test_exports_take_the_names_of_the_clusters_that_the_page_shows_and_of_no_others(
+    world: Path, tmp_path: Path
+) -> None:
+    # a file as one writes it by hand, without variant and fit
+    run, path = make_run(world, tmp_path, labelled=False), tmp_path / "names.yaml"
+    path.write_text("format: patchbank-names-1\nrows:\n  alignseg:\n    names: {0: sky, 2: 'été: \"sea\"'}\n")
+    write_page(dataclasses.replace(page_source(world, run), names=path), run)
+    kept = load_names(run / "names_shown.yaml")
+    assert kept == [RowNames("alignseg", "k3-s0", fit_of(run / "alignseg" / "seed0"), {0: "sky", 2: 'été: "sea"'})]
+    categories = ["sky", "cluster 1", 'été: "sea"']
+    assert [one.name for one in open_source(run / "alignseg", Choice()).categories] == categories
+    numbers = [f"cluster {index}" for index in range(5)]
+    assert [one.name for one in open_source(run / "alignseg", Choice(variant="k5-s0")).categories] == numbers
+    # the clusters of another training are others, and its export needs no names
+    other = shutil.copytree(run / "alignseg" / "seed0", run / "alignseg" / "seed1")
+    write_npz(other / "clusters.npz", {**read_npz(other / "clusters.npz"), "more": np.zeros(1)})
+    assert [one.name for one in open_source(other, Choice()).categories] == numbers[:3]
+    # a copy of the file that says of no clusters, as pages left it before, names none
+    shutil.copy(path, run / "names_shown.yaml")
+    assert [one.name for one in open_source(run / "alignseg", Choice()).categories] == numbers[:3]
 
 
 def write_and_read(source: object, run: Path) -> str:

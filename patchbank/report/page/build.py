@@ -190,7 +190,7 @@ def write_page(source: PageSource, folder: Path) -> None:
     }
     shown = {**values, "scores": values["protocols"], "gallery": gallery.groups}
     sections = [{"id": ANCHORS.get(name, name), "title": title} for name, title in SECTIONS.items() if shown[name]]
-    keep_names(folder, source.names)
+    keep_names(folder, source.names, values["clusterings"])
     write_text(folder / "index.html", render("dataset.html.j2", report=report, sections=sections, **values))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import yaml
+
 from patchbank.files import sha256_file, write_text
+from patchbank.names import FORMAT, dataset_of, load_names
 from patchbank.report.panel import PanelColumn
 
 DIGITS = 16
@@ -33,13 +36,21 @@ def fit_of(seed_folder: Path) -> str:
     return next((sha256_file(path)[:DIGITS] for path in files if path.is_file()), "")
 
 
-def keep_names(folder: Path, names: Path | None) -> None:
+def keep_names(folder: Path, names: Path | None, shown: Mapping[str, Clustering]) -> None:
     """Keep the names that a page shows beside it, as `names_shown.yaml`, where exports of the set's rows find them.
 
-    Without names, those of an earlier page go.
+    Each row says which clusters it names, whether `names` does or not. Without names, those of an earlier page go.
+
+    Args:
+        folder: of the page.
+        names: `names.yaml`, None for none.
+        shown: the clusters that the page shows, by row.
     """
     kept = folder / KEPT
     if names is None:
         kept.unlink(missing_ok=True)
-    elif not kept.is_file() or not kept.samefile(names):
-        write_text(kept, names.read_text(encoding="utf-8"))
+        return
+    given = {one.row: dict(one.names) for one in load_names(names) if one.row in shown}
+    rows = {row: {**asdict(shown[row]), "names": words} for row, words in given.items()}
+    content = {"format": FORMAT, "dataset": dataset_of(names), "rows": rows}
+    write_text(kept, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
