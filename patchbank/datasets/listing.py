@@ -12,7 +12,7 @@ without a word: what is no input is kept in `Search.left_out`, and whoever searc
 | files that people and systems keep beside pictures (`SIDE_SUFFIXES`, `SIDE_NAMES`) | left out |
 | any other file: its first bytes are those of a picture format (`is_picture`) | picture, else left out |
 | a link to a folder | followed, once; left out where it leads back |
-| what patchbank wrote (`OUTPUTS`, results folders), known by the record beside it | left out |
+| what patchbank wrote (`WRITTEN`, results folders), known by the record beside it | left out |
 
 Names are compared in Unicode's composed form (NFC), because systems store the same name in different forms.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +46,11 @@ SIDE_FOLDERS = frozenset(
 )
 OUTPUTS = ("labels", "overlays", "soft")
 """Folders that `patchbank segment` writes beside its `legend.json`."""
+WRITTEN = {
+    "legend.json": (b'"no_id"', OUTPUTS, "outputs of patchbank segment"),
+    "pca.json": (b'"encoder"', ("pictures",), "outputs of patchbank pca"),
+}
+"""By the record of a command: what it holds, the folders that are written beside it, and what these are."""
 SOFTWARE = "patchbank"
 """What every picture that patchbank draws says of itself; `images` refuses such a one as an image."""
 PAGED = (".tif", ".tiff", ".dcm", ".dicom")
@@ -160,9 +165,9 @@ class Search:
         self.left_out.append(LeftOut(path, reason))
 
 
-def is_output(folder: Path) -> bool:
-    """Whether `patchbank segment` wrote the pictures in `folder`, as the record above it says."""
-    return folder.name in OUTPUTS and _written_by_us(folder.parent / "legend.json", b'"no_id"')
+def output_of(folder: Path) -> str:
+    """What the pictures in `folder` are, where a command wrote them as the record above it says; "" where none did."""
+    return _outputs(folder.parent, WRITTEN).get(folder.name, "")
 
 
 def state_of(path: Path) -> str:
@@ -235,7 +240,7 @@ def _list(folder: Path) -> Content:
     with os.scandir(folder) as opened:
         entries = sorted(opened, key=lambda entry: entry.name)
     names = {entry.name for entry in entries}
-    segmented = "legend.json" in names and _written_by_us(folder / "legend.json", b'"no_id"')
+    outputs = _outputs(folder, names)
     pictures: list[Path] = []
     folders: list[Path] = []
     left_out: list[LeftOut] = []
@@ -248,8 +253,8 @@ def _list(folder: Path) -> Content:
         elif named:  # whatever it is: a folder or a pipe of such a name is refused by name
             pictures += _pages(path)
         elif _is_folder(entry):
-            if segmented and entry.name in OUTPUTS:
-                left_out.append(LeftOut(path, "outputs of patchbank segment"))
+            if entry.name in outputs:
+                left_out.append(LeftOut(path, outputs[entry.name]))
             else:
                 folders.append(path)
         elif is_picture(path):
@@ -258,6 +263,15 @@ def _list(folder: Path) -> Content:
             left_out.append(LeftOut(path, "files that are no pictures"))
     results = "manifest.json" in names and _written_by_us(folder / "manifest.json", b'"patchbank-manifest-')
     return Content(tuple(pictures), tuple(folders), tuple(left_out), results or _remembers(folder, names))
+
+
+def _outputs(folder: Path, names: Container[str]) -> dict[str, str]:
+    """What the sub-folders of `folder` are that a command wrote, by their names; `names` are those of its files."""
+    found: dict[str, str] = {}
+    for record, (mark, outputs, what) in WRITTEN.items():
+        if record in names and _written_by_us(folder / record, mark):
+            found |= dict.fromkeys(outputs, what)
+    return found
 
 
 def _pages(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.formats import without_suffix
-from patchbank.datasets.listing import OUTPUTS, Search, is_output, printable, told
+from patchbank.datasets.listing import OUTPUTS, Search, output_of, printable, told
 from patchbank.datasets.manifest import Manifest, manifest_above
 from patchbank.datasets.pages import located, pages
 from patchbank.errors import UserError, raise_problems
@@ -117,8 +117,8 @@ def set_treatment(checkpoint: str | Path) -> Treatment | None:
 
 def _pictures(search: Search, folder: Path, out: Path) -> list[Path]:
     """The pictures below `folder`; in the folder of the outputs itself, all but what is written there."""
-    if is_output(folder):
-        search.leave(folder, "outputs of patchbank segment")
+    if what := output_of(folder):
+        search.leave(folder, what)
         return []
     inside = [out / name for name in OUTPUTS] if out.resolve() == folder.resolve() else [out]
     return search.below(folder, dict.fromkeys(inside, "folders of the outputs"))

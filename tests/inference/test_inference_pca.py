@@ -11,8 +11,12 @@ from bank_factory import TINY, make_images
 from PIL import Image
 
 from patchbank.cli import main
+from patchbank.datasets.scan import scan
+from patchbank.datasets.spec import make_spec
 from patchbank.drawing.pca import fit_basis, sampled
+from patchbank.errors import UserError
 from patchbank.files import read_npz
+from patchbank.inference.inputs import find_inputs
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +94,25 @@ def test_a_basis_is_kept_and_taken_along(world: Path, tmp_path: Path, capsys: py
         assert said in capsys.readouterr().err
     assert pca(world, tmp_path / "one", album, "--block", "0") == 1
     assert "of a run of other encoder; name another folder" in capsys.readouterr().err
+
+
+def test_pictures_of_pca_never_become_inputs(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the pictures or in their own folder: the same command, a set and `segment` see the photographs alone."""
+    for out in (tmp_path / "below" / "colours", tmp_path / "same"):
+        album = tmp_path / out.relative_to(tmp_path).parts[0]
+        album.mkdir()
+        shutil.copy(world / "data" / "images" / "val" / "000.png", album / "a.png")
+        assert pca(world, out, album) == 0
+        assert pca(world, out, album) == 0
+        assert "pictures written to " + str(out) + ": 1; basis" in capsys.readouterr().out
+        manifest = scan(make_spec("mine", "folder", album), workers=1)
+        assert [entry.image for entry in manifest.entries("val")] == ["a.png"]
+        said: list[str] = []
+        assert [one.name for one in find_inputs([album], tmp_path / "other", said.append)] == ["a"]
+        assert "outputs of patchbank pca (1): " in said[0]
+        with pytest.raises(UserError, match="pictures holds no picture; left out: outputs of patchbank pca"):
+            find_inputs([out / "pictures"], tmp_path / "other")
+    # a folder of that name beside another file of that name is an input
+    shutil.copytree(tmp_path / "same" / "pictures", tmp_path / "own" / "pictures")
+    (tmp_path / "own" / "pca.json").write_text('{"components": 3}')
+    assert [one.name for one in find_inputs([tmp_path / "own"], tmp_path / "other")] == ["pictures/a"]
