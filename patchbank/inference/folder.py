@@ -1,8 +1,8 @@
 """The folder that `patchbank segment` writes to: what is there of another run, or of somebody else, stays as it is.
 
 `legend.json` says which run wrote here: checkpoint, weights, clusters and settings. The same run goes on and may add
-pictures; an output is written over only where it was made of the same picture. Everything else is refused before
-anything is computed.
+pictures; those whose outputs are all there are done, and an output is written over only where it was made of the same
+picture. Everything else is refused before anything is computed.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ def make_folder(out: str | Path) -> Path:
     return folder
 
 
-def check_folder(writer: PictureWriter, inputs: Sequence[Input]) -> None:
-    """Raise `UserError` where writing would mix runs, or write over what this run did not make of these pictures."""
+def check_folder(writer: PictureWriter, inputs: Sequence[Input]) -> list[Input]:
+    """The pictures that are still to be segmented: not all of their outputs were made by this run already.
+
+    Raises:
+        UserError: writing would mix runs, or write over what this run did not make of these pictures.
+    """
     folder = writer.folder
     try:
         known = json.loads((folder / LEGEND).read_text(encoding="utf-8"))
     except FileNotFoundError:
         _check_foreign(folder)
-        return
+        return list(inputs)
     except (OSError, ValueError):
         known = None
     if not isinstance(known, dict) or "no_id" not in known:
@@ -57,12 +61,17 @@ def check_folder(writer: PictureWriter, inputs: Sequence[Input]) -> None:
             f"--out {folder} holds what another run of `patchbank segment` wrote "
             f"(other {', '.join(differing)}); {OTHER}"
         )
-    problems = [
-        f"{printable(str(file))} was made of another picture than {printable(str(one.path))}, or of an earlier state"
-        for one in inputs
-        for file in _of_others(writer, one)
-    ]
+    problems, waiting = list[str](), list[Input]()
+    for one in inputs:
+        others, complete = _outputs(writer, one)
+        picture = printable(str(one.path))
+        problems += [
+            f"{printable(str(file))} was made of another picture than {picture}, or of an earlier state"
+            for file in others
+        ]
+        waiting += [] if complete else [one]
     raise_problems(f"--out {folder} holds outputs under the same names", problems, "Name another folder with --out.")
+    return waiting
 
 
 def _check_foreign(folder: Path) -> None:
@@ -90,16 +99,21 @@ def _differing(known: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     return words or (["ids"] if any(known.get(key) != ours[key] for key in ("kind", "ids")) else [])
 
 
-def _of_others(writer: PictureWriter, one: Input) -> list[Path]:
-    """Outputs in the place of those of `one` that were not made of it; what is no file fails when it is written."""
-    there = [file for file in writer.files(one.name).values() if file.is_file()]
+def _outputs(writer: PictureWriter, one: Input) -> tuple[list[Path], bool]:
+    """Outputs in the place of those of `one` that were not made of it, and whether all of its own are there.
+
+    What is no file fails when it is written.
+    """
+    files = writer.files(one.name).values()
+    there = [file for file in files if file.is_file()]
     if not there:
-        return []
+        return [], False
     try:
         source = writer.source(one.name)
     except OSError:
-        return []  # a picture that cannot be read is named when its turn comes
-    return [file for file in there if _source(file) != source]
+        return [], False  # a picture that cannot be read is named when its turn comes
+    others = [file for file in there if _source(file) != source]
+    return others, not others and len(there) == len(files)
 
 
 def _source(file: Path) -> str | None:

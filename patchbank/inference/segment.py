@@ -136,10 +136,11 @@ def segment(
         out: folder to write to.
         settings: how.
         report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
-        note: called with one sentence for every picture of which its conversion to 8-bit RGB leaves nothing to see.
+        note: called with one sentence on pictures that are done already, and with one for every picture of which its
+            conversion to 8-bit RGB leaves nothing to see.
 
     Returns:
-        How many pictures were written, the sentences about the others, and what ids mean.
+        How many pictures have their outputs, the sentences about the others, and what ids mean.
 
     Raises:
         UserError: nothing can be segmented; found before anything is computed.
@@ -151,11 +152,13 @@ def segment(
     run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}
     sources = {one.name: one.path for one in inputs}
     writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft, run, sources)
-    check_folder(writer, inputs)
+    waiting = check_folder(writer, inputs)
     sweep(file for one in inputs for file in writer.files(one.name).values())
+    if done := len(inputs) - len(waiting):
+        note(f"{done} of {len(inputs)} pictures are complete in {out} and stay as they are.")
     try:
         writer.write_legend()
-        problems = segment_files(inputs, segmenter, writer, report, note, treatment or PLAIN)
+        problems = segment_files(waiting, segmenter, writer, report, note, treatment or PLAIN)
     except OSError as error:
         raise UserError(f"Writing to {out} failed ({error}); complete files are kept, run again.") from error
     return len(inputs) - len(problems), problems, naming

@@ -15,11 +15,10 @@ from inference_world import make_world, run
 from PIL import Image
 
 from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
-from patchbank.cli import INTERRUPTED, main
+from patchbank.cli import main
 from patchbank.datasets.manifest import Manifest
 from patchbank.files import read_npz, write_json, write_npz
 from patchbank.inference.pictures import NO_ID, PictureWriter
-from patchbank.inference.segmenter import Segmenter
 from patchbank.predictions import PredictionReader
 
 ORIENTATION = 0x0112
@@ -194,33 +193,6 @@ def test_a_full_disk_stops_and_says_so(
     said = capsys.readouterr().err
     assert f"Writing to {tmp_path / 'out'} failed" in said
     assert "No space left on device" in said
-
-
-def test_an_interrupt_is_a_sentence_and_leaves_whole_files(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    score, seen = Segmenter.score, iter(range(9))
-
-    def interrupted(self: Segmenter, pictures: Any) -> Any:
-        if next(seen) == 3:
-            raise KeyboardInterrupt
-        return score(self, pictures)
-
-    monkeypatch.setattr(Segmenter, "score", interrupted)
-    assert run(world, tmp_path / "out", "--own-ids") == INTERRUPTED == 130
-    assert "interrupted; complete files are kept, run again." in capsys.readouterr().err
-    assert sorted(tree(tmp_path / "out")) == [
-        "labels/000.png",
-        "labels/001.png",
-        "labels/002.png",
-        "legend.json",
-        "overlays/000.png",
-        "overlays/001.png",
-        "overlays/002.png",
-    ]
-    monkeypatch.undo()
-    assert run(world, tmp_path / "out", "--own-ids") == 0
-    assert len(tree(tmp_path / "out")) == 2 * 6 + 1
 
 
 def test_windows_over_a_picture_at_its_own_resolution(world: Path, tmp_path: Path) -> None:
