@@ -18,10 +18,11 @@ from patchbank.datasets.geo import make_geo
 from patchbank.drawing.mark import png_info
 from patchbank.errors import UserError
 from patchbank.exports.borders import large_polygons, pixels
+from patchbank.exports.formats import FormatOptions, geotiff
 from patchbank.exports.labels import ExportSettings, export_labels
 from patchbank.exports.polygons import polygons
-from patchbank.exports.regions import RegionSettings
-from patchbank.exports.source import Labels, Large
+from patchbank.exports.regions import RegionSettings, Taken
+from patchbank.exports.source import NONE, Category, Labels, Large, Picture, Source
 from patchbank.files import write_json
 from patchbank.inference import rasters
 
@@ -134,3 +135,21 @@ def test_formats_that_hold_a_picture_in_memory_refuse_a_raster(runs: tuple[Path,
     with pytest.raises(UserError, match="too large for --min-area"):
         how = ExportSettings("geotiff", regions=RegionSettings(min_area=5))
         export_labels(runs[1], tmp_path / "out", how)
+
+
+@pytest.mark.parametrize("count", [255, 256, 300])
+def test_a_geotiff_of_a_raster_has_one_byte_a_pixel(tmp_path: Path, count: int) -> None:
+    """Up to 255 categories, the last one is a value of its own; more are refused, because 255 would be no data."""
+    labels = np.arange(-1, count).reshape(1, -1)
+    categories = tuple(Category(str(number), (1, 2, 3)) for number in range(count))
+    picture = Picture("map", "map.tif", NONE, GEO, large(labels, 1))
+    taken = Taken(Source(tmp_path, "clusters", categories, 1, lambda: iter([picture])), RegionSettings(), large=True)
+    if count > 255:
+        with pytest.raises(UserError, match=rf"map\.tif .* of more than 255 categories, and there are {count}"):
+            geotiff.write(taken, tmp_path, FormatOptions())
+        assert not (tmp_path / "map.tif").exists()
+        return
+    geotiff.write(taken, tmp_path, FormatOptions())
+    with rasterio.open(tmp_path / "map.tif") as written:
+        read = written.read(1).astype(np.int64)
+        np.testing.assert_array_equal(np.where(read == written.nodata, -1, read), labels)

@@ -1,7 +1,8 @@
 """GeoTIFF masks with a palette: where the picture was a GeoTIFF, at its place on the map.
 
 Beside each mask lies `<name>.tif.aux.xml` with the classes' names, which GDAL and QGIS read, and one `classes.json` for
-all. 255 (of more than 255 categories: 65,535) is the no-data value.
+all. 255 (of more than 255 categories: 65,535) is the no-data value. Rasters that are written in bands have at most 255
+categories.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ def _write_large(path: Path, picture: Picture, large: Large, taken: Taken) -> No
     """Write the label map of a raster in bands."""
     if taken.settings.min_area > 1:
         raise UserError(f"{picture.file} is too large for --min-area; leave that out, or give --format geojson.")
+    if (count := len(taken.source.categories)) > 255:
+        raise UserError(
+            f"{picture.file} is too large for a GeoTIFF of more than 255 categories, and there are {count}; "
+            "give a --variant of fewer clusters, or --format geojson."
+        )
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours[: len(taken.source.categories)] = [category.colour for category in taken.source.categories]
     write_labels(path, large.bands, large.shape, colours, {}, picture.geo, [(NO_DATA, 2, 0, "255", True)])
