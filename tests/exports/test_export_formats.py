@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from patchbank.commands.export_labels import FORMATS
 from patchbank.datasets.geo import read_geo
 from patchbank.errors import UserError
 from patchbank.exports import formats
-from patchbank.exports.formats import FormatOptions, distinct_colours, geojson
+from patchbank.exports.formats import FormatOptions, distinct_colours, geojson, label_studio
 from patchbank.exports.formats.cvat import voc_colours
 from patchbank.exports.regions import RegionSettings, Taken
 from patchbank.exports.source import Category, Picture, Source
@@ -136,9 +137,8 @@ def test_datumaro_imports_the_zip(out: Path, tmp_path: Path) -> None:
 def test_label_studio(out: Path, tmp_path: Path) -> None:
     folder = export(out, tmp_path / "ls", "label-studio", "--image-prefix", "/data/local-files/?d=")
     tasks = json.loads((folder / "tasks.json").read_text())
-    assert [task["data"]["image"] for task in tasks] == [
-        f"/data/local-files/?d={name}{suffix}" for name, suffix in SUFFIXES.items()
-    ]
+    addresses = [urlsplit(task["data"]["image"]) for task in tasks]
+    assert [parse_qs(one.query)["d"] for one in addresses] == [[f"{name}{suffix}"] for name, suffix in SUFFIXES.items()]
     setup = (folder / "labels.xml").read_text()
     for task, name in zip(tasks, SIZES, strict=True):
         labels = labels_of(out, name)
@@ -149,6 +149,22 @@ def test_label_studio(out: Path, tmp_path: Path) -> None:
             assert f'<Label value="{label}"' in setup
             mask = decode_brush(result["value"]["rle"], labels.shape)
             np.testing.assert_array_equal(mask, labels == int(label.split()[1]))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "address"),
+    [
+        ("/data/local-files/?d=album/", "/data/local-files/?d=album/c%23%3A%25/d%20%26%20%C3%A9.png"),
+        ("https://host/", "https://host/c%23%3A%25/d%20%26%20%C3%A9.png"),
+        ("s3://bucket/", "s3://bucket/c#:%/d & é.png"),
+        ("", "c#:%/d & é.png"),
+    ],
+)
+def test_label_studio_finds_files_of_any_name(tmp_path: Path, prefix: str, address: str) -> None:
+    picture = Picture("x", "c#:%/d & é.png", np.zeros((2, 2), np.int64))
+    source = Source(tmp_path, "clusters", (Category("a", (1, 2, 3)),), 1, lambda: iter([picture]))
+    label_studio.write(Taken(source, RegionSettings()), tmp_path, FormatOptions(image_prefix=prefix))
+    assert json.loads((tmp_path / "tasks.json").read_text())[0]["data"]["image"] == address
 
 
 def test_label_studio_decodes_its_brushes(out: Path, tmp_path: Path) -> None:

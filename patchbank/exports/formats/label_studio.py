@@ -1,15 +1,19 @@
 """Label Studio: `tasks.json` with brush masks as pre-annotations (predictions), `labels.xml` with the labels to set up.
 
 Format: https://labelstud.io/guide/predictions, `brushlabels` with packed run lengths (`rle.label_studio_rle`). The
-picture of a task is `image_prefix` and its file name, e.g. with ``/data/local-files/?d=`` before it.
+picture of a task is `image_prefix` and its file name, e.g. with ``/data/local-files/?d=`` before it: a web address, in
+which names are quoted as Label Studio's own local storage does it. Names in buckets (``s3://bucket/``) stay as they
+are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import quoteattr
 
 from patchbank.exports.formats import FormatOptions, stream_list
@@ -38,9 +42,15 @@ def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
 
 def _task(picture: Picture, taken: Taken, options: FormatOptions) -> dict[str, Any]:
     return {
-        "data": {"image": options.image_prefix + picture.file},
+        "data": {"image": _address(options.image_prefix, picture.file)},
         "predictions": [{"model_version": "patchbank", "result": list(_results(picture, taken))}],
     }
+
+
+def _address(prefix: str, file: str) -> str:
+    """Where Label Studio finds a picture."""
+    on_the_web = prefix and urlsplit(prefix).scheme in ("", "http", "https")
+    return prefix + (quote(os.fsencode(file)) if on_the_web else file)
 
 
 def _results(picture: Picture, taken: Taken) -> Iterator[dict[str, Any]]:
