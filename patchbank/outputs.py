@@ -21,9 +21,14 @@ from patchbank.files import write_json
 FLAG = "--overwrite"
 
 
-def add_overwrite(parser: argparse.ArgumentParser) -> None:
-    """The flag of every command that writes to a path of the user's."""
-    parser.add_argument(FLAG, action="store_true", help="write over what is there, whatever it is")
+def add_overwrite(parser: argparse.ArgumentParser, over: str = "what is there, whatever it is") -> None:
+    """The flag of every command that writes to a path of the user's; `over` says what it may write over."""
+    parser.add_argument(FLAG, action="store_true", help=f"write over {over}")
+
+
+def add_overwrite_export(parser: argparse.ArgumentParser) -> None:
+    """The same flag of commands that write a folder of their own (`patchbank.exports.folder`)."""
+    add_overwrite(parser, "another export that is there; a folder with any other file is refused")
 
 
 @contextmanager

@@ -147,10 +147,10 @@ def _text(path: Path) -> Said:
     except (OSError, ValueError):
         return f"a text file{' (' + path.suffix[1:] + ')' if path.suffix else ''}", ""
     keys = set(content) if isinstance(content, dict) else set()
+    if {"method", "settings"} <= keys:  # it names its bank, too
+        return "the record of a checkpoint", "The checkpoint is the .safetensors beside it."
     if "bank" in keys or {"ids", "shards"} <= keys:
         return "the record of a bank", f"`patchbank info {path}` describes it."
-    if {"method", "settings"} <= keys:
-        return "the record of a checkpoint", "The checkpoint is the .safetensors beside it."
     if "no_id" in keys:
         return "the legend of what `patchbank segment` wrote", ""
     if "splits" in keys:

@@ -172,7 +172,7 @@ def read_record(path: str | Path) -> tuple[Path, dict[str, Any]]:
         content = read_json(file)
     except UserError:
         raise mistaken(path, "a bank", NAMED) from None
-    if isinstance(content, dict) and "bank" in content:
+    if isinstance(content, dict) and "bank" in content and "method" not in content:  # a checkpoint names its bank, too
         file = file.parent / content["bank"] / "bank.json"
         if not file.is_file():
             raise UserError(f"{file} does not exist any more. {AGAIN}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from patchbank.commands.verify import WHERE
-from patchbank.outputs import add_overwrite
+from patchbank.outputs import add_overwrite_export
 from patchbank.paths import expand
 
 HELP = "write a bank for other tools: npy, zarr, parquet"
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bank", metavar="BANK", type=expand, help=WHERE)
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--out", required=True, type=expand, help="the folder to write")
-    add_overwrite(parser)
+    add_overwrite_export(parser)
 
 
 def run(options: argparse.Namespace) -> int:

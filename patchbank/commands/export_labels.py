@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from patchbank.outputs import add_overwrite
+from patchbank.outputs import add_overwrite_export
 from patchbank.paths import expand, expand_path
 
 HELP = "write the labels of a run for another tool: COCO, CVAT, Label Studio, GeoJSON, GeoTIFF, YOLO, PNG"
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--out", required=True, type=expand, help="the folder to write")
-    add_overwrite(parser)
+    add_overwrite_export(parser)
     parser.add_argument("--names", type=expand_path, metavar="FILE", help="names.yaml of the page: names of clusters")
     parser.add_argument("--clusters", action="store_true", help="clusters, even where they are matched to classes")
     parser.add_argument("--variant", metavar="kN-sN", help="number of clusters and seed (default: those of the page)")

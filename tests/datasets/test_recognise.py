@@ -25,6 +25,8 @@ from patchbank.inference.naming import dataset_ids
 from patchbank.recognise import recognise
 
 ROOT = Path(__file__).parents[2]
+CHECKPOINT = '{"backbone": {}, "bank": "0123", "method": "alignseg", "seed": 0, "settings": {}}'
+"""Keys of the record beside a trained checkpoint."""
 
 
 def foreign_hdf5(path: Path) -> None:
@@ -61,6 +63,7 @@ MADE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "clusters.npz": (lambda p: np.savez(p, tables=["x"]), "a file of segment clusters", "segment --clusters"),
     "statistics.npz": (lambda p: np.savez(p, mean=[1], std=[1], count=1), "a file of statistics", "train --statistics"),
     "head.json": (lambda p: p.write_text('{"method": "a", "settings": {}}'), "the record of a checkpoint", "beside it"),
+    "checkpoint.json": (lambda p: p.write_text(CHECKPOINT), "the record of a checkpoint", ".safetensors beside it"),
     "coco.json": (lambda p: p.write_text('{"images": []}'), "a JSON file of another tool", ""),
     "scores.csv": (lambda p: p.write_text("a,b\n1,2\n"), "a text file (csv)", ""),
     "manifest.json": (lambda p: p.write_text('{"splits": {}}'), "the manifest of a set", ""),
@@ -130,6 +133,11 @@ def test_a_file_that_is_no_run(named: tuple[Path, str, str], capsys: pytest.Capt
     path, what, _ = named
     assert main(["compare", str(path), str(path)]) == 1
     assert capsys.readouterr().err.startswith(f"patchbank: {path} is {what}")
+
+
+def test_a_pointer_is_the_record_of_a_bank(tmp_path: Path) -> None:
+    (tmp_path / "val-whole.json").write_text('{"bank": "../bank/whole-0123", "record": {}}')
+    assert recognise(tmp_path / "val-whole.json")[0] == "the record of a bank"
 
 
 def test_a_checkpoint_is_no_bank(tmp_path: Path) -> None:

@@ -255,6 +255,15 @@ def test_an_export_is_written_over_only_by_itself(
     assert main([*png[:-1], str(tmp_path / "mine" / "work.txt")]) == 1
 
 
+@pytest.mark.parametrize("what", ["labels", "bank"])
+def test_the_help_of_an_export_says_what_overwrite_does_not(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", what, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "write over another export that is there; a folder with any other file is refused" in said
+    assert "whatever it is" not in said
+
+
 @pytest.mark.parametrize("more", [[], ["--overwrite"]])
 def test_files_that_lie_beside_an_export_stay(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str]
