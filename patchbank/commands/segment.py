@@ -112,15 +112,18 @@ def models_of(options: argparse.Namespace) -> Models:
     """What the arguments name.
 
     Raises:
-        UserError: arguments that belong to ``--method`` beside another source, or what opening it refuses.
+        UserError: arguments of ``--method`` beside another source or the other way round, or what opening it refuses.
     """
     from patchbank.errors import UserError
     from patchbank.inference.models import ModelFiles, method_models, row_models
 
     if options.method is not None:
+        if options.clusters:
+            raise UserError("--clusters belongs to a row or a checkpoint; --method has ids of each picture's own.")
         return method_models(options.method, options.segments, *encoder_of(options))
-    only = {"--segments": options.segments, "--model": options.model, "--file": options.file, "--block": options.block}
-    if idle := [name for name, value in only.items() if value is not None]:
+    only = ("--segments", "--model", "--file", "--block", "--mean", "--std", "--no-norm")
+    values = {name: getattr(options, name[2:].replace("-", "_")) for name in only}
+    if idle := [name for name, value in values.items() if value is not None and value is not False]:  # 0 is a block
         raise UserError(f"{', '.join(idle)} belong to --method; a row and a checkpoint name these themselves.")
     rest = (options.weights, options.backbone, options.clusters, options.own_ids)
     return row_models(options.row, *rest) if options.row else ModelFiles(options.checkpoint, *rest)

@@ -48,7 +48,7 @@ def export_bank(bank: str | Path, out: str | Path, kind: str, overwrite: bool = 
         overwrite: write over another export, too.
 
     Returns:
-        Number of samples, and the fields.
+        Number of samples, and the fields that were written.
 
     Raises:
         UserError: a package is missing, there is no room, a checksum differs, or `out` holds something else.
@@ -78,7 +78,7 @@ def export_bank(bank: str | Path, out: str | Path, kind: str, overwrite: bool = 
         write_json(folder / "bank.json", {**opened.record, "exported": dtypes})
         write_record(folder, record)
         check_target(target, record, overwrite)
-    return len(opened), fields
+    return len(opened), list(dtypes)
 
 
 def _blocks(bank: Bank, fields: Sequence[str], size: int) -> Blocks:

@@ -8,7 +8,7 @@ picture is in memory at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,13 @@ def export_labels(run: str | Path, out: str | Path, settings: ExportSettings, ov
         What was written: how many pictures, and how many pieces were too small.
 
     Raises:
-        UserError: nothing can be exported, or `out` holds something else, or files of others beside an export.
+        UserError: nothing can be exported, the format has no use for an option, or `out` holds something else, or files
+            of others beside an export.
     """
     target, record = Path(out), _record(run, settings)
-    check_target(target, record, overwrite)
     written = formats.format_of(settings.format)
+    _check_options(settings, getattr(written, "OPTIONS", ()))
+    check_target(target, record, overwrite)
     large = bool(getattr(written, "LARGE", False))
     taken = Taken(open_source(run, settings.choice), settings.regions, large=large)
     with atomic_folder(target) as folder:
@@ -79,6 +81,21 @@ def export_labels(run: str | Path, out: str | Path, settings: ExportSettings, ov
         write_record(folder, record)
         check_target(target, record, overwrite)  # once more: files may have come while labels were written
     return taken
+
+
+def _check_options(settings: ExportSettings, known: Sequence[str]) -> None:
+    """Refuse options that would change nothing."""
+    regions, options = settings.regions, settings.options
+    given = {
+        "--instances": regions.instances,
+        "--tolerance": regions.tolerance,
+        "--polygons": options.polygons,
+        "--image-prefix": options.image_prefix,
+    }
+    if idle := [name for name, value in given.items() if value and name not in known]:
+        raise UserError(f"--format {settings.format} reads no {', '.join(idle)}; leave that out, or change --format.")
+    if regions.tolerance and "--polygons" in known and not options.polygons:
+        raise UserError(f"--format {settings.format} writes masks, so --tolerance goes with --polygons; give both.")
 
 
 def _record(run: str | Path, settings: ExportSettings) -> Mapping[str, Any]:

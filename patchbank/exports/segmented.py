@@ -38,6 +38,8 @@ def open_segmented(folder: Path, choice: Choice) -> Source:
         raise UserError(f"{folder} holds no label maps yet; run `patchbank segment PICTURES --out {folder}` first.")
     if choice.variant or choice.clusters:
         raise UserError(f"{folder} holds finished ids; --variant and --clusters choose among those of a row.")
+    if choice.upsample != "bilinear":
+        raise UserError(f"{folder} holds finished pixels; --upsample is for a row, or for `patchbank segment`.")
     names = [str(one["name"]) for one in legend["ids"]]
     if choice.names is not None:
         if legend["kind"] != "clusters":

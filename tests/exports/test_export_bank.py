@@ -70,10 +70,13 @@ def test_zarr_holds_the_bank(pointer: Path, tmp_path: Path) -> None:
     assert (group.attrs["images"], group.attrs["files"]) == (bank.images, files_of(pointer))
 
 
-def test_parquet_holds_a_line_a_patch(pointer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_holds_a_line_a_patch(
+    pointer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(module, "BLOCK", 1)  # one sample a block
     assert export(pointer, tmp_path / "out", "parquet") == 0
+    assert "10 samples of tokens, cls as parquet\n" in capsys.readouterr().out
     bank = open_bank(pointer)
     stored = bank.read(np.arange(len(bank)), ("tokens", "cls"))
     samples, views, count, dim = stored["tokens"].shape

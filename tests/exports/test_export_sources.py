@@ -255,6 +255,24 @@ def test_an_export_is_written_over_only_by_itself(
     assert main([*png[:-1], str(tmp_path / "mine" / "work.txt")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("png --tolerance 5 --polygons", "--format png reads no --tolerance, --polygons; leave that out"),
+        ("geotiff --instances", "--format geotiff reads no --instances"),
+        ("cvat --image-prefix album/", "--format cvat reads no --image-prefix"),
+        ("coco --tolerance 2", "so --tolerance goes with --polygons; give both"),
+        ("coco --upsample nearest", "holds finished pixels; --upsample is for a row"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(
+    out: Path, tmp_path: Path, options: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "labels", str(out), "--out", str(tmp_path / "out"), "--format", *options.split()]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("what", ["labels", "bank"])
 def test_the_help_of_an_export_says_what_overwrite_does_not(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

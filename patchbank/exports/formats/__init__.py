@@ -5,6 +5,8 @@ A module's name with hyphens is the format's (`yolo_seg` is ``--format yolo-seg`
 - `HELP`: one line, without a full stop: what is written, for which tools;
 - `write(taken, folder, options)`: write every picture of `taken` into an empty folder that nobody sees yet, one at a
   time;
+- optional `OPTIONS`: which of `--instances`, `--tolerance`, `--polygons`, `--image-prefix` it reads; others are
+  refused;
 - optional `LARGE = True`: it also writes rasters (`Picture.large`).
 """
 

@@ -17,6 +17,7 @@ from patchbank.exports.rle import coco_box_rle
 from patchbank.exports.source import Picture
 
 HELP = "annotations.json for training code and most labelling tools (run lengths, or --polygons)"
+OPTIONS = ("--instances", "--polygons", "--tolerance", "--image-prefix")
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:

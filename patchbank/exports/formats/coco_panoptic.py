@@ -19,6 +19,7 @@ from patchbank.exports.regions import Region, Taken, regions
 from patchbank.exports.source import Picture
 
 HELP = "panoptic.json and panoptic/*.png, for panoptic training code"
+OPTIONS = ("--instances", "--image-prefix")
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:

@@ -21,6 +21,7 @@ from patchbank.exports.regions import Taken, numbered, regions
 from patchbank.exports.source import LabelMap
 
 HELP = 'an archive to upload to a CVAT task as "Segmentation mask 1.1"'
+OPTIONS = ("--instances",)
 BACKGROUND = "background"
 
 

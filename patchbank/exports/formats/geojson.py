@@ -25,6 +25,7 @@ from patchbank.exports.regions import Region, Taken, regions
 from patchbank.exports.source import Large, Picture
 
 HELP = "<name>.geojson a picture, polygons in map coordinates (QGIS, GDAL) or pixels (QuPath)"
+OPTIONS = ("--instances", "--tolerance")
 LARGE = True
 WGS84 = 4326
 """EPSG code of the system that GeoJSON has without being told."""

@@ -22,6 +22,7 @@ from patchbank.exports.rle import label_studio_rle
 from patchbank.exports.source import Picture
 
 HELP = "tasks.json with brush masks as pre-annotations for Label Studio, and its labels.xml"
+OPTIONS = ("--instances", "--image-prefix")
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:

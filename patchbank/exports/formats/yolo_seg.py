@@ -20,6 +20,7 @@ from patchbank.exports.polygons import polygons, without_holes
 from patchbank.exports.regions import Taken, regions
 
 HELP = "labels/<name>.txt with polygons, and data.yaml, for YOLO training"
+OPTIONS = ("--instances", "--tolerance")
 
 
 def write(taken: Taken, folder: Path, options: FormatOptions) -> None:
