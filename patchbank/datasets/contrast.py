@@ -25,6 +25,9 @@ FEW = 16
 FEW_DEEP = 64
 """The same for a file of 16 bits, which should fill its range: 14 bits of the 16 are below it."""
 
+FOURTH = "a fourth band is read as transparency; depth={bands: [1, 2, 3]} reads the first three of a TIFF alone"
+"""Of pictures that transparency makes white: what it may be instead, and the way out."""
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -90,7 +93,7 @@ def _faded(alpha: Image.Image) -> str:
     pixels = np.asarray(alpha.histogram())
     opacity = float(pixels @ np.arange(256)) / (255 * pixels.sum())
     if not opacity:
-        return "white, because all of it is transparent (a fourth band is read as transparency)"
+        return f"white, because all of it is transparent ({FOURTH})"
     if pixels[1:255].sum() > pixels.sum() / 2:
-        return "mixed with white, because most of it is half transparent (a fourth band is read as transparency)"
+        return f"mixed with white, because most of it is half transparent ({FOURTH})"
     return "mostly white, because more than half of it is transparent" if opacity < 0.5 else ""

@@ -3,11 +3,14 @@ pixels, ignored pixels; and 255 taken for a class."""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -20,7 +23,7 @@ from patchbank.datasets import DatasetSpec, make_spec
 from patchbank.datasets import scan as scan_module
 from patchbank.datasets.contrast import SAMPLE, Contrast, contrast
 from patchbank.datasets.depth import Treatment
-from patchbank.datasets.images import Decoded, decode_image
+from patchbank.datasets.images import Decoded, decode_file, decode_image
 from patchbank.datasets.scan import Scan, examine
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
@@ -82,6 +85,18 @@ def test_what_a_conversion_leaves(tmp_path: Path, pixels: np.ndarray, says: str)
     found = contrast(saved(tmp_path, pixels))
     assert found.problem.startswith(says)
     assert bool(found.problem) == bool(says)
+
+
+def test_infrared_that_is_marked_as_alpha_is_left_out_as_the_sentence_says(tmp_path: Path) -> None:
+    """GDAL marks the fourth band of an 8-bit orthophoto so."""
+    infrared = np.random.default_rng(0).integers(40, 200, (SIDE, SIDE, 4), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", infrared, photometric="rgb", extrasamples=["unassalpha"])
+    said = contrast(decode_file(tmp_path / "a.tif")).problem
+    assert said.startswith("mixed with white")
+    bands = ast.literal_eval(re.search(r"depth={bands: (\[.*?\])}", said)[1])  # type: ignore[index]
+    read = decode_file(tmp_path / "a.tif", Treatment(bands=tuple(bands)))
+    np.testing.assert_array_equal(np.asarray(read.image), infrared[..., :3])
+    assert not contrast(read).problem
 
 
 def test_values_are_told_without_outliers(tmp_path: Path) -> None:
