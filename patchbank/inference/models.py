@@ -22,6 +22,7 @@ from patchbank.inference.encoder import WEIGHTS, Model, load_encoder, load_model
 from patchbank.inference.inputs import CHECKPOINT, row_checkpoint, set_treatment
 from patchbank.inference.naming import Naming, dataset_ids, head_ids, own_segments
 from patchbank.inference.pictures import DIGITS
+from patchbank.inference.tiled import set_tile
 from patchbank.left_out import left_out_at
 from patchbank.methods import contract
 from patchbank.plain import to_plain
@@ -53,6 +54,10 @@ class Models(Protocol):
 
     def treatment(self) -> Treatment | None:
         """How its set treats deep pictures, where it has one."""
+        ...
+
+    def tile(self) -> int | None:
+        """Side of the tiles that its set's rasters were cut into, where they were."""
         ...
 
     def input_size(self) -> tuple[int, int] | None:
@@ -110,6 +115,10 @@ class ModelFiles:
         """See `Models`."""
         return set_treatment(self.checkpoint)
 
+    def tile(self) -> int | None:
+        """See `Models`."""
+        return set_tile(self.checkpoint)
+
     def input_size(self) -> tuple[int, int] | None:
         """See `Models`."""
         read = _predictions(Path(self.checkpoint).parent)
@@ -163,6 +172,10 @@ class Untrained:
     def treatment(self) -> Treatment | None:
         """See `Models`."""
         return None if self.seed is None else set_treatment(self.seed / "clusters.npz")
+
+    def tile(self) -> int | None:
+        """See `Models`."""
+        return None if self.seed is None else set_tile(self.seed / "clusters.npz")
 
     def input_size(self) -> tuple[int, int] | None:
         """See `Models`."""

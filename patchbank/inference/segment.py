@@ -37,6 +37,7 @@ from patchbank.inference.models import Models
 from patchbank.inference.naming import Naming
 from patchbank.inference.pictures import GridSegments, PictureWriter, Upsample
 from patchbank.inference.segmenter import SIZE, Prepared, Scored, Segmenter
+from patchbank.inference.tiled import squashed_whole
 from patchbank.inference.tokens import Size
 from patchbank.methods.one_grid import OneGrid, check_grid
 from patchbank.methods.shape import PictureModel
@@ -136,8 +137,8 @@ def segment(
         out: folder to write to.
         settings: how.
         report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
-        note: called with one sentence on pictures that are done already, and with one for every picture of which its
-            conversion to 8-bit RGB leaves nothing to see.
+        note: called with one sentence on pictures that are done already, one on rasters that the set would have cut
+            into tiles, and one for every picture of which its conversion to 8-bit RGB leaves nothing to see.
 
     Returns:
         How many pictures have their outputs, the sentences about the others, and what ids mean.
@@ -148,6 +149,10 @@ def segment(
     inputs = find_inputs(paths, out, report)
     segmenter, settings = open_segmenter(files, settings)
     vit, naming, treatment = segmenter.vit, segmenter.naming, files.treatment()
+    if settings.window is None and (tile := files.tile()) is not None:
+        size = settings.size or SIZE
+        if sentence := squashed_whole(inputs, tile, size if isinstance(size, int) else max(size)):
+            note(sentence)
     depth = {} if treatment is None else {"depth": treatment.to_json()}
     run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}
     sources = {one.name: one.path for one in inputs}
