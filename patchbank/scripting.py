@@ -39,14 +39,8 @@ def stage(snakemake: Any) -> Iterator[None]:
         snakemake: the object that Snakemake gives to a script.
     """
     stopping.install()
-    path = Path(str(snakemake.log[0]))
-    path.parent.mkdir(parents=True, exist_ok=True)
     threads.limit(int(snakemake.threads))
-    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
-    screen = logging.StreamHandler(sys.stderr)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[file, screen], force=True)
-    logging.captureWarnings(True)
-    logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
+    screen = _log_to(Path(str(snakemake.log[0])))
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))
     try:
@@ -82,6 +76,17 @@ def stage(snakemake: Any) -> Iterator[None]:
         sys.exit(1)
     finally:
         logging.shutdown()
+
+
+def _log_to(path: Path) -> logging.Handler:
+    """Write all that is logged to a file and to stderr; the handler of the latter."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(path, mode="w", encoding="utf-8", errors="backslashreplace")
+    screen = logging.StreamHandler(sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[file, screen], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("faiss").setLevel(logging.WARNING)  # it reports every processor variant that it tries
+    return screen
 
 
 def _missing_input(snakemake: Any) -> LeftOut | None:
