@@ -20,8 +20,7 @@ from patchbank.datasets.manifest import Manifest, find
 from patchbank.datasets.spec import make_spec
 from patchbank.errors import UserError
 from patchbank.evaluation.preprocessing import frame
-from patchbank.exports.beside import mask_name
-from patchbank.exports.formats import FormatOptions, png, yolo_seg
+from patchbank.exports.formats import FormatOptions, yolo_seg
 from patchbank.exports.labels import open_source
 from patchbank.exports.regions import RegionSettings, Taken, regions
 from patchbank.exports.source import Category, Choice, Picture, Source
@@ -113,31 +112,6 @@ def test_png_and_yolo_fit_beside_the_pictures_of_a_set(runs: Path, tmp_path: Pat
     assert len(pictures) == IMAGES
     for picture in pictures:  # as Ultralytics does it
         assert Path("/labels/".join(str(picture.with_suffix(".txt")).rsplit("/images/", 1))).is_file()
-
-
-@pytest.mark.parametrize("folder", ["images/val", "val/images", "JPEGImages", "val", "images/val/deep", "images", ""])
-def test_masks_lie_where_the_layout_folder_reads_them(tmp_path: Path, folder: str) -> None:
-    pictures = [f"{folder}/{name}".lstrip("/").replace("val", split) for name in "ab" for split in ("train", "val")]
-    for name in {*pictures, *map(mask_name, pictures)}:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (3, 2)).save(tmp_path / f"{name}.png")
-    listing = find(make_spec("x", "folder", tmp_path, classes=("a",)))
-    for path, mask, _ in [*listing["train"], *listing["val"]]:
-        assert mask == tmp_path / f"{mask_name(path.relative_to(tmp_path).with_suffix('').as_posix())}.png"
-        assert mask.is_file()
-
-
-def test_pictures_whose_labels_would_have_one_name_are_refused(out: Path, tmp_path: Path) -> None:
-    def twins(first: str, second: str) -> Taken:
-        labels = np.zeros((2, 2), dtype=np.int64)
-        both = [Picture(name, f"{name}{suffix}", labels) for name, suffix in ((first, ".jpg"), (second, ".png"))]
-        source = Source(out, "clusters", (Category("a", (1, 2, 3)),), 2, lambda: iter(both))
-        return Taken(source, RegionSettings())
-
-    with pytest.raises(UserError, match=r"a\.jpg and images/a\.png would both have their labels in masks/a;"):
-        png.write(twins("a", "images/a"), tmp_path, FormatOptions())
-    with pytest.raises(UserError, match=r"images/b\.jpg and images/b\.png would both have their labels in labels/b;"):
-        yolo_seg.write(twins("images/b", "images/b"), tmp_path, FormatOptions())
 
 
 def test_names_merge_clusters_of_a_row(runs: Path, tmp_path: Path) -> None:
@@ -347,8 +321,7 @@ def test_what_is_no_run_is_told(runs: Path, tmp_path: Path) -> None:
 
 
 def test_many_categories_need_sixteen_bits(runs: Path, tmp_path: Path) -> None:
-    from patchbank.exports.formats import FormatOptions, format_of
-    from patchbank.exports.source import Category, Picture, Source
+    from patchbank.exports.formats import format_of
 
     labels = np.arange(-1, 299, dtype=np.int64).reshape(15, 20)
     categories = tuple(Category(str(number), (1, 2, 3)) for number in range(299))
