@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobs import train_job
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.datasets import Manifest
 from patchbank.methods import contract
 from patchbank.methods.contract import Row, run_train
 from patchbank.methods.jobs import TrainJob
@@ -47,6 +49,14 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 """Short trainings, by method."""
 SIZES = {"whole": 96, "five": 48, "center320": 64, "mirrored": 96}
+
+
+def shift_masks(manifest: Path) -> None:
+    """Give every train picture of a set but the last the mask of the next one."""
+    known = Manifest.load(manifest)
+    masks = [known.root / entry.mask for entry in known.entries("train") if entry.mask]
+    for mask, next_one in pairwise(masks):
+        mask.write_bytes(next_one.read_bytes())
 
 
 @pytest.fixture(scope="session")

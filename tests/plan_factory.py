@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -19,6 +20,11 @@ from patchbank.config.plan.rows import Rows
 from patchbank.config.plan.stages import Stages
 from patchbank.config.plan.sweeps import Sweeps
 from patchbank.config.schema import merge
+
+
+def of(**values: str) -> Any:
+    """Wildcards of a job, of the set `msrc` where none is named."""
+    return SimpleNamespace(**{"dataset": "msrc", **values})
 
 
 class NotYet(Exception):

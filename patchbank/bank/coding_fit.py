@@ -141,9 +141,8 @@ def _name(record: Mapping[str, Any], ids: Sequence[str], coded: Mapping[str, Any
     backbone = {key: value for key, value in record["backbone"].items() if key != "name"}
     of = {"backbone": backbone, "images": list(ids), **{key: record[key] for key in kept if key in record}}
     kind = f"b{record['backbone']['block']}-{record['recipe']['size'][0]}-{record['precision']}"
-    return (
-        f"{record['backbone']['name']}-{kind}-{digest({**of, **coded, 'coding': coding_code(), 'fit': fit_code()})}.npz"
-    )
+    code = {"coding": coding_code(), "fit": fit_code()}
+    return f"{record['backbone']['name']}-{kind}-{digest({**of, **coded, **code})}.npz"
 
 
 def _sample(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from patchbank.errors import UserError
-from patchbank.methods.contract import Method
+from patchbank.methods.contract import Method, oracle_of
 
 
 def joined(method: Method, known: Mapping[str, Method]) -> Method:
@@ -33,7 +33,7 @@ def joined(method: Method, known: Mapping[str, Method]) -> Method:
     for row in chain:
         if not row.traits.codes:
             raise UserError(f"{method.name} learns after {row.name!r}, which gives tokens no codes; {_able(known)}.")
-    oracles = [split for row in (method, *chain) for split in (row.oracle, row.traits.oracle) if split]
+    oracles = [split for row in (method, *chain) if (split := oracle_of(row))]
     return replace(method, oracle=oracles[0]) if chain and oracles else method
 
 

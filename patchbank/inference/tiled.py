@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchbank.datasets.manifest import Manifest
+from patchbank.datasets.manifest import Manifest, manifest_above
 from patchbank.datasets.raster import tiff_size
 from patchbank.datasets.tiles import tile_of, tiles_of
 from patchbank.inference.inputs import Input
@@ -13,10 +13,10 @@ from patchbank.inference.inputs import Input
 
 def set_tile(checkpoint: str | Path) -> int | None:
     """Side in pixels, about, of the tiles that the set of a checkpoint was cut into; None where none are known."""
-    above = Path(checkpoint).resolve().parents
-    if len(above) < 3 or not (above[2] / "manifest.json").is_file():
+    file = manifest_above(Path(checkpoint).resolve(), 2)
+    if file is None:
         return None
-    manifest = Manifest.load(above[2] / "manifest.json")
+    manifest = Manifest.load(file)
     entries = (entry for split in manifest.splits.values() for entry in split)
     sides = (max(one.width, one.height) for one in entries if tile_of(manifest.root / one.image)[1] is not None)
     return next(sides, None)

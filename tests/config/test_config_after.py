@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plan_factory import Plan
+from plan_factory import Plan, of
 
 from patchbank.config import sweeps
 from patchbank.config.load import read_config
@@ -16,10 +15,6 @@ from patchbank.errors import UserError
 ON: dict[str, Any] = {"kind": "primaps", "codes": "stego"}
 METHODS: dict[str, Any] = {"stego": {}, "primaps-stego": ON}
 LEAK = {"kind": "cause_mlp", "supervised_leak": "reference"}
-
-
-def of(**values: str) -> Any:
-    return SimpleNamespace(**{"dataset": "msrc", **values})
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
-from plan_factory import CHANGES, NotYet, Plan
+from plan_factory import CHANGES, NotYet, Plan, of
 
 from patchbank.bank.settings import CodingSettings, ExtractSettings
 from patchbank.config.folders import PROJECT
@@ -27,11 +25,6 @@ from patchbank.plain import from_plain
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     return Plan(tmp_path)
-
-
-def of(**values: str) -> Any:
-    """Wildcards of a job."""
-    return SimpleNamespace(**{"dataset": "msrc", **values})
 
 
 # rows

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from plan_factory import Plan
+from plan_factory import Plan, of
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     return Plan(tmp_path)
-
-
-def of(**values: str) -> Any:
-    """Wildcards of a job."""
-    return SimpleNamespace(**{"dataset": "msrc", **values})
 
 
 def test_what_moves_no_value_is_no_param_of_an_extraction(tmp_path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from plan_factory import NotYet, Plan
+from plan_factory import NotYet, Plan, of
 
 from patchbank.config import sweeps
 from patchbank.config.folders import PROJECT
@@ -20,10 +19,6 @@ from patchbank.weights.spec import BackboneSpec
 VIT = BackboneSpec("mine", "vit_small_patch14_dinov2", block=8, norm=False)
 NORMED = BackboneSpec("normed", "vit_small_patch14_dinov2", block=-1, norm=True)
 UNNORMED = BackboneSpec("spatial", "vit_pe_spatial_small_patch16_512", block=-1, norm=False)
-
-
-def of(**values: str) -> Any:
-    return SimpleNamespace(**{"dataset": "msrc", **values})
 
 
 def test_every_block_and_the_last_one_with_norm() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from bank_factory import make_images
-from head_world import RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
+from head_world import RUNS, SHARED, Killed, head_world, kill_at, shift_masks, tensors_of, train_in
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs import train_job
 
-from patchbank.datasets import Manifest
 from patchbank.errors import UserError
 from patchbank.methods.cause_mlp import train as stage
 from patchbank.methods.cause_mlp.settings import resolve, traits
@@ -171,10 +169,7 @@ def test_labels_move_the_head_with_the_leak_and_reach_nothing_without(
 ) -> None:
     """The same pictures with other masks: another head with the leak; without it no label can even be asked for."""
     make_images(tmp_path, 9)
-    other = Manifest.load(tmp_path / "manifest.json")
-    masks = [other.root / entry.mask for entry in other.entries("train") if entry.mask]
-    for mask, next_one in pairwise(masks):
-        mask.write_bytes(next_one.read_bytes())
+    shift_masks(tmp_path / "manifest.json")
     leak = settings(supervised_leak="reference", probe="reference")
     assert (traits(leak).oracle, traits(settings()).oracle) == ("train", None)
     first = tensors_of(train_in(head_world, "cause_mlp", tmp_path / "a", leak, traits))
@@ -219,10 +214,7 @@ def test_a_killed_training_does_not_go_on_under_other_labels(head_world: dict[st
     job = train_in.job(world, "cause_mlp", tmp_path / "killed", leak, traits)
     with pytest.raises(Killed):
         stage.train(job, kill_at(5))
-    known = Manifest.load(tmp_path / "manifest.json")
-    masks = [known.root / entry.mask for entry in known.entries("train") if entry.mask]
-    for mask, next_one in pairwise(masks):
-        mask.write_bytes(next_one.read_bytes())
+    shift_masks(tmp_path / "manifest.json")
     seen: list[int] = []
     stage.train(job, seen.append)
     assert seen[0] == 0

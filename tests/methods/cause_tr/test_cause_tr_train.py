@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from bank_factory import extract_all, make_images
 from golden_files import load_golden
-from head_world import RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
+from head_world import RUNS, SHARED, Killed, head_world, kill_at, shift_masks, tensors_of, train_in
 from jobs import predict_job, train_job
 from token_golden import tensor
 from torch import nn
@@ -22,7 +21,6 @@ from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.cli import main
-from patchbank.datasets import Manifest
 from patchbank.errors import UserError
 from patchbank.methods.cause_tr import train as stage
 from patchbank.methods.cause_tr.codes import sampled_codes
@@ -132,10 +130,7 @@ def test_labels_move_the_head_with_the_leak_and_reach_nothing_without(
     head_world: dict[str, Path], tmp_path: Path
 ) -> None:
     make_images(tmp_path, 9)
-    other = Manifest.load(tmp_path / "manifest.json")
-    masks = [other.root / entry.mask for entry in other.entries("train") if entry.mask]
-    for mask, next_one in pairwise(masks):
-        mask.write_bytes(next_one.read_bytes())
+    shift_masks(tmp_path / "manifest.json")
     leak = settings(supervised_leak="reference", probe="reference")
     assert (traits(leak).oracle, traits(settings()).oracle) == ("train", None)
     first = tensors_of(train_in(head_world, "cause_tr", tmp_path / "a", leak, traits))
