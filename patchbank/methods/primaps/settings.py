@@ -60,7 +60,7 @@ class PrimapsSettings(Settings):
     pca_batches: int = ruled(rules.whole_number(1), 93)
     gamma: float = ruled(rules.not_negative, 2.0)
     teacher_every: int = ruled(rules.whole_number(1), 10)
-    teacher_decay: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.98)
+    teacher_decay: float = ruled(rules.below_one, 0.98)
     mirror: bool = ruled(rules.flag, False)
     lr: float = ruled(rules.positive, 5e-3)
     batch_size: int = ruled(rules.whole_number(1), 32)

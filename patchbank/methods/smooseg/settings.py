@@ -17,7 +17,6 @@ from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "SmooSeg"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True, codes=True)
-_SHARE = rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1)
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class SmooSegSettings(Settings):
     views: str = ruled(rules.choice(*VIEWS), "windows")
     centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
     width: int = ruled(rules.whole_number(1), 64)
-    dropout: float = ruled(_SHARE, 0.2)
-    signal_dropout: float = ruled(_SHARE, 0.0)
+    dropout: float = ruled(rules.below_one, 0.2)
+    signal_dropout: float = ruled(rules.below_one, 0.0)
     centring: bool = ruled(rules.flag, True)
     shift_intra: float = ruled(rules.number(), -0.02)
     shift_inter: float = ruled(rules.number(), 0.48)

@@ -139,6 +139,8 @@ positive = number("must be above 0", lambda value: value > 0)
 """A finite number above 0."""
 not_negative = number("must not be negative", lambda value: value >= 0)
 """A finite number of at least 0."""
+below_one = number("must lie in [0, 1)", lambda value: 0 <= value < 1)
+"""A share that is never all: of values that are dropped, or of what a mean keeps."""
 
 
 def is_number(value: Any) -> bool:

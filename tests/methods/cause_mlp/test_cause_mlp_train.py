@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from jobs import train_job
 
 from patchbank.errors import UserError
+from patchbank.files import read_json, write_json
+from patchbank.left_out import CannotBeMade
 from patchbank.methods.cause_mlp import train as stage
 from patchbank.methods.cause_mlp.settings import resolve, traits
 from patchbank.methods.contract import run_train
@@ -220,6 +222,16 @@ def test_a_killed_training_does_not_go_on_under_other_labels(head_world: dict[st
     assert seen[0] == 0
     whole = train_in(world, "cause_mlp", tmp_path / "whole", leak, traits)
     assert tensors_of(job.files.checkpoint) == tensors_of(whole)
+
+
+def test_labels_of_scored_images_do_not_move_the_head(head_world: dict[str, Path], tmp_path: Path) -> None:
+    content = read_json(head_world["manifest"])
+    content["splits"]["val"][:2] = content["splits"]["train"][:2]
+    write_json(tmp_path / "manifest.json", content)
+    world = {**head_world, "manifest": tmp_path / "manifest.json"}
+    with pytest.raises(CannotBeMade, match="2 of 9 scored images are images of split 'train' of toy, too"):
+        train_in(world, "cause_mlp", tmp_path / "leak", settings(supervised_leak="reference"), traits)
+    assert train_in(world, "cause_mlp", tmp_path / "none", settings(), traits).files.checkpoint.is_file()
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

@@ -51,7 +51,7 @@ class CauseSettings(Settings):
     codes: int = ruled(rules.whole_number(2), 256)
     memory: int = ruled(rules.whole_number(1), 32)
     block: int = ruled(rules.whole_number(1), 2)
-    dropout: float = ruled(rules.number("must lie in [0, 1)", lambda value: 0 <= value < 1), 0.1)
+    dropout: float = ruled(rules.below_one, 0.1)
     probe: str = ruled(rules.choice("kmeans", "reference"), "kmeans")
     supervised_leak: str = ruled(rules.choice("none", "reference"), "none")
     tokens: int = ruled(rules.whole_number(1), 50_000)

@@ -15,6 +15,7 @@ from typing import Any
 from patchbank.bank.reader import open_bank
 from patchbank.datasets import Manifest
 from patchbank.methods.jobs import TrainJob
+from patchbank.methods.tools.apart import check_apart
 from patchbank.methods.tools.cause.labelled import labels_digest, patch_labels
 from patchbank.methods.tools.cause.phases import COLUMNS, Kind, Labels, ThreePhases
 from patchbank.methods.tools.cause.settings import CauseSettings
@@ -44,6 +45,7 @@ def train_head(
         more: JSON values that shape the run besides, and stand in its record.
 
     Raises:
+        CannotBeMade: the scored images are among those whose labels move the head.
         UserError: banks that do not belong together, or a loss that is not finite (the last state is kept).
     """
     leak = settings.supervised_leak == "reference"
@@ -51,6 +53,7 @@ def train_head(
     labels: Labels | None = None
     shapes: dict[str, Any] = dict(more)
     if manifest is not None:
+        check_apart(manifest, "what the leak is worth would be measured where labels have moved the head")
         labels = (patch_labels(manifest, open_bank(job.banks["whole"])), len(manifest.classes))
         shapes |= {"labels": labels_digest(labels[0]), "classes": list(manifest.classes)}
     opened = open_training(job, settings, code, on_step, shapes)
