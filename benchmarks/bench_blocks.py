@@ -20,7 +20,12 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.fill import BlockBank, ShardRows, fill_blocks
 from patchbank.views.base import make_recipe
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
+
+
+def at(blocks: list[int]) -> tuple[Read, ...]:
+    """Blocks with the final norm, as the specification below reads them."""
+    return tuple((block, True) for block in blocks)
 
 
 def main() -> None:
@@ -40,12 +45,13 @@ def main() -> None:
             pixels = np.random.default_rng(number).integers(0, 256, (options.size, options.size, 3), np.uint8)
             Image.fromarray(pixels).save(path)
         deepest = max(options.blocks)
-        vit = FrozenViT(BackboneSpec("random", options.model, block=deepest), None, blocks=options.blocks)
+        vit = FrozenViT(BackboneSpec("random", options.model, block=deepest), None, blocks=at(options.blocks))
         recipe = make_recipe("whole", {"size": options.size}, vit.patch)
         rows = ShardRows(paths, vit, recipe, row_shapes(vit, recipe, np.dtype(np.float16)), "benchmark")
 
         def run(blocks: list[int]) -> None:
-            fill_blocks([BlockBank(b, folder / str(b), {0: list(paths)}, "benchmark") for b in blocks], rows, 8192)
+            ids = {0: list(paths)}
+            fill_blocks([BlockBank(b, folder / str(b[0]), ids, "benchmark") for b in at(blocks)], rows, 8192)
 
         seconds = paired([lambda: run([deepest]), lambda: run(options.blocks)], options.repetitions)
     finally:

@@ -39,7 +39,8 @@ class Ready:
     """The encoder's place: tokens of a batch are there before it is asked."""
 
     def __init__(self, grid: int, size: int, dim: int) -> None:
-        self.device, self.dim, self.heads, self.block, self._grid = torch.device("cpu"), dim, 6, 11, grid
+        self.device, self.dim, self.heads, self._grid = torch.device("cpu"), dim, 6, grid
+        self.read = (11, True)
         self.patch, self.class_token = size // grid, True
         generator = torch.Generator().manual_seed(0)
         tokens = torch.randn(BATCH, 5 + grid * grid, dim, generator=generator)

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
@@ -58,6 +58,8 @@ class Encoder(Protocol):
         spec: its entry in the configuration.
         model: the frozen module up to the deepest block that is read; nothing outside this room looks into it.
         block: 0-based index of the block that is read.
+        read: the same, and whether with the final norm.
+        blocks: all that `at_blocks` reads, in their order.
         device, dtype: of the forward pass.
         patch: side of a patch in pixels.
         dim: width D of a token.
@@ -69,6 +71,8 @@ class Encoder(Protocol):
     spec: BackboneSpec
     model: torch.nn.Module
     block: int
+    read: Read
+    blocks: list[Read]
     device: torch.device
     dtype: torch.dtype
     patch: int
@@ -89,8 +93,8 @@ class Encoder(Protocol):
         """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch."""
         ...
 
-    def at_blocks(self, inputs: Tensor) -> dict[int, Encoded]:
-        """The same of `block` and of every further block that the encoder was made to read, in one pass."""
+    def at_blocks(self, inputs: Tensor) -> dict[Read, Encoded]:
+        """The same wherever the encoder was made to be read, in one pass."""
         ...
 
     def read_block(self, inputs: Tensor) -> tuple[Encoded, ReadBlock]:

@@ -21,7 +21,7 @@ from patchbank.backbones.encoder import Encoded, Precision, ReadBlock
 from patchbank.backbones.families import family_of
 from patchbank.errors import UserError
 from patchbank.weights.model import build_model, load_weights
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 
 class FrozenViT:
@@ -32,7 +32,7 @@ class FrozenViT:
         weights: `weights.safetensors` of the weights stage; None leaves the random initialisation (tests).
         device: torch device, default CUDA where there is one.
         precision: dtype of weights and activations; outputs are always float32.
-        blocks: further blocks that `at_blocks` reads beside the specification's.
+        blocks: where else `at_blocks` reads beside the specification's block.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FrozenViT:
         weights: str | Path | None,
         device: str | torch.device | None = None,
         precision: Precision = "float32",
-        blocks: Sequence[int] = (),
+        blocks: Sequence[Read] = (),
     ) -> None:
         model: Any = build_model(spec.model)
         self._family = family_of(model, spec.model, spec.pos_embed)
@@ -49,8 +49,9 @@ class FrozenViT:
             model.load_state_dict(load_weights(weights), strict=True)
         depth = len(model.blocks)
         self.block = _block(spec, spec.block, depth)
-        self.blocks = sorted({self.block, *(_block(spec, block, depth) for block in blocks)})
-        model.blocks = model.blocks[: self.blocks[-1] + 1]
+        self.read = (self.block, spec.norm)
+        self.blocks = sorted({self.read, *((_block(spec, block, depth), norm) for block, norm in blocks)})
+        model.blocks = model.blocks[: self.blocks[-1][0] + 1]
         self.spec = spec
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype: torch.dtype = getattr(torch, precision)
@@ -60,8 +61,8 @@ class FrozenViT:
         self.prefix: int = int(model.num_prefix_tokens)
         self.class_token: bool = model.cls_token is not None
         self.heads: int = int(model.blocks[self.block].attn.num_heads)
-        read = self.blocks if self.class_token else []
-        self._rows = {block: KeptAttention(model.blocks[block].attn, self.prefix) for block in read}
+        kept = {block for block, _ in self.blocks} if self.class_token else ()
+        self._rows = {block: KeptAttention(model.blocks[block].attn, self.prefix) for block in kept}
         self._mean = torch.tensor(spec.mean, device=self.device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(spec.std, device=self.device).view(1, 3, 1, 1) * 255
 
@@ -77,11 +78,11 @@ class FrozenViT:
     @torch.inference_mode()
     def __call__(self, inputs: Tensor) -> Encoded:
         """Encode normalised inputs (B, 3, H, W); H and W must be multiples of the patch."""
-        return self._read(inputs, [self.block])[self.block]
+        return self._read(inputs, [self.read])[self.read]
 
     @torch.inference_mode()
-    def at_blocks(self, inputs: Tensor) -> dict[int, Encoded]:
-        """Encode normalised inputs (B, 3, H, W) and read every one of `blocks`, in one pass."""
+    def at_blocks(self, inputs: Tensor) -> dict[Read, Encoded]:
+        """Encode normalised inputs (B, 3, H, W) and read at all of `blocks`, in one pass."""
         return self._read(inputs, self.blocks)
 
     @torch.inference_mode()
@@ -95,13 +96,13 @@ class FrozenViT:
 
         residual, values = block.register_forward_pre_hook(keep_residual), KeptValues(block.attn, self.prefix)
         try:
-            encoded = self._read(inputs, [self.block])[self.block]
+            encoded = self._read(inputs, [self.read])[self.read]
         finally:
             residual.remove()
             values.close()
         return encoded, ReadBlock(**{name: value.float() for name, value in {**kept, **values.kept}.items()})
 
-    def _read(self, inputs: Tensor, blocks: Sequence[int]) -> dict[int, Encoded]:
+    def _read(self, inputs: Tensor, reads: Sequence[Read]) -> dict[Read, Encoded]:
         height, width = inputs.shape[-2:]
         if height % self.patch or width % self.patch:
             raise ValueError(f"input of {height}x{width} pixels is not a multiple of the patch ({self.patch})")
@@ -110,18 +111,16 @@ class FrozenViT:
             x = model.patch_embed(inputs.to(self.device, self.dtype))
         x, ropes = self._family.start(model, x)
         found = {}
-        for index, block in enumerate(model.blocks[: blocks[-1] + 1]):
+        for index, block in enumerate(model.blocks[: reads[-1][0] + 1]):
             x = self._family.step(block, x, ropes[index])
-            if index in blocks:
-                found[index] = self._encoded(index, x)
+            norms = [norm for at, norm in reads if at == index]
+            attention = self._rows[index].row() if norms and self.class_token else None
+            found.update({(index, norm): self._encoded(x, norm, attention) for norm in norms})
         return found
 
-    def _encoded(self, block: int, x: Tensor) -> Encoded:
+    def _encoded(self, x: Tensor, norm: bool, attention: Tensor | None) -> Encoded:
         """What is said of tokens (B, P + N, D) after a block."""
-        attention = self._rows[block].row() if self.class_token else None
-        if self.spec.norm:
-            x = self.model.norm(x)
-        x = x.float()
+        x = (self.model.norm(x) if norm else x).float()
         return Encoded(x[:, self.prefix :], x[:, 0] if self.class_token else None, attention)
 
 

@@ -21,8 +21,10 @@ from patchbank.bank.fill import BlockBank
 from patchbank.bank.finish import complete, present
 from patchbank.bank.format import bank_folder, content_hash, cut, shard_name
 from patchbank.bank.predecessors import same_values
+from patchbank.bank.record import read_at
 from patchbank.files import sweep
 from patchbank.leases import PAUSE, Leases, holder
+from patchbank.weights.spec import Read
 
 LOG = logging.getLogger(__name__)
 
@@ -33,10 +35,10 @@ class ShardClaims:
     Args:
         leases: of this process.
         root: where banks live.
-        records: of the banks, one a block.
+        records: of the banks, one wherever the encoder is read.
         ids: content ids of the images of all of them.
         part: (index, number) of this job among those that share the banks.
-        codings: of small tokens, by block.
+        codings: of small tokens, by where they are read.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class ShardClaims:
         records: Sequence[Mapping[str, Any]],
         ids: Sequence[str],
         part: tuple[int, int],
-        codings: Mapping[int, Coding],
+        codings: Mapping[Read, Coding],
     ) -> None:
         self._leases, self._codings = leases, codings
         self._records = {bank_folder(root, record): record for record in records}
@@ -61,8 +63,8 @@ class ShardClaims:
             parts = {shard: ids for shard, ids in self._parts.items() if not self._taken(folder, shard)}
             if parts:
                 LOG.info("%s: %d of %d shards to compute", folder, len(parts), len(self._parts))
-                block = record["backbone"]["block"]
-                banks.append(BlockBank(block, folder, parts, content_hash(record), self._codings.get(block)))
+                read = read_at(record)
+                banks.append(BlockBank(read, folder, parts, content_hash(record), self._codings.get(read)))
         return banks
 
     def turns(self, banks: Sequence[BlockBank]) -> Iterator[list[BlockBank]]:

@@ -40,6 +40,7 @@ from patchbank.leases import alone
 from patchbank.progress import track
 from patchbank.seeds import generator
 from patchbank.views.base import make_recipe
+from patchbank.weights.spec import Read
 
 LOG = logging.getLogger(__name__)
 IMAGES, TOKENS = 128, 1024
@@ -49,16 +50,16 @@ BLOCK = 4096
 
 
 def fitted(
-    manifest: Manifest, vit: Encoder, sha256: str, settings: ExtractSettings, blocks: Sequence[int], root: Path
-) -> dict[int, Coding]:
-    """Codings by block, from the disk or fitted now.
+    manifest: Manifest, vit: Encoder, sha256: str, settings: ExtractSettings, blocks: Sequence[Read], root: Path
+) -> dict[Read, Coding]:
+    """Codings wherever the encoder is read, from the disk or fitted now.
 
     Args:
         manifest: of the set.
         vit: the encoder, which reads all of `blocks` in one pass.
         sha256: of its weights.
         settings: how the bank is made.
-        blocks: 0-based.
+        blocks: where it is read.
         root: where banks live.
 
     Raises:
@@ -146,10 +147,10 @@ def _name(record: Mapping[str, Any], ids: Sequence[str], coded: Mapping[str, Any
 
 
 def _sample(
-    rows: ShardRows, ids: Sequence[str], batch_tokens: int, blocks: Sequence[int]
-) -> dict[int, NDArray[np.float32]]:
+    rows: ShardRows, ids: Sequence[str], batch_tokens: int, blocks: Sequence[Read]
+) -> dict[Read, NDArray[np.float32]]:
     """Tokens (n, D) of the images at each block, in one pass; `UserError` for an image that cannot be read."""
-    taken: dict[int, list[NDArray[np.float32]]] = {block: [] for block in blocks}
+    taken: dict[Read, list[NDArray[np.float32]]] = {block: [] for block in blocks}
     batches = [[image] for image in ids]
     for (image,), pictures in zip(batches, track(image_batches(batches, rows, 1), "coding", "image"), strict=True):
         if isinstance(pictures, str):
@@ -158,7 +159,9 @@ def _sample(
         for block in blocks:
             tokens = said[block]["tokens"].flatten(0, 2)
             if not bool(tokens.isfinite().all()):
-                raise UserError(f"image {image}: tokens of block {block} are not finite; look at image and backbone.")
+                raise UserError(
+                    f"image {image}: tokens of block {block[0]} are not finite; look at image and backbone."
+                )
             chosen = torch.from_numpy(chosen_tokens(image, len(tokens)))
             taken[block].append(tokens[chosen.to(tokens.device)].cpu().numpy())
     return {block: np.concatenate(parts) for block, parts in taken.items()}

@@ -15,6 +15,7 @@ from PIL import Image
 from patchbank.backbones.encoder import Encoded, Encoder
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes, token_shapes
+from patchbank.weights.spec import Read
 
 Pictures: TypeAlias = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Pixels (..., draws, V, H, W, 3) from 0 to 255, boxes (..., draws, V, 4), flip (..., draws, V)."""
@@ -63,18 +64,18 @@ def encode(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tok
 
 def rows_at_blocks(
     vit: Encoder, recipe: RecipeProtocol, pictures: Pictures, batch_tokens: int
-) -> dict[int, dict[str, torch.Tensor]]:
-    """What `encode_rows` returns at every block that the encoder reads, in one pass of each view.
+) -> dict[Read, dict[str, torch.Tensor]]:
+    """What `encode_rows` returns wherever the encoder is read, in one pass of each view.
 
     The recipe must be one whose views are stored as tokens, not one that encodes by itself.
     """
     pixels, boxes, flip = pictures
     geometry = {"boxes": boxes.flatten(0, 1), "flip": flip.flatten(0, 1)}
-    passes: dict[int, list[Encoded]] = {}
+    passes: dict[Read, list[Encoded]] = {}
     for chunk in _chunks(vit, recipe, pixels, batch_tokens):
-        for block, encoded in vit.at_blocks(vit.normalise(chunk)).items():
-            passes.setdefault(block, []).append(encoded)
-    return {block: {**geometry, **_rows(found, pixels)} for block, found in passes.items()}
+        for read, encoded in vit.at_blocks(vit.normalise(chunk)).items():
+            passes.setdefault(read, []).append(encoded)
+    return {read: {**geometry, **_rows(found, pixels)} for read, found in passes.items()}
 
 
 def _chunks(vit: Encoder, recipe: RecipeProtocol, pixels: torch.Tensor, batch_tokens: int) -> Iterator[torch.Tensor]:

@@ -32,7 +32,7 @@ from patchbank.errors import UserError
 from patchbank.files import check_space, read_json, write_json
 from patchbank.leases import Leases
 from patchbank.views.base import EncodingRecipe, SideFiles, make_recipe
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,15 @@ def extract(job: ExtractJob) -> None:
     paths = {entry.id: images.root / entry.image for entry in images.entries(job.split)}
     vit = FrozenViT(job.spec, job.weights, precision=settings.precision, blocks=job.spec.blocks)
     recipe = make_recipe(settings.recipe, settings.recipe_settings, vit.patch)
-    blocks = [vit.block] if isinstance(recipe, EncodingRecipe) else vit.blocks
+    blocks = [vit.read] if isinstance(recipe, EncodingRecipe) else vit.blocks
     sha256, shapes = read_json(job.provenance)["sha256"], row_shapes(vit, recipe, np.dtype(settings.features))
-    codings: Mapping[int, Coding] = {}
+    codings: Mapping[Read, Coding] = {}
     if settings.coding is not None and "tokens" in shapes:
         codings = fitted(images, vit, sha256, settings, blocks, job.bank_root)
-        shapes = codings[vit.block].shapes(shapes, settings.dtype)
+        shapes = codings[vit.read].shapes(shapes, settings.dtype)
     storage = (settings.precision, settings.dtype if codings else settings.features, settings.images_per_shard)
     records = _records(make_record(images, job.split, vit, sha256, recipe, *storage), blocks, codings, settings)
-    record = records[vit.block]
+    record = records[vit.read]
     folder, content = bank_folder(job.bank_root, record), content_hash(record)
     rows = ShardRows(paths, vit, recipe, shapes, content, images.depth or PLAIN)
     with Leases() as leases:
@@ -111,10 +111,10 @@ def extract(job: ExtractJob) -> None:
 
 
 def _records(
-    record: Mapping[str, Any], blocks: Sequence[int], codings: Mapping[int, Coding], settings: ExtractSettings
-) -> dict[int, dict[str, Any]]:
-    """The record of each block's bank."""
-    records = {block: at_block(record, block) for block in blocks}
+    record: Mapping[str, Any], blocks: Sequence[Read], codings: Mapping[Read, Coding], settings: ExtractSettings
+) -> dict[Read, dict[str, Any]]:
+    """The record of each bank."""
+    records = {read: at_block(record, read) for read in blocks}
     if settings.coding is None or not codings:
         return records
-    return {block: coded(records[block], described(codings[block], settings.coding)) for block in blocks}
+    return {read: coded(records[read], described(codings[read], settings.coding)) for read in blocks}

@@ -37,6 +37,7 @@ from patchbank.stopping import at_the_next
 from patchbank.threads import helpers
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes
+from patchbank.weights.spec import Read
 
 SOCKET_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
 """Bytes of a folder below which Python's processes can open a socket; Linux allows 107 for the whole path."""
@@ -92,14 +93,14 @@ class BlockBank:
     """A bank of one block of the encoder.
 
     Attributes:
-        block: 0-based.
+        read: which block, and whether with the final norm.
         folder: the bank's.
         parts: shard index -> sorted ids, of the shards to compute.
         content: hash of what shapes a row.
         coding: of its tokens; None for none.
     """
 
-    block: int
+    read: Read
     folder: Path
     parts: Mapping[int, Sequence[str]]
     content: str
@@ -143,7 +144,7 @@ def fill(
         rows: what their rows are made from.
         batch_tokens, threads, workers: see `fill_blocks`.
     """
-    fill_blocks([BlockBank(rows.vit.block, folder, parts, rows.content)], rows, batch_tokens, threads, workers)
+    fill_blocks([BlockBank(rows.vit.read, folder, parts, rows.content)], rows, batch_tokens, threads, workers)
 
 
 def fill_blocks(
@@ -157,7 +158,7 @@ def fill_blocks(
     """Compute shards of the banks of some blocks in one pass over the images, and write them.
 
     Args:
-        banks: one a block; other blocks than the encoder's own only of a recipe whose views are stored as tokens.
+        banks: one a block and norm; others than the encoder's own only of a recipe whose views are stored as tokens.
         rows: what their rows are made from, in all banks but for `content`.
         batch_tokens: patch tokens per forward pass.
         threads: CPU threads of this job.
@@ -192,12 +193,12 @@ def fill_blocks(
                 shard_of_batch = shard
             fields = _fields(banks, rows, pictures, batch_tokens)
             for bank, queue in queues:
-                if bank.block in claimed:
-                    queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields[bank.block])
+                if bank.read in claimed:
+                    queue.put(shard, [i for i in ids for _ in range(recipe.draws)], fields[bank.read])
 
 
-Asked = tuple[int, list[str], set[int]]
-"""Shard, ids and blocks of a batch."""
+Asked = tuple[int, list[str], set[Read]]
+"""Shard and ids of a batch, and of which banks it is."""
 
 
 class _Batches:
@@ -220,7 +221,7 @@ class _Batches:
 
     def __iter__(self) -> Iterator[list[str]]:
         for shard, ids in sorted(self._parts.items()):
-            claimed = {b.block for b in self._banks if shard in b.parts and self.claims.claim(b, shard)}
+            claimed = {b.read for b in self._banks if shard in b.parts and self.claims.claim(b, shard)}
             for start in range(0, len(ids) if claimed else 0, self._size):
                 batch = list(ids[start : start + self._size])
                 self._asked.append((shard, batch, claimed))
@@ -234,11 +235,11 @@ class _Batches:
 
 def _fields(
     banks: Sequence[BlockBank], rows: ShardRows, pictures: Pictures, batch_tokens: int
-) -> dict[int, dict[str, torch.Tensor]]:
-    """Fields of the rows of some images, by block: of every block that the encoder reads, or of its own alone."""
-    if any(bank.block != rows.vit.block for bank in banks):
+) -> dict[Read, dict[str, torch.Tensor]]:
+    """Fields of the rows of some images, wherever the encoder is read, or at its own block alone."""
+    if any(bank.read != rows.vit.read for bank in banks):
         return rows_at_blocks(rows.vit, rows.recipe, pictures, batch_tokens)
-    return {rows.vit.block: encode_rows(rows.vit, rows.recipe, pictures, batch_tokens)}
+    return {rows.vit.read: encode_rows(rows.vit, rows.recipe, pictures, batch_tokens)}
 
 
 class _ShardQueue:

@@ -66,10 +66,10 @@ def bank_of_folder(
         settings = replace(settings, coding=CodingSettings(trained, whole, pca))
     banks = {}
     for split in _splits(found):
-        for block in (spec.block, *spec.blocks):
-            # the first job computes the banks of all blocks, the others find theirs
-            one = replace(spec, block=block, blocks=tuple(b for b in (spec.block, *spec.blocks) if b != block))
-            part = out / "parts" / f"{split}-b{block}.json"
+        for read in (reads := (spec.read, *spec.blocks)):
+            # the first job computes all banks, the others find theirs
+            one = replace(spec, block=read[0], norm=read[1], blocks=tuple(other for other in reads if other != read))
+            part = out / "parts" / f"{split}-b{read[0]}.json"
             extract(ExtractJob(manifest, split, one, *files, settings, out / "bank", part, threads=threads))
             pointer = out / f"{split}-b{read_json(part)['record']['backbone']['block']}.json"
             finish([part], manifest, pointer)

@@ -13,7 +13,7 @@ from patchbank.datasets.directions import Directions
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 
 def make_record(
@@ -103,6 +103,11 @@ def coded(record: Mapping[str, Any], coding: Mapping[str, Any]) -> dict[str, Any
     return {**record, "coding": dict(coding)}
 
 
-def at_block(record: Mapping[str, Any], block: int) -> dict[str, Any]:
-    """The record of the same bank of another block of the encoder."""
-    return {**record, "backbone": {**record["backbone"], "block": block}}
+def at_block(record: Mapping[str, Any], read: Read) -> dict[str, Any]:
+    """The record of the same bank, where the encoder is read elsewhere."""
+    return {**record, "backbone": {**record["backbone"], "block": read[0], "norm": read[1]}}
+
+
+def read_at(record: Mapping[str, Any]) -> Read:
+    """Where the encoder is read, of a bank's record."""
+    return record["backbone"]["block"], record["backbone"]["norm"]

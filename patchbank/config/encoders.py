@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from patchbank.errors import UserError
@@ -47,8 +48,9 @@ def backbone_spec(name: str, entry: Mapping[str, Any]) -> BackboneSpec:
         if facts is not None and not -facts.depth <= block < facts.depth:
             last = facts.depth - 1
             raise UserError(f"backbones.{name}: block {block} does not exist, {entry['model']} has 0..{last}.")
-    numbers = {key: tuple(entry[key]) for key in (*_NUMBERS, "blocks") if key in entry}
-    return BackboneSpec(name=name, **{**entry, **numbers})
+    numbers = {key: tuple(entry[key]) for key in _NUMBERS}
+    spec = BackboneSpec(name=name, **{**entry, **numbers, "blocks": ()})
+    return replace(spec, blocks=tuple((block, spec.norm) for block in entry.get("blocks", ())))
 
 
 def _candidates(model: str) -> str:

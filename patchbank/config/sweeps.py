@@ -12,7 +12,7 @@ from typing import Any
 
 from patchbank.errors import UserError
 from patchbank.evaluation import protocols
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 MARK = "/sweep/"
 LAST = "last"
@@ -38,7 +38,7 @@ def encoders(specs: Sequence[BackboneSpec], blocks: Sequence[int | str]) -> dict
     """Every encoder of a sweep by its name, ``<backbone>-b<block>`` or ``<backbone>-last``.
 
     Blocks are read as the backbone's entry says (`norm`), `LAST` with the final norm where the model has one; what is
-    read twice is listed once. Those of a backbone with the same norm are written in one pass (`BackboneSpec.blocks`).
+    read twice is listed once. All of a backbone are written in one pass (`BackboneSpec.blocks`).
 
     Args:
         specs: backbones.
@@ -50,14 +50,13 @@ def encoders(specs: Sequence[BackboneSpec], blocks: Sequence[int | str]) -> dict
     found: dict[str, BackboneSpec] = {}
     for spec in specs:
         names = {read: f"{spec.name}-{label}" for read, label in _reads(spec, blocks)}
-        for (block, norm), name in names.items():
-            others = tuple(other for other, same in names if same == norm and other != block)
-            found[name] = replace(spec, block=block, norm=norm, blocks=others)
+        for read, name in names.items():
+            found[name] = replace(spec, block=read[0], norm=read[1], blocks=tuple(one for one in names if one != read))
     return found
 
 
-def _reads(spec: BackboneSpec, blocks: Sequence[int | str]) -> list[tuple[tuple[int, bool], str]]:
-    """Block and norm of everything that is read of a backbone, and what that is called."""
+def _reads(spec: BackboneSpec, blocks: Sequence[int | str]) -> list[tuple[Read, str]]:
+    """Where a backbone is read, and what each is called."""
     depth = None if spec.facts is None else spec.facts.depth
     if depth is None and (not blocks or any(block == LAST or int(block) < 0 for block in blocks)):
         raise UserError(
@@ -78,9 +77,7 @@ def _reads(spec: BackboneSpec, blocks: Sequence[int | str]) -> list[tuple[tuple[
 
 def first_of_pass(known: Mapping[str, BackboneSpec], encoder: str) -> str:
     """The encoder whose extraction writes the bank of this one too; itself where no earlier one does."""
-    spec = known[encoder]
-    same = [name for name, other in known.items() if (other.name, other.norm) == (spec.name, spec.norm)]
-    return same[0]
+    return next(name for name, other in known.items() if other.name == known[encoder].name)
 
 
 def settings(values: Mapping[str, Any]) -> dict[str, Any]:

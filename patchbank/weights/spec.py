@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from patchbank.weights.facts import ModelFacts, model_facts
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+Read: TypeAlias = tuple[int, bool]
+"""Where an encoder is read: after which block, and whether with the model's final norm."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class BackboneSpec:
             DINO code: bicubic, not antialiased, scale factor (n + 0.1) / n0).
         mean, std: input normalisation of RGB values in [0, 1].
         note: a sentence that every report repeats.
-        blocks: further blocks whose banks extraction writes in the same pass, each a bank of its own.
+        blocks: where else it is read: extraction writes these in the same pass, each into a bank of its own.
     """
 
     name: str
@@ -38,7 +40,12 @@ class BackboneSpec:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     note: str = ""
-    blocks: tuple[int, ...] = ()
+    blocks: tuple[Read, ...] = ()
+
+    @property
+    def read(self) -> Read:
+        """Where it is read."""
+        return self.block, self.norm
 
     @property
     def facts(self) -> ModelFacts | None:

@@ -19,7 +19,7 @@ from patchbank.weights import model as model_module
 from patchbank.weights.facts import model_facts
 from patchbank.weights.model import build_model
 from patchbank.weights.readable import VERIFIED, check_readable
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 WRITES = "`python tests/timm_tables.py` writes the tables again"
 ROWS = {
@@ -76,7 +76,7 @@ REFUSED = {
 }
 
 
-def encoder(model: Any, monkeypatch: pytest.MonkeyPatch, blocks: tuple[int, ...] = (), **spec: Any) -> FrozenViT:
+def encoder(model: Any, monkeypatch: pytest.MonkeyPatch, blocks: tuple[Read, ...] = (), **spec: Any) -> FrozenViT:
     monkeypatch.setattr(vit_module, "build_model", lambda _name: model)
     return FrozenViT(BackboneSpec("small", "any", **spec), None, device="cpu", blocks=blocks)
 
@@ -103,7 +103,7 @@ def compare(name: str, monkeypatch: pytest.MonkeyPatch, norm: bool) -> FrozenViT
     model = small(name)
     check_readable(model, name)
     randomise(model)
-    vit = encoder(model, monkeypatch, blocks=(0,), norm=norm)
+    vit = encoder(model, monkeypatch, blocks=((0, norm), (1, not norm)), norm=norm)
     inputs = torch.randn(2, 3, 3 * vit.patch, 5 * vit.patch, generator=torch.Generator().manual_seed(1))
     encoded = vit.at_blocks(inputs)
     with torch.inference_mode():
@@ -113,15 +113,20 @@ def compare(name: str, monkeypatch: pytest.MonkeyPatch, norm: bool) -> FrozenViT
         )  # fmt: skip
     for block, of_timm in enumerate(expected):
         patches, prefix = of_timm if vit.prefix else (of_timm, None)
-        close(encoded[block].tokens, patches)
+        close(encoded[block, norm].tokens, patches)
         if vit.class_token:
-            close(encoded[block].cls, prefix[:, 0])
-            close(encoded[block].cls_attention, own_attention(model, inputs, block)[:, :, 0, vit.prefix :])
+            close(encoded[block, norm].cls, prefix[:, 0])
+            close(encoded[block, norm].cls_attention, own_attention(model, inputs, block)[:, :, 0, vit.prefix :])
         else:
-            assert encoded[block].cls is None
-            assert encoded[block].cls_attention is None
+            assert encoded[block, norm].cls is None
+            assert encoded[block, norm].cls_attention is None
+    with torch.inference_mode():
+        (other,) = model.forward_intermediates(
+            inputs, indices=[1], norm=not norm, output_fmt="NLC", intermediates_only=True
+        )
+    close(encoded[1, not norm].tokens, other)
     alone = vit(inputs)
-    assert torch.equal(alone.tokens, encoded[1].tokens)
+    assert torch.equal(alone.tokens, encoded[1, norm].tokens)
     return vit
 
 
@@ -193,12 +198,12 @@ def test_dinos_positions_are_asked_of_models_that_have_them(name: str, monkeypat
 
 
 def test_further_blocks_may_be_deeper_or_counted_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    vit = encoder(small("vit_small_patch16_224", depth=4), monkeypatch, blocks=(-2, 0), block=1)
-    assert (vit.block, vit.blocks, len(vit.model.blocks)) == (1, [0, 1, 2], 3)  # type: ignore[arg-type]
+    vit = encoder(small("vit_small_patch16_224", depth=4), monkeypatch, blocks=((-2, True), (0, True)), block=1)
+    assert (vit.block, vit.blocks, len(vit.model.blocks)) == (1, [(0, True), (1, True), (2, True)], 3)  # type: ignore[arg-type]
     inputs = torch.randn(1, 3, 32, 32)
-    assert torch.equal(vit(inputs).tokens, vit.at_blocks(inputs)[1].tokens)
+    assert torch.equal(vit(inputs).tokens, vit.at_blocks(inputs)[1, True].tokens)
     with pytest.raises(UserError, match="block 5 does not exist"):
-        encoder(small("vit_small_patch16_224"), monkeypatch, blocks=(5,), block=0)
+        encoder(small("vit_small_patch16_224"), monkeypatch, blocks=((5, True),), block=0)
 
 
 def test_positions_reach_a_rotary_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from patchbank.cli import main
 from patchbank.errors import UserError
 from patchbank.files import read_json, sha256_file, write_json
 from patchbank.weights.model import build_model
-from patchbank.weights.spec import BackboneSpec
+from patchbank.weights.spec import BackboneSpec, Read
 
 WHOLE = ExtractSettings("whole", {"size": 64}, images_per_shard=4, batch_tokens=64)
 
@@ -41,6 +41,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def at(*blocks: int) -> tuple[Read, ...]:
+    return tuple((block, TINY.norm) for block in blocks)
+
+
 def contents(bank: Bank) -> dict[str, np.ndarray]:
     return bank.read(range(len(bank)), ("tokens", "cls", "cls_attention", "boxes"))
 
@@ -50,16 +54,16 @@ def test_three_blocks_in_one_pass_are_the_three_banks(world: Path, monkeypatch: 
     passes: list[int] = []
     step = FrozenViT._read
 
-    def counted(self: FrozenViT, inputs: torch.Tensor, blocks: list[int]) -> object:
+    def counted(self: FrozenViT, inputs: torch.Tensor, reads: list[Read]) -> object:
         passes.append(len(inputs))
-        return step(self, inputs, blocks)
+        return step(self, inputs, reads)
 
     monkeypatch.setattr(FrozenViT, "_read", counted)
-    several = replace(TINY, block=2, blocks=(3, 0))
+    several = replace(TINY, block=2, blocks=at(3, 0))
     banks = {2: bank_of(world, several, "several")}
     assert sum(passes) == 9
     for block in (0, 3):  # their shards are there: nothing is computed again
-        banks[block] = bank_of(world, replace(TINY, block=block, blocks=(2,)), "several")
+        banks[block] = bank_of(world, replace(TINY, block=block, blocks=at(2)), "several")
     assert sum(passes) == 9
     assert len({bank.folder for bank in banks.values()}) == 3
     for block, bank in banks.items():
@@ -68,11 +72,25 @@ def test_three_blocks_in_one_pass_are_the_three_banks(world: Path, monkeypatch: 
             np.testing.assert_array_equal(values, alone[block][name])
 
 
+def test_the_final_norm_of_a_block_is_read_in_the_pass_of_its_tokens_without(world: Path) -> None:
+    normed = replace(TINY, block=3, norm=True)
+    alone = bank_of(world, normed, "normed-alone")
+    plain = bank_of(world, replace(TINY, block=2, blocks=(*at(3), normed.read)), "normed")
+    folders = sorted(path.parent for path in (world / "normed").rglob("bank.json"))
+    assert len(folders) == 1
+    bank = bank_of(world, replace(normed, blocks=at(2, 3)), "normed")
+    assert [one.record["backbone"]["norm"] for one in (plain, bank)] == [False, True]
+    assert bank.folder.name == alone.folder.name
+    for name, values in contents(bank).items():
+        np.testing.assert_array_equal(values, contents(alone)[name])
+    assert not np.array_equal(contents(bank)["tokens"], contents(plain)["tokens"])
+
+
 def test_a_block_that_is_left_to_fill_is_not_the_encoders_own(world: Path) -> None:
     """The bank of the encoder's own block is complete, so that one bank is left, of another block."""
     bank_of(world, replace(TINY, block=2), "left")
-    bank_of(world, replace(TINY, block=2, blocks=(0,)), "left")
-    bank = bank_of(world, replace(TINY, block=0, blocks=(2,)), "left")
+    bank_of(world, replace(TINY, block=2, blocks=at(0)), "left")
+    bank = bank_of(world, replace(TINY, block=0, blocks=at(2)), "left")
     expected = contents(bank_of(world, replace(TINY, block=0), "left-alone"))
     for name, values in contents(bank).items():
         np.testing.assert_array_equal(values, expected[name])
@@ -80,7 +98,7 @@ def test_a_block_that_is_left_to_fill_is_not_the_encoders_own(world: Path) -> No
 
 def test_a_recipe_that_encodes_by_itself_reads_one_block(world: Path) -> None:
     settings = ExtractSettings("flipped", {"size": 64}, images_per_shard=4, batch_tokens=64)
-    bank = bank_of(world, replace(TINY, block=0, blocks=(2,)), "flipped", settings)
+    bank = bank_of(world, replace(TINY, block=0, blocks=at(2)), "flipped", settings)
     assert bank.record["backbone"]["block"] == 0
     expected = contents(bank_of(world, replace(TINY, block=0), "flipped-alone", settings))
     np.testing.assert_array_equal(contents(bank)["tokens"], expected["tokens"])

@@ -236,8 +236,8 @@ def test_an_image_outside_the_sample_computes_its_shard_alone(
 def test_blocks_of_one_pass_have_codings_of_their_own(world: Path, tmp_path: Path) -> None:
     files = (world / "weights.safetensors", world / "weights.json")
     found = {}
-    for block, others in ((2, (0,)), (0, (2,))):
-        spec = replace(TINY, block=block, blocks=others)
+    for block, other in ((2, 0), (0, 2)):
+        spec = replace(TINY, block=block, blocks=((other, TINY.norm),))
         extract(ExtractJob(world / "manifest.json", "train", spec, *files, SMALL, tmp_path, tmp_path / "p", threads=1))
         finish([tmp_path / "p"], world / "manifest.json", tmp_path / f"{block}.json")
         found[block] = open_bank(tmp_path / f"{block}.json")

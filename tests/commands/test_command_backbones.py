@@ -47,5 +47,5 @@ def test_an_entry_with_blocks_is_a_backbone_a_block() -> None:
     config = read_config((), changed)
     for block in (5, 8, 11):
         spec = config.backbone(f"dino_vits16-b{block}")
-        assert (spec.block, spec.blocks) == (block, (5, 8, 11))
+        assert (spec.block, spec.blocks) == (block, tuple((other, spec.norm) for other in (5, 8, 11)))
     assert "dino_vits8-b5" not in config.values["backbones"]

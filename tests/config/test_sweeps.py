@@ -25,11 +25,11 @@ def test_every_block_and_the_last_one_with_norm() -> None:
     found = sweeps.encoders([VIT], [])
     assert list(found) == [*(f"mine-b{block}" for block in range(3, 12)), "mine-last"]
     assert {(one.block, one.norm) for one in found.values()} == {*((b, False) for b in range(3, 12)), (11, True)}
-    assert found["mine-b4"].blocks == (3, 5, 6, 7, 8, 9, 10, 11)
-    assert found["mine-last"].blocks == ()
+    assert found["mine-b4"].blocks == (*((block, False) for block in (3, 5, 6, 7, 8, 9, 10, 11)), (11, True))
+    assert found["mine-last"].blocks == tuple((block, False) for block in range(3, 12))
     assert {one.name for one in found.values()} == {"mine"}
     assert sweeps.first_of_pass(found, "mine-b9") == "mine-b3"
-    assert sweeps.first_of_pass(found, "mine-last") == "mine-last"
+    assert sweeps.first_of_pass(found, "mine-last") == "mine-b3"
 
 
 def test_what_is_read_twice_is_listed_once() -> None:
