@@ -21,8 +21,9 @@ import torch
 from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import FrozenViT
+from patchbank.bank.decoding import ImageViews
 from patchbank.bank.encode import row_shapes
-from patchbank.bank.fill import ImageViews, ShardRows, fill
+from patchbank.bank.fill import ShardRows, fill
 from patchbank.config.load import default_config
 from patchbank.views.base import make_recipe
 

@@ -28,8 +28,9 @@ from PIL import Image
 from timing import as_a_stage, machine, paired, spread
 
 from patchbank.backbones.vit import Encoded
+from patchbank.bank.decoding import ImageViews, image_batches
 from patchbank.bank.encode import row_shapes
-from patchbank.bank.fill import ShardRows, fill, image_batches
+from patchbank.bank.fill import ShardRows, fill
 from patchbank.views.base import make_recipe
 
 BATCH = 8
@@ -117,7 +118,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         fill(folder, parts, rows, BATCH * options.grid**2, workers=options.workers)
 
     def decode() -> None:
-        for _ in image_batches(batches, rows, options.workers):
+        for _ in image_batches(batches, ImageViews(paths, recipe), BATCH, options.workers, pinned=False):
             pass
 
     seconds = paired([counted("decode", decode), counted("pipeline", pipeline)], options.repetitions)

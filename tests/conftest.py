@@ -23,7 +23,12 @@ CI = os.environ.get("CI", "").lower() == "true"
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_WORKERS = 8
 """Every worker imports torch (1 GB)."""
-LONGEST = ("style", "cluster", "workflow", "methods")
+LONGEST = (
+    *("style", "cluster", "test_workflow_folders.py", "test_workflow_kills.py", "test_workflow_changes.py"),
+    *("test_heads_kills.py", "test_transfgu_sets.py", "workflow", "test_inference_rasters.py", "test_random_trees.py"),
+    "methods",
+)
+"""Rooms and files that take long, in the order in which they start."""
 
 if WORKERS > 1:  # before torch is imported: workers share the cores and do not fight for them
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -37,9 +42,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(len(os.sched_getaffinity(0)) + waiting, MOST_WORKERS)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without an exhaustive test are not imported where those alone are asked for."""
+    if config.option.markexpr != "exhaustive" or collection_path.suffix != ".py":
+        return None
+    return True if "exhaustive" not in collection_path.read_text(encoding="utf-8") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The rooms that take longest start first; a worker takes whole files, in this order."""
-    items.sort(key=lambda item: [room not in item.path.parts for room in LONGEST])
+    """What takes longest starts first; a worker takes whole files, in this order."""
+    items.sort(key=lambda item: [place not in item.path.parts for place in LONGEST])
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 Snakemake and the scripts of its jobs are such forks where a test asks for it with `Project(forks=True)`. The package is
 never imported here: each fork takes that of its own `PYTHONPATH`. Everything else is as in a start of `python FILE`
 (`forked_python.py`); that scripts run without any of this, all alone, show a kill in `test_workflow_folders.py`, the
-cluster's tests and, for what each may import, `test_imports.py`.
+cluster's tests of faults and, for what each may import, `test_imports.py`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ CLIENT = Path(__file__).with_name("forked_python.py")
 IMPORTED = (
     *("torch", "torchvision", "timm", "faiss", "h5py", "scipy.optimize", "scipy.stats", "matplotlib.pyplot"),
     *("safetensors.torch", "jinja2", "jsonschema", "yaml", "PIL.Image", "tifffile", "tqdm", "onnx", "snakemake.cli"),
+    "torch._dynamo",  # the first step of an optimiser imports it
 )
 
 
@@ -126,6 +127,7 @@ def run(request: dict[str, Any], files: list[int], address: str) -> int:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None  # found again in this environment
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     first, *others = request["arguments"]
     here = request["folder"] if first == "-m" else str(Path(first).absolute().parent)

@@ -96,7 +96,9 @@ def make_run(folder: Path, results: Path, seed: int = 0, labelled: bool = True) 
         dataset="toy",
         classes=manifest.classes,
         images={"train": IMAGES, "eval": IMAGES},
-        backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 1, (64, 64), "float32", "ab" * 32, "<random> weights"),
+        backbone=BackboneContext(
+            "tiny", "vit_tiny_patch16_224", 1, False, (64, 64), "float32", "ab" * 32, "<random> weights"
+        ),
         fit="train",
         preprocessing=AT,
         labelled=labelled,

@@ -17,7 +17,9 @@ CONTEXT = ReportContext(
     dataset="toy",
     classes=CLASSES,
     images={"train": 64, "eval": 32},
-    backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 8, (448, 448), "float32", "ab" * 32, "tuned for saliency"),
+    backbone=BackboneContext(
+        "tiny", "vit_tiny_patch16_224", 8, False, (448, 448), "float32", "ab" * 32, "tuned for saliency"
+    ),
     fit="train",
     preprocessing="squash_448_100",
     config="0123abcd",

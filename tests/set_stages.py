@@ -21,7 +21,7 @@ from patchbank.report.build import ReportContext, build_report
 from patchbank.report.content import BackboneContext, Report
 from patchbank.report.write import write_report
 
-BACKBONE = BackboneContext("random", "none", 0, (448, 448), "float32", "0" * 64)
+BACKBONE = BackboneContext("random", "none", 0, True, (448, 448), "float32", "0" * 64)
 
 
 Maker = Callable[[Path], None]

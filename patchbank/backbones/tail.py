@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FILE = "tail.safetensors"
 BLOCKS = ("Block", "EvaBlock")
+OTHERWISE = "Choose another backbone, or give TransFGU `pseudo_label: token_similarity`."
 """timm's blocks whose tail is known: residual plus scaled attention, then residual plus scaled MLP."""
 
 
@@ -57,9 +58,13 @@ class ClassTail(nn.Module):
         super().__init__()
         attention, kind = block.attn, type(block).__name__
         if kind not in BLOCKS:
-            raise UserError(f"Attention gradients are read of {' and '.join(BLOCKS)}; this backbone has {kind}.")
+            known = " and ".join(BLOCKS)
+            raise UserError(f"Attention gradients are read of {known}; this backbone has {kind}. {OTHERWISE}")
         if not isinstance(attention.norm, nn.Identity) or getattr(attention, "gate", None) is not None:
-            raise UserError("This backbone normalises or gates its attention output; attention gradients need neither.")
+            raise UserError(
+                "This backbone normalises or gates its attention output, which attention gradients do not cover. "
+                + OTHERWISE
+            )
         scales = (_scale(block, 1), _scale(block, 2))
         parts = (attention.proj, scales[0], block.norm2, block.mlp, scales[1], norm or nn.Identity())
         self.proj, self.ls1, self.norm2, self.mlp, self.ls2, self.norm = (copy.deepcopy(part) for part in parts)

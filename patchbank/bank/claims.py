@@ -37,7 +37,7 @@ class ShardClaims:
         root: where banks live.
         records: of the banks, one wherever the encoder is read.
         ids: content ids of the images of all of them.
-        part: (index, number) of this job among those that share the banks.
+        parts: (index, number) of this job among those that share the banks; of this process among those of the job.
         codings: of small tokens, by where they are read.
     """
 
@@ -47,14 +47,13 @@ class ShardClaims:
         root: Path,
         records: Sequence[Mapping[str, Any]],
         ids: Sequence[str],
-        part: tuple[int, int],
+        parts: Sequence[tuple[int, int]],
         codings: Mapping[Read, Coding],
     ) -> None:
         self._leases, self._codings = leases, codings
         self._records = {bank_folder(root, record): record for record in records}
         shards = cut(ids, records[0]["shards"])
-        mine = np.array_split(np.arange(len(shards)), part[1])[part[0]].tolist()
-        self._parts = {shard: shards[shard] for shard in mine if shards[shard]}
+        self._parts = {shard: shards[shard] for shard in share(len(shards), parts) if shards[shard]}
 
     def missing(self) -> list[BlockBank]:
         """Banks with shards that are not there, and cannot be taken from older ones."""
@@ -120,6 +119,14 @@ class ShardClaims:
     def _left(self, banks: Sequence[BlockBank]) -> list[BlockBank]:
         left = [_with(bank, [s for s in bank.parts if not self._complete(bank.folder, s)]) for bank in banks]
         return [bank for bank in left if bank.parts]
+
+
+def share(shards: int, parts: Sequence[tuple[int, int]]) -> list[int]:
+    """Which of so many shards are a part of a part of them, each (index, number): parts of a part are all of it."""
+    mine = np.arange(shards)
+    for index, number in parts:
+        mine = np.array_split(mine, number)[index]
+    return [int(shard) for shard in mine]
 
 
 def _with(bank: BlockBank, shards: Sequence[int]) -> BlockBank:

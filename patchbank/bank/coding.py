@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LEVELS = 127
 """Codes go from -127 to 127."""
 PREFIX = "token_"
+PARTS = ("directions", "centre", "step")
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,18 @@ class Coding:
     directions: NDArray[np.float32] | None = None
     centre: NDArray[np.float32] | None = None
     step: NDArray[np.float32] | None = None
+    _there: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """The parts by the names of their datasets."""
-        parts = {f"{PREFIX}{field.name}": getattr(self, field.name) for field in fields(self)}
+        parts = {f"{PREFIX}{name}": getattr(self, name) for name in PARTS}
         return {name: part for name, part in parts.items() if part is not None}
 
     @classmethod
     def of(cls, datasets: Mapping[str, Any]) -> Coding:
         """The inverse of `arrays`, from an open shard or any other mapping."""
-        names = [field.name for field in fields(cls) if f"{PREFIX}{field.name}" in datasets]
+        names = [name for name in PARTS if f"{PREFIX}{name}" in datasets]
         return cls(**{name: np.asarray(datasets[f"{PREFIX}{name}"], np.float32) for name in names})
 
     @property
@@ -77,14 +79,14 @@ class Coding:
         """What readers will be given of the encoder's tokens (..., D) float32 but for rounding: (..., K), or all."""
         if self.directions is None:
             return tokens
-        return tokens @ _like(self.directions, tokens).T
+        return tokens @ self._beside(tokens, "directions").T
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """Codes int8 of projected tokens (..., K or D): the nearest (of two the even one), of values far from the
         centre the last."""
         assert self.centre is not None
         assert self.step is not None
-        codes = (tokens - _like(self.centre, tokens)).div_(_like(self.step, tokens))
+        codes = (tokens - self._beside(tokens, "centre")).div_(self._beside(tokens, "step"))
         return codes.round_().clamp_(-LEVELS, LEVELS).to(_int8())
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
@@ -92,7 +94,16 @@ class Coding:
         assert self.centre is not None
         assert self.step is not None
         tokens = codes.float()
-        return tokens.mul_(_like(self.step, tokens)).add_(_like(self.centre, tokens))
+        return tokens.mul_(self._beside(tokens, "step")).add_(self._beside(tokens, "centre"))
+
+    def _beside(self, tokens: torch.Tensor, name: str) -> torch.Tensor:
+        """A part on the device of tokens; copied there once, because a copy waits for all that the device does."""
+        import torch
+
+        key = (name, str(tokens.device))
+        if key not in self._there:
+            self._there[key] = torch.from_numpy(getattr(self, name)).to(tokens.device)
+        return self._there[key]
 
     def decode_into(self, codes: NDArray[np.int8], out: NDArray[Any]) -> None:
         """The same of arrays."""
@@ -100,12 +111,6 @@ class Coding:
         assert self.step is not None
         np.multiply(codes, self.step, out=out, casting="same_kind")
         np.add(out, self.centre, out=out, casting="same_kind")
-
-
-def _like(part: NDArray[np.float32], tokens: torch.Tensor) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(part).to(tokens.device)
 
 
 def _int8() -> torch.dtype:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.bank.coding import LEVELS, Coding
+from patchbank.bank.decoding import ImageViews, image_batches
 from patchbank.bank.encode import rows_at_blocks
-from patchbank.bank.fill import ShardRows, image_batches
 from patchbank.bank.identity import coding_code, fit_code
 from patchbank.bank.record import at_block, make_record
 from patchbank.bank.settings import CodingSettings, ExtractSettings
@@ -89,8 +89,8 @@ def fitted(
         if missing:
             LOG.info("fitting the coding of tokens on %d images of %s", len(ids), of.split)
             paths = {entry.id: manifest.root / entry.image for entry in manifest.entries(of.split)}
-            rows = ShardRows(paths, vit, recipe, {}, "", manifest.depth or PLAIN)
-            for block, tokens in _sample(rows, ids, settings.batch_tokens, missing).items():
+            views = ImageViews(paths, recipe, manifest.depth or PLAIN)
+            for block, tokens in _sample(vit, views, ids, settings.batch_tokens, missing).items():
                 coding = fit(tokens, of.pca, settings.dtype == "int8")
                 write_npz(files[block], {**coding.arrays, "images": np.array(ids, dtype="S16")})
     return {block: Coding.of(read_npz(file)) for block, file in files.items()}
@@ -147,15 +147,16 @@ def _name(record: Mapping[str, Any], ids: Sequence[str], coded: Mapping[str, Any
 
 
 def _sample(
-    rows: ShardRows, ids: Sequence[str], batch_tokens: int, blocks: Sequence[Read]
+    vit: Encoder, views: ImageViews, ids: Sequence[str], batch_tokens: int, blocks: Sequence[Read]
 ) -> dict[Read, NDArray[np.float32]]:
     """Tokens (n, D) of the images at each block, in one pass; `UserError` for an image that cannot be read."""
     taken: dict[Read, list[NDArray[np.float32]]] = {block: [] for block in blocks}
     batches = [[image] for image in ids]
-    for (image,), pictures in zip(batches, track(image_batches(batches, rows, 1), "coding", "image"), strict=True):
+    loaded = image_batches(batches, views, 1, 1, pinned=vit.device.type == "cuda")
+    for image, pictures in zip(ids, track(loaded, "coding", "image"), strict=True):
         if isinstance(pictures, str):
             raise UserError(pictures)
-        said = rows_at_blocks(rows.vit, rows.recipe, pictures, batch_tokens)
+        said = rows_at_blocks(vit, views.recipe, pictures, batch_tokens)
         for block in blocks:
             tokens = said[block]["tokens"].flatten(0, 2)
             if not bool(tokens.isfinite().all()):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.claims import ShardClaims
@@ -48,6 +49,7 @@ class ExtractJob:
         bank_root: where banks live.
         out: a small json that says what was done: the bank's folder and its record.
         part: (index, number) of this job among those that share the bank.
+        piece: (index, number) of this process among those that share the part.
         threads: CPU threads given to this job, for the number of decoding workers.
         beside: jobs that fill such parts on the same disk at the same time, this one among them.
     """
@@ -61,6 +63,7 @@ class ExtractJob:
     bank_root: Path
     out: Path
     part: tuple[int, int] = (0, 1)
+    piece: tuple[int, int] = (0, 1)
     threads: int | None = None
     beside: int = 1
 
@@ -88,8 +91,10 @@ def extract(job: ExtractJob) -> None:
     record = records[vit.read]
     folder, content = bank_folder(job.bank_root, record), content_hash(record)
     rows = ShardRows(paths, vit, recipe, shapes, content, images.depth or PLAIN)
+    if isinstance(recipe, SideFiles):
+        recipe.beside(folder, vit, content)  # refuses blocks that it does not cover before hours of work
     with Leases() as leases:
-        claims = ShardClaims(leases, job.bank_root, list(records.values()), list(paths), job.part, codings)
+        claims = ShardClaims(leases, job.bank_root, list(records.values()), list(paths), [job.part, job.piece], codings)
         missing = claims.missing()
         samples = sum(len(ids) for bank in missing for ids in bank.parts.values()) * recipe.draws
         way_out = "free some space, point bank_root to a larger disk, or lower draws"
@@ -100,13 +105,16 @@ def extract(job: ExtractJob) -> None:
         try:
             for banks in claims.turns(missing):
                 fill_blocks(banks, rows, settings.batch_tokens, job.threads, claims=claims)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"Extraction ran out of memory on {vit.device} with extract.batch_tokens: {settings.batch_tokens}, "
+                f"tokens of a pass ({error}); halve it. Complete shards are kept, run again."
+            ) from error
         except OSError as error:
             first = f", by way of {scratch}," if (scratch := scratch_folder()) else ""
             raise UserError(
                 f"Extraction into {folder}{first} failed ({error}); complete shards are kept, run again."
             ) from error
-    if isinstance(recipe, SideFiles):
-        recipe.beside(folder, vit, content)
     write_json(job.out, {"folder": pointed(folder, job.out), "record": record})
 
 

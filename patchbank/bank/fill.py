@@ -6,9 +6,6 @@ and does not wait for what it said to be checked and written; a bounded number o
 
 from __future__ import annotations
 
-import os
-import signal
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,36 +14,33 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 
 from patchbank.backbones.encoder import Encoder
 from patchbank.bank.coding import Coding
-from patchbank.bank.encode import Pictures, encode_rows, image_views, rows_at_blocks
+from patchbank.bank.decoding import ImageViews, decoders, image_batches
+from patchbank.bank.encode import Pictures, encode_rows, rows_at_blocks
 from patchbank.bank.format import shard_name
 from patchbank.bank.stored import Outlet, Rows, uploaded
 from patchbank.bank.writer import ShardWriter
 from patchbank.datasets.depth import Treatment
-from patchbank.datasets.images import PLAIN, load_image
+from patchbank.datasets.images import PLAIN
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.progress import track
 from patchbank.stopping import at_the_next
-from patchbank.threads import helpers
 from patchbank.views.base import EncodingRecipe, RecipeProtocol
 from patchbank.views.fields import Shapes
 from patchbank.weights.spec import Read
 
-SOCKET_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
-"""Bytes of a folder below which Python's processes can open a socket; Linux allows 107 for the whole path."""
-MAX_WORKERS = 16
-"""Decoding processes at most, beside a GPU."""
 WRITERS = 4
 """Threads that compute checksums and write."""
 WAITING = {"cpu": 2, "cuda": 16}
-"""Encoded batches that may wait to be written: a GPU encodes some while the disk takes in the end of a shard."""
+"""Encoded batches that may wait to be written, of all banks together but one of each at least: a GPU encodes some while
+the disk takes in the end of a shard."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +62,6 @@ class ShardRows:
     shapes: Shapes
     content: str
     treatment: Treatment = PLAIN
-
-
-class ImageViews(Dataset[Pictures | str]):
-    """All draws of one image: pixels (draws, V, H, W, 3), boxes (draws, V, 4), flip (draws, V).
-
-    An image that cannot be read comes back as the sentence that says why, because an exception would reach the main
-    process wrapped in a worker's traceback.
-    """
-
-    def __init__(self, paths: Mapping[str, Path], recipe: RecipeProtocol, treatment: Treatment = PLAIN) -> None:
-        self._paths, self._recipe, self._treatment = dict(paths), recipe, treatment
-
-    def __getitem__(self, image_id: Any) -> Pictures | str:
-        try:
-            image = load_image(self._paths[image_id], self._treatment)
-        except UserError as error:
-            return str(error)
-        return image_views(self._recipe, image, image_id)
 
 
 @dataclass(frozen=True)
@@ -162,8 +138,7 @@ def fill_blocks(
         rows: what their rows are made from, in all banks but for `content`.
         batch_tokens: patch tokens per forward pass.
         threads: CPU threads of this job.
-        workers: decoding processes; by default as many as there are threads beside a GPU, one beside an encoder that
-            computes with the same cores.
+        workers: decoding processes (default: `patchbank.bank.decoding.decoders`).
         claims: which shards are left to others; by default none.
 
     Raises:
@@ -177,14 +152,16 @@ def fill_blocks(
     least = recipe.batch_images if isinstance(recipe, EncodingRecipe) else 1
     size = max(least, batch_tokens // (recipe.draws * tokens))
     batches = _Batches(banks, size, claims or Everything())
+    views = ImageViews(rows.paths, recipe, rows.treatment)
     if workers is None:
-        workers = helpers(MAX_WORKERS, threads) if device.type == "cuda" else 1
-    loader = image_batches(batches, rows, workers)
+        workers = decoders(device, threads)
+    loader = image_batches(batches, views, size, workers, pinned=device.type == "cuda")
     loaded = track(batches.beside(loader), f"extract {banks[0].folder.name}", "batch", len(batches))
     shard_of_batch = -1
     with at_the_next(), ExitStack() as stack:
         most = size * recipe.draws
-        queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, most, batches.claims))) for bank in banks]
+        depth = max(1, WAITING.get(device.type, WAITING["cpu"]) // len(banks))
+        queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, most, depth, batches.claims))) for bank in banks]
         for (shard, ids, claimed), pictures in uploaded(loaded, device):
             if isinstance(pictures, str):
                 raise UserError(pictures)
@@ -243,7 +220,7 @@ def _fields(
 
 
 class _ShardQueue:
-    """Rows that wait to be written, in order; `WAITING` batches of them at most.
+    """Rows that wait to be written, in order.
 
     One thread takes them, so that a shard is on the disk before a row of the next one is written, and others compute
     checksums and write.
@@ -252,12 +229,12 @@ class _ShardQueue:
         bank: where they go.
         rows: as of `fill_blocks`.
         most: rows of a batch.
+        depth: batches of them at most.
         claims: told of every shard that is on the disk.
     """
 
-    def __init__(self, bank: BlockBank, rows: ShardRows, most: int, claims: Claims) -> None:
-        self._bank, self._rows, self._claims = bank, rows, claims
-        self._depth = WAITING.get(rows.vit.device.type, WAITING["cpu"])
+    def __init__(self, bank: BlockBank, rows: ShardRows, most: int, depth: int, claims: Claims) -> None:
+        self._bank, self._rows, self._claims, self._depth = bank, rows, claims, depth
         self._outlet = Outlet(rows.vit.device, rows.shapes, most, self._depth + 1, bank.coding)
         self._waiting: deque[Future[None]] = deque()
         self._taker, self._writers = ThreadPoolExecutor(1, "shard"), ThreadPoolExecutor(WRITERS, "write")
@@ -307,43 +284,3 @@ class _ShardQueue:
                 raise error
             for future in self._waiting:
                 future.result()
-
-
-def image_batches(
-    batches: Sequence[Sequence[str]] | _Batches, rows: ShardRows, workers: int
-) -> DataLoader[Pictures | str]:
-    """Views of the images of each batch, decoded in worker processes, two batches ahead in each."""
-    _check_sockets(tempfile.gettempdir())
-    return DataLoader(
-        ImageViews(rows.paths, rows.recipe, rows.treatment),
-        batch_sampler=batches,  # type: ignore[arg-type]
-        num_workers=min(workers, len(batches)),
-        pin_memory=rows.vit.device.type == "cuda",
-        worker_init_fn=_start_worker,
-        collate_fn=_stack,
-        multiprocessing_context="fork",  # others would import the calling script again
-    )
-
-
-def _check_sockets(folder: str) -> None:
-    """`UserError` where no socket fits below the folder for temporary files: pictures would never arrive."""
-    length = len(os.fsencode(folder))
-    if length > SOCKET_FOLDER:
-        raise UserError(
-            f"The folder for temporary files, {folder}, has a path of {length} bytes, and processes that decode hand "
-            f"over pictures through sockets in it, which allow {SOCKET_FOLDER}; set TMPDIR to a shorter one."
-        )
-
-
-def _stack(samples: list[Pictures | str]) -> Pictures | str:
-    """Stack the images of a batch, in memory that the processes share; one that cannot be read stands for all."""
-    unread = [sample for sample in samples if isinstance(sample, str)]
-    if unread:
-        return unread[0]
-    pixels, boxes, flip = default_collate(samples)
-    return pixels, boxes, flip
-
-
-def _start_worker(_worker: int) -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all processes of a job get it; the one that encodes ends this one

@@ -57,6 +57,14 @@ REWRITTEN: tuple[tuple[str, str], ...] = (
         "556188611313fd1c07f23cbe8b646d3fd5e486e340e32c1109dd664497d76703",
         "56b236ad640ba9de178537cffc39921c8f82ac1344353e56eb1ef53e5858b755",
     ),
+    (  # bank/coding_fit.py
+        "ff620b6131af2a388f723eb0f7b76e8ab393b95842089a1b604359aa7d3ab102",
+        "e6e1d088c1ab27066882ea03f412efc16b62dbd67888d4c99a95eb7a43b0d7af",
+    ),
+    (  # bank/coding.py
+        "f0ddaead5d1cacf957fa86b124f841f5daf76b38ea723cd361f83a7c45291e65",
+        "f55eecc55693b7bf455476dc833f20880faa2648a74b5f9912972d46aaaad0ff",
+    ),
     (  # bank/encode.py
         "075f7b6f63317419865049c9b5ebaf77c3d5f69d2ec202d11a968530d41335cc",
         "d5b4b172778573dbd271352ad1251a906ab58e8d19b21d58852e1a33957a7e24",

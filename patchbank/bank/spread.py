@@ -48,7 +48,9 @@ def extract_on(job: ExtractJob, count: int) -> None:
             ends = _run_all([_piece(job, index, count, Path(folder)) for index in range(count)])
         problems = list(dict.fromkeys(said for status, said in ends if status == REFUSED))
         broken = [
-            f"part {i + 1} of {count} ended with status {s}" for i, (s, _) in enumerate(ends) if s not in (0, REFUSED)
+            f"process {i + 1} of {count} ended with status {s}"
+            for i, (s, _) in enumerate(ends)
+            if s not in (0, REFUSED)
         ]
         if broken:
             raise RuntimeError("; ".join([*broken, *problems]))
@@ -61,11 +63,10 @@ def extract_on(job: ExtractJob, count: int) -> None:
 
 def _piece(job: ExtractJob, index: int, count: int, folder: Path) -> ExtractJob:
     """One of `count` parts of a job, with an output of its own."""
-    part, parts = job.part
     share = max(1, (job.threads or threads.available()) // count)
     return replace(
         job,
-        part=(part * count + index, parts * count),
+        piece=(index, count),
         threads=share,
         beside=job.beside * count,
         out=folder / f"{index}.json",
@@ -109,7 +110,7 @@ def _follow(process: subprocess.Popen[str], job: ExtractJob) -> tuple[int, str]:
     said = ""
     for line in process.stdout:
         said = _message(line)
-        LOG.info("part %d of %d: %s", job.part[0] + 1, job.part[1], said)
+        LOG.info("process %d of %d: %s", job.piece[0] + 1, job.piece[1], said)
     return process.wait(), said
 
 

@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, which)
     parser.add_argument("--size", type=positive, default=448, metavar="N", help="side in pixels (default 448)")
     parser.add_argument(
-        "--shift", type=positive, default=1, metavar="N", help="N times as dense a grid, at N^2 the time"
+        "--shift",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="N times as dense a grid, at N^2 the time, block by block",
     )
     parser.add_argument(
         "--block", type=int, nargs="+", metavar="B", help="blocks to read in one pass, from 0 (default: the backbone's)"
@@ -66,9 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from patchbank.views.bounds import stored_as
 
     spec = encoder(options)
-    kept = Path(KEPT.format(name=spec.name)) if options.backbone else None
-    if kept is not None and not all((kept / f"weights.{kind}").is_file() for kind in ("safetensors", "json")):
-        kept = None
+    kept = kept_weights(spec) if options.backbone else None
     told = {"folder": str(pictures.absolute()), "backbone": to_plain(spec), "size": options.size}
     if options.shift > 1:
         told["shift"] = options.shift
@@ -81,6 +83,23 @@ def run(options: argparse.Namespace) -> int:
     for pointer, folder in bank_of_folder(pictures, out, spec, settings, kept, count, options.pca).items():
         print(f"{pointer}: {folder}")
     return 0
+
+
+def kept_weights(spec: BackboneSpec) -> Path | None:
+    """Folder of the weights that the workflow has fetched for this entry; None where they are of another one."""
+    from patchbank.files import read_json, sha256_file
+
+    folder = Path(KEPT.format(name=spec.name))
+    weights, provenance = folder / "weights.safetensors", folder / "weights.json"
+    if not weights.is_file() or not provenance.is_file():
+        return None
+    record, files = read_json(provenance), [source for source in spec.sources if source["kind"] == "file"]
+    entry = record.get("entry")
+    if record["model"] != spec.model or entry not in (files or spec.sources):
+        return None
+    if files and not (Path(entry["path"]).is_file() and sha256_file(entry["path"]) == record["source_sha256"]):
+        return None
+    return folder
 
 
 def encoder(options: argparse.Namespace) -> BackboneSpec:

@@ -29,7 +29,7 @@ def _each_block(backbones: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str
         yield name, entry
         for block in entry.get("blocks", ()):
             if f"{name}-b{block}" not in backbones:
-                yield f"{name}-b{block}", {**entry, "block": block}
+                yield f"{name}-b{block}", {**entry, "block": block, "blocks": [*entry["blocks"], entry["block"]]}
 
 
 def backbone_spec(name: str, entry: Mapping[str, Any]) -> BackboneSpec:

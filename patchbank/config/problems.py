@@ -170,6 +170,9 @@ def _of_ablations(config: Config) -> Iterator[str]:
                     yield f"ablations.{name}.method: {ablation.method!r} is not one of the methods"
                     continue
                 try:
-                    config.ablation_row(ablation, dataset, row)
+                    method = config.ablation_row(ablation, dataset, row)
+                    backbone = config.backbone_name(source)
+                    if backbone in config.values["backbones"]:
+                        yield from _of_encoder(config, source, backbone, [method], f"ablations.{name}.{row}: ")
                 except UserError as error:
                     yield f"ablations.{name}.{row}: {error}"

@@ -158,13 +158,15 @@ def _bank(
     title, coded = f"bank {'-'.join(bank)}", options.coding is not None and "tokens" in shapes
     if (there := bank_there(config, dataset, Asked(bank[0], images, recipe, options, coded))) is not None:
         return Stage(title, 0, 0.0, there)
-    size = images * recipe.draws * row_bytes(shapes)
+    by_itself = isinstance(recipe, EncodingRecipe)
+    reads = {(block % facts.depth, norm) for block, norm in (spec.read, *(() if by_itself else spec.blocks))}
+    size = images * recipe.draws * row_bytes(shapes) * len(reads)
     tflops, pictures = machine.rate("tflops", options.precision), machine.rate("pictures")
-    if tflops is None or pictures is None or (isinstance(recipe, EncodingRecipe) and options.recipe not in BY_ITSELF):
+    if tflops is None or pictures is None or (by_itself and options.recipe not in BY_ITSELF):
         return Stage(title, size, None)
     h, w = recipe.size
     tokens = (h // facts.patch) * (w // facts.patch) + facts.prefix
-    depth = (spec.block % facts.depth) + 1
+    depth = max(reads)[0] + 1
     one_pass = depth * (24 * tokens * facts.width**2 + 4 * tokens**2 * facts.width)
     passes = images * recipe.draws * recipe.views
     if isinstance(recipe, dense.Recipe):

@@ -100,6 +100,7 @@ def context_from(
             name=record["backbone"]["name"],
             model=record["backbone"]["model"],
             block=record["backbone"]["block"],
+            norm=record["backbone"]["norm"],
             input_size=(height, width),
             precision=record["precision"],
             weights_sha256=record["backbone"]["sha256"],

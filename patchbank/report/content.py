@@ -28,6 +28,7 @@ class BackboneContext:
         name: name in the configuration, e.g. ``"dinov2_vits14_saliency"``.
         model: timm model name.
         block: 0-based block whose output is read.
+        norm: whether with the model's final norm.
         input_size: (H, W) in pixels that was really used, a multiple of the patch.
         precision: ``"float32"``, ``"bfloat16"`` or ``"float16"``.
         weights_sha256: 64 hexadecimal digits of the weights.
@@ -37,6 +38,7 @@ class BackboneContext:
     name: str
     model: str
     block: int
+    norm: bool
     input_size: tuple[int, int]
     precision: str
     weights_sha256: str

@@ -188,10 +188,11 @@ def setting(report: Report) -> list[str]:
     backbone, images = report.backbone, report.images
     height, width = backbone.input_size
     classes = f"{len(report.classes)} classes" if report.classes else "no classes"
+    norm = f"{'with' if backbone.norm else 'without'} the final norm"
     text = (
         f"{images['train']} training and {images['eval']} evaluation images, {classes}. "
-        f"Frozen features: `{backbone.name}` ({backbone.model}), output of block {backbone.block}, input "
-        f"{width} × {height} pixels, {backbone.precision}."
+        f"Frozen features: `{backbone.name}` ({backbone.model}), output of block {backbone.block} {norm}, "
+        f"input {width} × {height} pixels, {backbone.precision}."
     )
     if backbone.note:
         text += f" The weights: {backbone.note.rstrip('.')}."

@@ -10,7 +10,8 @@ JSON values:
 | `marks` | row -> `ceiling`, and `oracle`, the split whose labels it used, or null |
 | `best` | row -> encoder with the highest score |
 | `choices` | criterion -> the encoder that it would choose: that of the highest value |
-| `judged` | `criterion`, `row`, `spearman`, `range` ([low, high]), `behind` (points behind `best`, `low`, `high`) |
+| `judged` | `criterion`, `row`, `spearman`, `range` ([low, high]), `behind` (points of its choice behind |
+| | `best`, `low`, `high`; null where the chosen encoder has no such row) |
 | `left_out` | `patchbank.left_out.LeftOut` of rows, `row` with the encoder before it |
 
 Scores are percent with the 95 % interval over images and trainings (`patchbank.evaluation.paired`). A rank correlation
@@ -83,7 +84,8 @@ def judge(
     intervals = {row: {e: interval(a) for e, a in of.items()} for row, of in scored.items()}
     best = {row: _highest({e: one.difference for e, one in of.items()}) for row, of in intervals.items() if of}
     judged = [
-        {"criterion": name, "row": row, **_judged({e: found[e][name] for e in scored[row]}, scored[row], best[row])}
+        {"criterion": name, "row": row}
+        | _judged({e: found[e][name] for e in scored[row]}, scored[row], best[row], choices[name])
         for name in criteria
         for row in best
     ]
@@ -131,12 +133,13 @@ def _scores(
     return found, left_out
 
 
-def _judged(values: Mapping[str, float | None], scored: Mapping[str, Resampled], best: str) -> dict[str, Any]:
-    """One criterion against one row, over the encoders that have both."""
+def _judged(
+    values: Mapping[str, float | None], scored: Mapping[str, Resampled], best: str, choice: str
+) -> dict[str, Any]:
+    """One criterion against one row, over the encoders that have both; its choice may be one without the row."""
     known = {encoder: value for encoder, value in values.items() if value is not None}
     result: dict[str, Any] = {"spearman": None, "range": None, "behind": None}
-    if known:
-        choice = _highest(known)
+    if choice in known:
         nothing = {"value": 0.0, "low": None, "high": None}
         result["behind"] = nothing if choice == best else _points(compare(scored[best], scored[choice]), scored)
     if len(known) >= RANKED:

@@ -43,7 +43,9 @@ def sentences(content: Mapping[str, Any]) -> Iterator[str]:
         right = [_said(name) for name, choice in choices.items() if choice == best]
         by = f"{_and(right)} would have chosen it" if right else "no criterion would have chosen it"
         yield f"Under `{row}`{_mark(content, row)} the best encoder is `{best}` ({_score(content, best, row)}): {by}."
-    lost = {name: _mean_behind(content, name) for name in choices}
+    lost = {name: mean for name in choices if (mean := _mean_behind(content, name)) is not None}
+    if not lost:
+        return
     least = min(lost, key=lambda name: lost[name])
     yield (
         f"Over {_averaged(content)} the choice of {_said(least)}, `{choices[least]}`, loses least: {lost[least]:.1f} "
@@ -165,9 +167,10 @@ def _score(content: Mapping[str, Any], encoder: str, row: str) -> str:
     return _cell(scores[row])
 
 
-def _mean_behind(content: Mapping[str, Any], criterion: str) -> float:
+def _mean_behind(content: Mapping[str, Any], criterion: str) -> float | None:
+    """Points that a criterion's choice loses on average over the rows that it has; None where it has none."""
     lost = [one["behind"]["value"] for one in content["judged"] if one["criterion"] == criterion and one["behind"]]
-    return float(sum(lost) / len(lost))
+    return float(sum(lost) / len(lost)) if lost else None
 
 
 def _range(lost: Mapping[str, float], least: str) -> str:

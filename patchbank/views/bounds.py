@@ -7,6 +7,9 @@ from typing import Any
 
 from patchbank.views.geometry import MIN_OVERLAP
 
+ONE_BLOCK = frozenset({"dense", "flipped", "lastblock", "windows"})
+"""Recipes that encode by themselves (`patchbank.views.base.EncodingRecipe`), at one block of the encoder a pass."""
+
 
 def recipe_problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the settings of a recipe beyond their types, one sentence a problem; nothing for most."""

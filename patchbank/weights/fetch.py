@@ -37,7 +37,8 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
     """Write the weights and the provenance of `spec`; the first source that answers wins.
 
     Raises:
-        UserError: when no source could be used; it lists what was tried and how to give a local file.
+        UserError: the model is not read, or no source could be used; then it lists what was tried and how to give a
+            local file.
     """
     with alone(Path(weights), spec.name):  # weights and provenance of two processes would not belong together
         _fetch(spec, weights, provenance)
@@ -45,11 +46,13 @@ def fetch_weights(spec: BackboneSpec, weights: str | Path, provenance: str | Pat
 
 def _fetch(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> None:
     tried = []
+    build_model(spec.model)  # a model that is not read is refused by its name, before anything is downloaded
     if spec.norm and spec.facts is not None and spec.facts.norm != "norm":
         LOG.warning("%s: norm: true does nothing, because %s has no final norm of patches", spec.name, spec.model)
     for source in spec.sources:
         try:
             state, record = KINDS[source["kind"]](source, spec.model)
+            record["licence"] = _licence(str(record["licence"]), spec)
             fitted = fit_to_model(state, spec.model, str(record["source"]))
         except UserError as error:
             LOG.warning("%s: %s", source["kind"], error)
@@ -60,6 +63,7 @@ def _fetch(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> N
             provenance,
             {
                 **{"backbone": spec.name, "model": spec.model, **record},
+                "entry": dict(source),
                 **{"mean": list(spec.mean), "std": list(spec.std), "input_size": _input_size(spec)},
                 "sha256": sha256_file(weights),
             },
@@ -72,6 +76,12 @@ def _fetch(spec: BackboneSpec, weights: str | Path, provenance: str | Path) -> N
         f"Give a local file: `file: PATH` under backbones: {spec.name}: in config.yaml, or for one run "
         f"snakemake eval_<set> --config 'backbones={{{spec.name}: {{file: PATH}}}}', PATH a .safetensors or .pth.",
     )
+
+
+def _licence(said: str, spec: BackboneSpec) -> str:
+    """The licence of a source; where a local file says none, beside it that of the published weights of the entry."""
+    published = [str(source["licence"]) for source in spec.sources if "licence" in source]
+    return f"unknown (published weights: {published[0]})" if said == "unknown" and published else said
 
 
 def fit_to_model(state: Mapping[str, torch.Tensor], model: str, source: str) -> dict[str, torch.Tensor]:

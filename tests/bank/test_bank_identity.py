@@ -16,7 +16,7 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.bank import identity
 from patchbank.bank.encode import row_shapes
 from patchbank.bank.format import bank_folder, content_hash, row_fields
-from patchbank.bank.identity import SHAPING, source_hash, values_code
+from patchbank.bank.identity import SHAPING, coding_code, fit_code, source_hash, values_code
 from patchbank.fingerprint import module_file
 from patchbank.views.base import make_recipe
 from patchbank.weights.spec import BackboneSpec
@@ -43,7 +43,8 @@ HARMLESS = {
     "patchbank.bank.claims": "which process computes which shards",
     "patchbank.bank.coding_fit": "what it fits stands in the record, its code in the name of the file",
     "patchbank.bank.extract": "which shards",
-    "patchbank.bank.fill": "in which order, by how many workers",
+    "patchbank.bank.decoding": "in which processes files are read, by how many",
+    "patchbank.bank.fill": "in which order",
     "patchbank.bank.finish": "which shards are there already",
     "patchbank.bank.format": "names, hashes and checksums; its number stands in the record",
     "patchbank.bank.identity": "the hash itself",
@@ -161,7 +162,7 @@ HARMLESS_CHANGES = {
     "label maps": ("datasets/labels.py", "IGNORE = 255", "IGNORE = 254"),
     "words for conversions": ("datasets/images.py", '"transparency over white"', '"no longer transparent"'),
     "checksums and sums": ("bank/sums.py", "CANCELLED = 1e-6", "CANCELLED = 1e-5"),
-    "how many workers": ("bank/fill.py", "MAX_WORKERS = 16", "MAX_WORKERS = 8"),
+    "how many workers": ("bank/decoding.py", "MAX_WORKERS = 16", "MAX_WORKERS = 8"),
 }  # fmt: skip
 SQUASHED = set(RECIPES) - {"multicrop"}
 SHAPING_CHANGES = {
@@ -281,6 +282,11 @@ def test_the_code_that_shapes_values_is_that_of_existing_banks() -> None:
         "patchbank/bank/predecessors.py, so that existing banks are taken over; where values did, empty the tables "
         "there for these recipes and say so in CHANGELOG.md. Then bring CODES up to date."
     )
+
+
+def test_codings_and_the_files_of_their_fits_keep_their_hashes() -> None:
+    """A coding that is fitted again where it is not bit-equal is another bank."""
+    assert (coding_code(), fit_code()) == ("f55eecc55693b7bf", "e6e1d088c1ab2706")
 
 
 def record(**changes: object) -> dict[str, object]:

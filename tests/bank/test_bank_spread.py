@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 import torch
 from bank_factory import TINY, extract_all, make_images
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patchbank.bank import spread
+from patchbank.bank.claims import share
+from patchbank.bank.decoding import SOCKET_FOLDER
 from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
-from patchbank.bank.fill import SOCKET_FOLDER
 from patchbank.bank.finish import finish
 from patchbank.bank.spread import DEFECT, REFUSED, _fill, _output, _piece, _with_package, extract_on
 from patchbank.bank.verify import verify_bank
@@ -66,12 +69,20 @@ def test_temporary_files_lie_where_a_socket_fits(
         extract_all(tmp_path, ExtractSettings("whole", {"size": 32}))
 
 
+@given(st.integers(0, 40), st.integers(1, 7), st.integers(1, 9))
+def test_processes_of_a_job_share_all_of_its_shards(shards: int, jobs: int, devices: int) -> None:
+    for job in range(jobs):
+        pieces = [shard for one in range(devices) for shard in share(shards, [(job, jobs), (one, devices)])]
+        assert pieces == share(shards, [(job, jobs)])
+    assert [shard for job in range(jobs) for shard in share(shards, [(job, jobs)])] == list(range(shards))
+
+
 def test_two_devices_make_the_bank_that_one_makes(world: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         extract_on(job_of(world, "two"), 2)
     text = caplog.text
-    assert "part 1 of 2: computes on device" in text
-    assert "part 2 of 2: computes on device" in text
+    assert "process 1 of 2: computes on device" in text
+    assert "process 2 of 2: computes on device" in text
     assert {line[-1] for line in text.splitlines() if "computes on device" in line} == {"0", "1"}
     assert text.count("shards to compute") == 2  # and none in this process
     extract(job_of(world, "one"))
@@ -118,8 +129,8 @@ esac
     ("statuses", "error", "said"),
     [
         ((3, 3), UserError, 'Extraction failed:\n  - first\nTraceback\n  - "cut'),
-        ((1, 3), RuntimeError, 'part 1 of 2 ended with status 1; "cut'),
-        ((1, 7), RuntimeError, "part 1 of 2 ended with status 1; part 2 of 2 ended with status 7"),
+        ((1, 3), RuntimeError, 'process 1 of 2 ended with status 1; "cut'),
+        ((1, 7), RuntimeError, "process 1 of 2 ended with status 1; process 2 of 2 ended with status 7"),
     ],
 )
 def test_what_all_processes_say_is_logged_and_collected(
@@ -136,7 +147,11 @@ def test_what_all_processes_say_is_logged_and_collected(
     with caplog.at_level(logging.INFO), pytest.raises(error) as raised:
         extract_on(job_of(tmp_path, "said"), 2)
     assert str(raised.value) == said
-    for line in ("part 1 of 2: a library was here", "part 1 of 2: first\nTraceback", "part 2 of 2: disk is full"):
+    for line in (
+        "process 1 of 2: a library was here",
+        "process 1 of 2: first\nTraceback",
+        "process 2 of 2: disk is full",
+    ):
         assert line in caplog.text
 
 

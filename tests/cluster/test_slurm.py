@@ -59,8 +59,8 @@ MEMORY = ("predict: {gpu", "predict: {mem_mb: 300 * attempt ** 3, gpu")
 
 @pytest.fixture(scope="module")
 def on_slurm(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, str]]:
-    """The project after `all` through the profile, and what was said."""
-    project = Project(tmp_path_factory.mktemp("slurm") / "p", DEMO)
+    """The project after `all` through the profile, and what was said; its jobs are forks, those of faults are not."""
+    project = Project(tmp_path_factory.mktemp("slurm") / "p", DEMO, forks=True)
     run = Run(project, "all")
     try:
         yield project, run.succeeds()
@@ -81,43 +81,6 @@ def test_results_are_those_of_a_local_run(on_slurm: tuple[Project, str], local: 
     assert set(made) == set(expected)
     differ = [name for name in expected if made[name] != expected[name]]
     assert differ == []
-
-
-def test_a_request_that_no_partition_serves_ends_the_run_before_it_waits(
-    cluster: Cluster, run: Callable[..., Run], tmp_path: Path
-) -> None:
-    project = Project(tmp_path / "p", DEMO)
-    project.edit("profiles/slurm/profile.yaml", "train: {gpu: 1", "truth: {runtime: 5000}\n  train: {gpu: 3")
-    for _ in range(2):  # no lock is left behind
-        refused = run(project, "results/demo/alignseg/scores.json")
-        assert refused.process.wait(300) == 1
-        assert "train asks for 1 core, 3 GPUs, 8000 MB, 480 minutes; a node has (debug: 8 cores, 2 GPUs" in refused.text
-        assert "truth asks for 1 core, 2000 MB, 5000 minutes" in refused.text
-        assert "Traceback" not in refused.text
-    assert cluster.states("all", project.folder) == {}
-
-
-def test_two_jobs_on_one_node_compute_on_different_devices(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1")  # there are none to find
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    (tmp_path / "hold.py").write_text(HOLD)
-    command = f"{sys.executable} {tmp_path}/hold.py"
-    for number in range(4):
-        out = tmp_path / f"{number}.out"
-        subprocess.run(["sbatch", "-n1", "-c2", "--mem=100", "--gpus=1", "-o", out, "--wrap", command], check=True)
-    outs = list(map(Path.read_text, until_there(tmp_path)))
-    seen = sorted(tuple(out.split()) for out in outs)
-    assert {device == visible for device, visible, _ in seen} == {True}
-    assert sorted((node, device) for device, _, node in seen) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
-
-
-def until_there(folder: Path) -> list[Path]:
-    """Outputs of the four jobs when all have said something."""
-    outs = [folder / f"{number}.out" for number in range(4)]
-    until(lambda: all(out.exists() and out.read_text().strip() for out in outs), 120)
-    return outs
 
 
 def same_as_local(project: Project, local: Path) -> None:
@@ -288,6 +251,8 @@ def test_two_checkouts_fill_one_bank_at_the_same_time(
 ) -> None:
     shared = tmp_path / "banks"
     projects = [without_its_bank(tmp_path / name, local, shared) for name in ("one", "two")]
+    for project in projects:
+        project.forks = True
     with held(shared / shards(local, "val-whole")[-1].relative_to("bank")):
         runs = [run(project, VAL) for project in projects]
         until(lambda: all(WAITS in log_of(project, EXTRACT.format("val-whole")) for project in projects), 300)
@@ -327,3 +292,40 @@ def test_a_killed_main_process_costs_its_jobs_nothing(
     assert [cluster.state(job) for job in extractions()] == ["COMPLETED"] * 3
     assert "shards to compute" not in log_of(project, EXTRACT.format("val-whole"))
     is_filled(project, shared, local)
+
+
+def test_a_request_that_no_partition_serves_ends_the_run_before_it_waits(
+    cluster: Cluster, run: Callable[..., Run], tmp_path: Path
+) -> None:
+    project = Project(tmp_path / "p", DEMO, forks=True)
+    project.edit("profiles/slurm/profile.yaml", "train: {gpu: 1", "truth: {runtime: 5000}\n  train: {gpu: 3")
+    for _ in range(2):  # no lock is left behind
+        refused = run(project, "results/demo/alignseg/scores.json")
+        assert refused.process.wait(300) == 1
+        assert "train asks for 1 core, 3 GPUs, 8000 MB, 480 minutes; a node has (debug: 8 cores, 2 GPUs" in refused.text
+        assert "truth asks for 1 core, 2000 MB, 5000 minutes" in refused.text
+        assert "Traceback" not in refused.text
+    assert cluster.states("all", project.folder) == {}
+
+
+def test_two_jobs_on_one_node_compute_on_different_devices(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHBANK_DEVICES", "0,1")  # there are none to find
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    (tmp_path / "hold.py").write_text(HOLD)
+    command = f"{sys.executable} {tmp_path}/hold.py"
+    for number in range(4):
+        out = tmp_path / f"{number}.out"
+        subprocess.run(["sbatch", "-n1", "-c2", "--mem=100", "--gpus=1", "-o", out, "--wrap", command], check=True)
+    outs = list(map(Path.read_text, until_there(tmp_path)))
+    seen = sorted(tuple(out.split()) for out in outs)
+    assert {device == visible for device, visible, _ in seen} == {True}
+    assert sorted((node, device) for device, _, node in seen) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
+
+
+def until_there(folder: Path) -> list[Path]:
+    """Outputs of the four jobs when all have said something."""
+    outs = [folder / f"{number}.out" for number in range(4)]
+    until(lambda: all(out.exists() and out.read_text().strip() for out in outs), 120)
+    return outs

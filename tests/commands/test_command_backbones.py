@@ -39,13 +39,15 @@ def test_shipped_entries_fit_what_timm_says() -> None:
         assert known is not None, name
         assert (spec.mean, spec.std) == (known.mean, known.std), name
         assert all("licence" in source for source in spec.sources), name
+        assert spec.note, name
         assert not spec.norm or spec.facts.norm == "norm", name
 
 
 def test_an_entry_with_blocks_is_a_backbone_a_block() -> None:
-    changed = {"backbones": {"dino_vits16": {"blocks": [5, 8, 11]}}}
-    config = read_config((), changed)
-    for block in (5, 8, 11):
-        spec = config.backbone(f"dino_vits16-b{block}")
-        assert (spec.block, spec.blocks) == (block, tuple((other, spec.norm) for other in (5, 8, 11)))
+    """And each of them names all others, so that it does not matter which one is asked for first."""
+    config = read_config((), {"backbones": {"dino_vits16": {"blocks": [5, 8]}}})
+    for name, block in (("dino_vits16", -1), ("dino_vits16-b5", 5), ("dino_vits16-b8", 8)):
+        spec = config.backbone(name)
+        assert spec.block == block
+        assert {(one % 12, norm) for one, norm in (spec.read, *spec.blocks)} == {(5, True), (8, True), (11, True)}
     assert "dino_vits8-b5" not in config.values["backbones"]

@@ -67,6 +67,18 @@ def test_what_needs_a_class_token_is_refused_without_one(values: dict[str, Any])
     assert "kmeans:" not in text
 
 
+def test_rows_of_an_ablation_are_asked_for_a_class_token_too(values: dict[str, Any]) -> None:
+    changed = with_backbone(values, model="vit_base_patch16_siglip_224")
+    changed["methods"] = {"alignseg": {"foreground": False}}
+    rows = {"plain": {"factor": "plain"}, "masked": {"factor": "mask", "settings": {"foreground": True}}}
+    changed["ablations"] = {"mask": {"method": "alignseg", "datasets": ["demo"], "rows": rows}}
+    with pytest.raises(UserError) as caught:
+        checked(changed)
+    text = str(caught.value)
+    assert "ablations.mask.masked: own has no class token, and masked: foreground: true" in text
+    assert "mask.plain" not in text
+
+
 def test_methods_that_read_tokens_alone_need_none(values: dict[str, Any]) -> None:
     changed = with_backbone(values, model="vit_base_patch16_siglip_224")
     similar = {"pseudo_label": "token_similarity", "heads": 12}

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from plan_factory import NotYet, Plan, of
 
+from patchbank import views
 from patchbank.config import sweeps
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import read_config
 from patchbank.errors import UserError
 from patchbank.files import read_json, write_json
 from patchbank.methods.contract import oracle_of
+from patchbank.views.base import HELPERS, EncodingRecipe, make_recipe
+from patchbank.views.bounds import ONE_BLOCK
 from patchbank.weights.spec import BackboneSpec
 
 VIT = BackboneSpec("mine", "vit_small_patch14_dinov2", block=8, norm=False)
@@ -83,7 +86,20 @@ def test_a_set_at_an_encoder_is_the_set_with_the_rows_of_the_sweep(tmp_path: Pat
     later = of(dataset=at.replace("b3", "b7"), split="train", recipe="whole")
     assert plan.stages.written_before(later) == [f"results/{at}/bank/train-whole.json"]
     assert plan.stages.written_before(of(split="train", recipe="whole")) == []
-    assert plan.stages.backbone(later)["blocks"] == (3, 4, 5, 6, 8, 9, 10, 11)
+    assert plan.stages.backbone(later)["blocks"] == (*((b, False) for b in (3, 4, 5, 6, 8, 9, 10, 11)), (11, True))
+    last = of(dataset=at.replace("b3", "last"), split="train", recipe="whole")
+    assert plan.stages.written_before(last) == [f"results/{at}/bank/train-whole.json"]
+
+
+def test_banks_of_recipes_that_encode_by_themselves_wait_for_no_other(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, {"datasets": {"msrc": {"settings": {"recipes": {"whole": {"shift": 2}}}}}})
+    later = of(dataset=sweeps.at("msrc", "dinov2_vits14_saliency-b7"), split="train", recipe="whole")
+    assert plan.stages.written_before(later) == []
+
+
+def test_recipes_that_are_read_at_one_block_are_those_that_encode_by_themselves() -> None:
+    known = {path.stem for path in Path(views.__file__).parent.glob("*.py")} - {"__init__", *HELPERS}
+    assert {name for name in known if isinstance(make_recipe(name, {}, 14), EncodingRecipe)} == ONE_BLOCK
 
 
 def test_a_row_of_a_sweep_keeps_the_mark_of_its_choice(tmp_path: Path) -> None:

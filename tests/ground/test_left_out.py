@@ -281,7 +281,7 @@ def test_report_page_and_summary_say_what_was_left_out(results: tuple[Path, Path
         dataset="toy",
         classes=read_json(out / "manifest.json")["classes"],
         images={"train": 7, "eval": 7},
-        backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 1, (64, 64), "float32", "ab" * 32),
+        backbone=BackboneContext("tiny", "vit_tiny_patch16_224", 1, False, (64, 64), "float32", "ab" * 32),
         fit="train",
         preprocessing="squash_448_100",
         config="0123abcd",

@@ -217,13 +217,13 @@ def test_context_says_what_the_bank_really_used(tmp_path: Path) -> None:
     entries = tuple(Entry(f"{index:016x}", f"{index}.png", None, None, 8, 8) for index in range(3))
     splits = {"trainaug": entries, "val": entries[:2]}
     Manifest("toy", tmp_path, CLASSES, ((0, 0, 0),) * 3, [0, 1, 2], splits, "trainaug").save(tmp_path / "manifest.json")
-    backbone = {"name": "tiny", "model": "vit_tiny_patch14", "block": 11, "sha256": "cd" * 32}
+    backbone = {"name": "tiny", "model": "vit_tiny_patch14", "block": 11, "norm": False, "sha256": "cd" * 32}
     record = {"format": 1, "backbone": backbone, "recipe": {"size": [322, 322]}, "precision": "bfloat16"}
     write_json(tmp_path / "bank.json", {**record, "ids": [], "shards": 1})
     config = {"fit": "val", "preprocessing": "full", "seeds": [7], "kmeans_seeds": [0, 1], "other": 1}
     context = context_from(tmp_path / "manifest.json", tmp_path, "a note", config, "beef", 2)
     report = build_report([], context)
-    used = ("tiny", "vit_tiny_patch14", 11, (322, 322), "bfloat16")
+    used = ("tiny", "vit_tiny_patch14", 11, False, (322, 322), "bfloat16")
     assert report.backbone == BackboneContext(*used, weights_sha256="cd" * 32, note="a note")
     assert report.images == {"train": 3, "eval": 2}
     assert report.provenance["seeds"] == {"training": [7], "kmeans": [0, 1]}

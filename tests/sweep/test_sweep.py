@@ -97,6 +97,20 @@ def test_criteria_are_judged_by_the_scores(tmp_path: Path) -> None:
     assert "choice of stability over halves of the images, `v-b2`, loses least: 0.0 points" in said[1]
 
 
+def test_a_choice_that_has_no_such_row_is_behind_by_nothing_that_is_known(tmp_path: Path) -> None:
+    swept = make_sweep(tmp_path, halves=[0.9, 0.5, 0.7, 0.4], seeds=[0.1, 0.9, 0.3, 0.6])
+    write_left_out([swept[0].rows["kmeans"]], LeftOut("kmeans", "", "no room"))
+    found = judge(swept, [METHOD], CLASSES, SCORING, "hungarian")
+    by = {one["criterion"]: one for one in found["judged"]}
+    assert found["choices"]["halves"] == "v-b1"
+    assert by["halves"]["behind"] is None
+    assert by["halves"]["spearman"] is not None
+    content = {**found, "dataset": "toy", "protocol": "hungarian"}
+    assert "`v-b2`, loses least: 0.0 points" in list(sentences(content))[-1]
+    alone = {**content, "choices": {"halves": "v-b1"}, "judged": [by["halves"]], "criteria": ["halves"]}
+    assert len(list(sentences(alone))) == 1
+
+
 def test_rows_that_use_labels_are_marked_and_named_where_rows_are_averaged(tmp_path: Path) -> None:
     swept = make_sweep(tmp_path, halves=[1, 2, 3, 4])
     ceiling = replace(METHOD, traits=contract.traits("linear_probe"))

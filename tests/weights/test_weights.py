@@ -127,6 +127,32 @@ def test_no_source_reachable_is_one_error_with_the_way_out(tmp_path: Path, monke
     assert "backbones={tiny: {file: PATH}}" in text
 
 
+def test_a_model_that_is_not_read_is_refused_before_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("patchbank.weights.fetch.KINDS", {"hub": lambda source, _: asked.append(source["tag"])})
+    beit = spec({"kind": "hub", "tag": "beit_base_patch16_224.any"}, model="beit_base_patch16_224")
+    with pytest.raises(UserError, match="beit_base_patch16_224 is not read") as caught:
+        fetch_weights(beit, tmp_path / "o.safetensors", tmp_path / "o.json")
+    assert "Give a local file" not in str(caught.value)
+    assert asked == []
+
+
+def test_a_local_file_names_the_licence_of_the_published_weights(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_file(state, tmp_path / "w.safetensors")
+    file: dict[str, Any] = {"kind": "file", "path": str(tmp_path / "w.safetensors")}
+    hub: dict[str, Any] = {"kind": "hub", "tag": "vit_tiny.tag", "licence": "theirs"}
+    for sources, said in (
+        ((file,), "unknown"),
+        ((file, hub), "unknown (published weights: theirs)"),
+        (({**file, "licence": "ours"}, hub), "ours"),
+    ):
+        fetch_weights(spec(*sources), tmp_path / "o.safetensors", tmp_path / "o.json")
+        record = json.loads((tmp_path / "o.json").read_text())
+        assert (record["licence"], record["entry"]) == (said, sources[0])
+
+
 def fake_pip(monkeypatch: pytest.MonkeyPatch, built: Path) -> None:
     """pip that copies a wheel made by the test."""
 

@@ -19,7 +19,7 @@ from patchbank.files import read_json
 from patchbank.methods.contract import Method
 from patchbank.plain import to_plain
 from patchbank.segments.settings import SegmentClusterSettings
-from patchbank.views.bounds import stored_as
+from patchbank.views.bounds import ONE_BLOCK, stored_as
 
 ELSEWHERE = ("pca", "shards_per_job", "batch_tokens")
 """Keys of `extract` that are no `ExtractSettings` of a job's params."""
@@ -89,7 +89,9 @@ class Stages(Subject):
     def written_before(self, w: of.OfBank) -> list[str]:
         """The bank whose extraction writes this one in the same pass, which then only has to be looked for."""
         name, encoder = sweeps.parted(w.dataset)
-        first = sweeps.first_of_pass(self.config.sweep(name), encoder) if encoder else ""
+        if not encoder or self._stored(w, w.recipe)[0] in ONE_BLOCK:
+            return []
+        first = sweeps.first_of_pass(self.config.sweep(name), encoder)
         return [pointer(sweeps.at(name, first), w.split, w.recipe)] if first != encoder else []
 
     def extract_code(self, w: of.OfBank) -> str:
