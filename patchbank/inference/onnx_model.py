@@ -31,9 +31,11 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 from patchbank.inference.encoder import load_encoder, load_model
+from patchbank.inference.segmenter import MIRROR
 from patchbank.methods.one_grid import check_grid
 from patchbank.methods.shape import PictureModel, TokenModel
 
+LOG = logging.getLogger(__name__)
 TOLERANCE = 1e-3
 """Largest difference of a score (a cosine) between torch and onnxruntime that passes."""
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -108,6 +110,8 @@ def export_onnx(
     model = load_model(checkpoint)
     if isinstance(model, PictureModel):
         raise UserError(f"{checkpoint} reads more of a picture than its tokens, which is no ONNX; export another row.")
+    if (model.record.get("settings") or {}).get(MIRROR):
+        LOG.warning("%s averages with the mirror image (mirror: true), which its ONNX model does not do", checkpoint)
     vit = load_encoder(model, checkpoint, backbone, weights, "cpu")
     side = round_to_patch(size, vit.patch)
     grid = vit.grid(side, side)

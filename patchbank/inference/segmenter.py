@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from patchbank.backbones.tail import ClassTail, tail_of
 from patchbank.backbones.vit import FrozenViT
+from patchbank.datasets.unusable import Unusable
 from patchbank.inference.encoder import Model
 from patchbank.inference.naming import Naming
 from patchbank.inference.pictures import GridSegments
@@ -33,6 +34,8 @@ from patchbank.views.resize import input_size
 
 SIZE = 448
 """Side of the squashed picture, as of recipe `whole`."""
+MIRROR = "mirror"
+"""Setting of heads that average scores with those of the mirror image."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,20 @@ class Scored:
     scores: NDArray[np.float32]
     tokens: NDArray[np.float16] | None
     grid: Grid
+
+
+def mirrored(picture: Prepared, patch: int, size: Size, shift: int) -> Prepared:
+    """The mirror image of a picture before the encoder, of a squashed one as recipe `mirrored` makes it.
+
+    Raises:
+        Unusable: a raster that is read in bands, and has no mirror image in memory.
+    """
+    if picture.squashed is not None and shift == 1:
+        return Prepared(picture.image, picture.squashed[:, :, ::-1])
+    if not isinstance(picture.image, Image.Image):
+        raise Unusable("is too large for a row that averages with the mirror image (mirror: true); choose another row")
+    image = ImageOps.mirror(picture.image)
+    return Prepared(image, None if picture.squashed is None else squashed(image, patch, size, shift))
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,12 @@ class Segmenter:
         if isinstance(self.model, PictureModel):
             return [self._alone(self.model, picture) for picture in pictures]
         tokens, grid = self._tokens(pictures)
-        scores = self.model.scores(tokens).cpu().numpy()
+        found = self.model.scores(tokens)
+        if self._averages:
+            others = [mirrored(picture, self.vit.patch, self.size, self.shift) for picture in pictures]
+            other = self.model.scores(self._tokens(others)[0])
+            found = (found + other.unflatten(2, grid).flip(3).flatten(2)) / 2
+        scores = found.cpu().numpy()
         kept = tokens.cpu().numpy() if self.naming.clusters is not None else [None] * len(scores)
         return [Scored(one, part, grid) for one, part in zip(scores, kept, strict=True)]
 
@@ -112,6 +134,11 @@ class Segmenter:
             seen = Seen(name, grid, tokens[0])
         kept = seen.tokens.cpu().numpy() if self.naming.clusters is not None else None
         return Scored(model.scores_of(seen).cpu().numpy(), kept, seen.grid)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether scores are means with those of the mirror image, as the predictions of the row are."""
+        return bool((self.model.record.get("settings") or {}).get(MIRROR))
 
     @property
     def _reads_block(self) -> bool:

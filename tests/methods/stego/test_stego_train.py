@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bank_factory import TINY
 from head_world import RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
 
+from patchbank.backbones.vit import FrozenViT
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import load_checkpoint
+from patchbank.datasets import Manifest, load_image
 from patchbank.errors import UserError
+from patchbank.inference.naming import Naming
+from patchbank.inference.segmenter import Segmenter
 from patchbank.methods.contract import load_model, run_predict
 from patchbank.methods.stego import train as stage
 from patchbank.methods.stego.losses import bilinear_weights
@@ -83,6 +88,13 @@ def test_the_mirror_image_is_averaged(head_world: dict[str, Path], tmp_path: Pat
     with PredictionReader(tmp_path / "val.h5") as reader:
         assert reader.record.upsample == "bilinear"
         np.testing.assert_array_equal(reader.labels("k3-s0", 0, len(expected)), expected)
+    manifest = Manifest.load(head_world["manifest"])
+    entries = {entry.id: manifest.root / entry.image for entry in manifest.entries("val")}
+    vit = FrozenViT(TINY, head_world["manifest"].with_name("weights.safetensors"), device="cpu")
+    naming = Naming("classes", ("a", "b", "c"), np.zeros((3, 3), np.uint8), "test")
+    segmenter = Segmenter(vit, model, naming, bank.input_size)
+    new = [segmenter.score([segmenter.prepare(load_image(entries[image]))])[0] for image in bank.images]
+    np.testing.assert_array_equal([one.scores.argmax(0).reshape(one.grid) for one in new], expected)
 
 
 def test_a_learned_number_of_classes_stands_under_every_larger_one(head_world: dict[str, Path], tmp_path: Path) -> None:

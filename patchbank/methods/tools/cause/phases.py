@@ -140,8 +140,9 @@ class ThreePhases:
             loss, rows, taught = front_loss(model.projected, teacher, seen, codebook, memory, masks, after)
             labelled = None
             if model.probe is not None:
+                own = generator("cause front labels", self._seed, number)  # all other draws are those without the leak
                 with torch.no_grad():
-                    codes = teacher.head(tokens, kind.masks(rng, tokens))
+                    codes = teacher.head(tokens, kind.masks(own, tokens))
                 labelled = probe_loss(model.probe(codes), self._labels_of("front", number), self._views.grid)
             front_step(model, optimiser, loss, settings.clip, labelled)
             follow(teacher, model.projected, number)
