@@ -91,6 +91,17 @@ def test_a_set_at_an_encoder_is_the_set_with_the_rows_of_the_sweep(tmp_path: Pat
     assert plan.stages.written_before(last) == [f"results/{at}/bank/train-whole.json"]
 
 
+def test_a_sweep_of_other_encoders_asks_nothing_of_the_sets_own(tmp_path: Path) -> None:
+    """Its weights may be behind a login, and its bank hours away."""
+    plan = Plan(tmp_path, {"sweep": {"backbones": ["dino_vits16", "dinov2_vits14"], "blocks": [8, 11]}})
+    for backbone in ("dino_vits16", "dinov2_vits14"):
+        inputs = plan.sweeps.inputs(of(encoder=f"{backbone}-b11", method="kmeans"))
+        at = sweeps.at("msrc", f"{backbone}-b8")
+        assert inputs["truth"] == f"results/{at}/truth-squash_448_100.npz"
+        assert plan.evaluation.truth_bank(of(dataset=at)) == f"results/{at}/bank/val-whole.json"
+        assert plan.stages.manifest(of(dataset=at)) == "results/msrc/manifest.json"
+
+
 def test_banks_of_recipes_that_encode_by_themselves_wait_for_no_other(tmp_path: Path) -> None:
     plan = Plan(tmp_path, {"datasets": {"msrc": {"settings": {"recipes": {"whole": {"shift": 2}}}}}})
     later = of(dataset=sweeps.at("msrc", "dinov2_vits14_saliency-b7"), split="train", recipe="whole")
@@ -117,7 +128,7 @@ def test_rows_read_the_banks_of_their_encoder_and_the_labels_of_the_set(tmp_path
     source = "results/msrc/sweep/dinov2_vits14_saliency-last"
     assert plan.sweeps.inputs(row) == {
         "manifest": "results/msrc/manifest.json",
-        "truth": "results/msrc/truth-squash_448_100.npz",
+        "truth": "results/msrc/sweep/dinov2_vits14_saliency-b3/truth-squash_448_100.npz",
         "statistics": f"{source}/statistics.npz",
         "fit_whole": f"{source}/bank/train-whole.json",
         "eval_whole": f"{source}/bank/val-whole.json",

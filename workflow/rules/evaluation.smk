@@ -4,7 +4,7 @@
 
 rule truth:
     input:
-        manifest="results/{dataset}/manifest.json",
+        manifest=stages.manifest,
         bank=evaluation.truth_bank,
     output:
         "results/{dataset}/truth{kind}-{preprocessing}.npz",

@@ -30,6 +30,10 @@ class RowJobs(Subject, ABC):
     def _source(self, w: Any) -> tuple[str, str]:
         """The set whose banks the row reads, and the set of the same images whose manifest and labels it reads."""
 
+    def _compared(self, w: Any) -> str:
+        """The set whose decoded labels the row is compared with, of the size of its encoder's input."""
+        return self._source(w)[1]
+
     def method(self, w: of.OfRow) -> dict[str, Any]:
         """The method of a row."""
         return to_plain(self._method(w))
@@ -49,7 +53,7 @@ class RowJobs(Subject, ABC):
         return {
             "manifest": manifest(labelled),
             "statistics": f"results/{source}/statistics.npz",
-            "truth": truth(labelled, "class", self.config.of(w.dataset)["preprocessing"]),
+            "truth": truth(self._compared(w), "class", self.config.of(w.dataset)["preprocessing"]),
             **{f"fit_{recipe}": pointer(source, fit, recipe) for recipe in self.fit_recipes(w)},
             **{f"eval_{recipe}": pointer(source, evaluated, recipe) for recipe in self.eval_recipes(w)},
             **self.config.training_banks(source, self._method(w)),

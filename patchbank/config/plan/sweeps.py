@@ -67,6 +67,9 @@ class Sweeps(RowJobs):
     def _source(self, w: of.OfSweepRow) -> tuple[str, str]:
         return sweeps.at(w.dataset, w.encoder), w.dataset
 
+    def _compared(self, w: of.OfSweepRow) -> str:
+        return sweeps.at(w.dataset, sweeps.first_of_pass(self.config.sweep(w.dataset), w.encoder))
+
     def clustering(self, w: of.OfSweepRow) -> dict[str, Any]:
         """Settings of the segment clusters."""
         return to_plain(SegmentClusterSettings.parse(self.config.shared(sweeps.at(w.dataset, w.encoder))))
