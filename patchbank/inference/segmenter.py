@@ -119,7 +119,7 @@ class Segmenter:
         if self._averages:
             others = [mirrored(picture, self.vit.patch, self.size, self.shift) for picture in pictures]
             other = self.model.scores(self._tokens(others)[0])
-            found = (found + other.unflatten(2, grid).flip(3).flatten(2)) / 2
+            found = (found + other.reshape(*found.shape[:2], *grid).flip(3).reshape(found.shape)) / 2
         scores = found.cpu().numpy()
         kept = tokens.cpu().numpy() if self.naming.clusters is not None else [None] * len(scores)
         return [Scored(one, part, grid) for one, part in zip(scores, kept, strict=True)]

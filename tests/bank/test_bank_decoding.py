@@ -47,7 +47,7 @@ def test_several_processes_make_the_bank_that_one_makes(tmp_path: Path, monkeypa
         make_images(tmp_path / name, 9)
         made.append(open_bank(extract_all(tmp_path / name, WHOLE)).folder)
     one, three = ([path.read_bytes() for path in sorted(folder.glob("0*.h5"))] for folder in made)
-    assert len(one) == 3
+    assert len(one) > 1
     assert one == three
 
 

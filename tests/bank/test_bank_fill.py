@@ -161,7 +161,7 @@ def test_a_write_that_takes_a_part_only_goes_on(tmp_path: Path, monkeypatch: pyt
 class Ready:
     """An encoder that hands over tensors that are there already."""
 
-    device, patch, dim, heads, block, class_token = CPU, 16, 6, 2, 0, True
+    device, patch, dim, heads, block, read, class_token = CPU, 16, 6, 2, 0, (0, True), True
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         return height // self.patch, width // self.patch

@@ -119,7 +119,7 @@ def test_each_of_several_processes_asks_for_the_room_of_all(tmp_path: Path, monk
 PART = """#!/bin/sh
 read -r job
 case "$job" in
-*'"part": [0, 2]'*) echo 'a library was here'; printf '%s\\n' '"first\\nTraceback"'; exit {first} ;;
+*'"piece": [0, 2]'*) echo 'a library was here'; printf '%s\\n' '"first\\nTraceback"'; exit {first} ;;
 *) echo '"disk is full"'; printf '"cut'; exit {second} ;;
 esac
 """

@@ -114,7 +114,7 @@ def test_scores_that_are_not_finite_leave_the_picture_out(tmp_path: Path) -> Non
         Image.new("RGB", (8, 8), (1, 2, 3) if name == "a" else (9, 9, 9)).save(tmp_path / f"{name}.png")
 
     class Model:
-        segments, dim = 2, 4
+        segments, dim, record = 2, 4, {}
 
         def scores(self, tokens: torch.Tensor) -> torch.Tensor:
             bad = tokens[0, 0, 0] == 1
@@ -130,7 +130,7 @@ def test_scores_that_are_not_finite_leave_the_picture_out(tmp_path: Path) -> Non
 
 def test_a_writer_that_fails_is_heard(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    model = SimpleNamespace(scores=lambda tokens: torch.zeros(1, 2, tokens.shape[1]))
+    model = SimpleNamespace(record={}, scores=lambda tokens: torch.zeros(1, 2, tokens.shape[1]))
     segmenter: Any = Segmenter(FakeViT(), model, own_segments(2), size=8)  # type: ignore[arg-type]
 
     def full(name: str, image: Image.Image, found: GridSegments) -> None:
@@ -179,7 +179,7 @@ def test_pictures_are_read_encoded_and_written_at_the_same_time(
     stages = Stages(7)
 
     class Model:
-        segments, dim = 2, 4
+        segments, dim, record = 2, 4, {}
 
         def scores(self, tokens: torch.Tensor) -> torch.Tensor:
             stages.encode(int(tokens[0, 0, 0]))
@@ -213,7 +213,7 @@ def test_what_waits_before_and_behind_the_encoder_is_bounded(tmp_path: Path, mon
             most[what] = max(most[what], inside[what])
 
     class Model:
-        segments, dim = 2, 4
+        segments, dim, record = 2, 4, {}
 
         def scores(self, tokens: torch.Tensor) -> torch.Tensor:
             count("read", -1)
@@ -237,7 +237,7 @@ def test_an_interrupt_keeps_what_was_segmented_and_ends_at_once(tmp_path: Path) 
     numbered(tmp_path, 30)
 
     class Model:
-        segments, dim = 2, 4
+        segments, dim, record = 2, 4, {}
 
         def scores(self, tokens: torch.Tensor) -> torch.Tensor:
             if int(tokens[0, 0, 0]) == 4:
@@ -258,7 +258,7 @@ def test_a_picture_of_which_nothing_is_left_is_named(tmp_path: Path) -> None:
     Image.fromarray(random.integers(0, 4096, (16, 16), dtype=np.uint16)).save(tmp_path / "deep.png")  # is scaled
     Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "good.png")
     Image.new("RGBA", (16, 16), (9, 99, 9, 0)).save(tmp_path / "clear.png")
-    model = SimpleNamespace(scores=lambda tokens: torch.zeros(1, 2, tokens.shape[1]))
+    model = SimpleNamespace(record={}, scores=lambda tokens: torch.zeros(1, 2, tokens.shape[1]))
     segmenter: Any = Segmenter(FakeViT(), model, own_segments(2), size=8)  # type: ignore[arg-type]
     notes: list[str] = []
     inputs = find_inputs([tmp_path], tmp_path / "out")

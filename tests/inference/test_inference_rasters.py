@@ -68,7 +68,7 @@ def test_a_raster_gets_the_labels_of_a_picture(
         monkeypatch.setattr(raster, "LARGE", 5000 if name == "raster" else 10**9)
         monkeypatch.setattr(raster, "REDUCED", 40)
         inputs = find_inputs([tmp_path / name], tmp_path / "out")
-        vit, model = FakeViT(), SimpleNamespace(scores=by_brightness)
+        vit, model = FakeViT(), SimpleNamespace(scores=by_brightness, record={})
         segmenter: Any = Segmenter(vit, model, own_segments(2), 64, window)  # type: ignore[arg-type]
         sources = {one.name: one.path for one in inputs}
         writer = PictureWriter(tmp_path / "out" / name, own_segments(2), upsample, soft=True, sources=sources)
@@ -108,7 +108,7 @@ def test_a_raster_that_breaks_off_is_left_out(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.tif").write_bytes(data[:-5000])
     Image.fromarray(COLOUR).save(tmp_path / "b.png")
     monkeypatch.setattr(raster, "LARGE", 5000)
-    segmenter: Any = Segmenter(FakeViT(), SimpleNamespace(scores=by_brightness), own_segments(2), 64)  # type: ignore[arg-type]
+    segmenter: Any = Segmenter(FakeViT(), SimpleNamespace(scores=by_brightness, record={}), own_segments(2), 64)  # type: ignore[arg-type]
     written: list[str] = []
     problems = segment_files(
         find_inputs([tmp_path], tmp_path / "out"), segmenter, lambda name, *_: written.append(name), lambda _: None

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from patchbank.evaluation.paired import Resampled, draw_images
 from patchbank.evaluation.terms import ImageMeans
-from patchbank.sweep.judge import _judged
+from patchbank.sweep.judge import _highest, _judged
 
 IMAGES, SWEEPS = 118, 200
 WEIGHTS = draw_images(np.arange(IMAGES), IMAGES, 0, 400)
@@ -48,7 +48,8 @@ def test_a_range_over_resampled_images_is_no_interval(
     for _ in range(SWEEPS):
         scored = sweep(rng, trainings, spread)
         best = max(scored, key=lambda name: np.mean(list(scored[name].scores.values())))
-        found.append({"best": best, **_judged(dict(zip(scored, CRITERION, strict=True)), scored, best)})
+        values = dict(zip(scored, CRITERION, strict=True))
+        found.append({"best": best, **_judged(values, scored, best, _highest(values))})
     true = spearmanr(CRITERION, TRUTH).statistic
     ranges = np.array([one["range"] for one in found])
     assert np.mean((ranges[:, 0] <= true) & (true <= ranges[:, 1])) == pytest.approx(held, abs=0.05)

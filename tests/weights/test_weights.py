@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import timm
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
@@ -107,8 +108,12 @@ def test_missing_foreign_and_misshapen_parameters_are_named(state: dict[str, tor
 
 
 def test_no_source_reachable_is_one_error_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*_: Any, **__: Any) -> Any:
-        raise ConnectionError("no network")
+    create = timm.create_model
+
+    def offline(*named: Any, pretrained: bool = False, **more: Any) -> Any:
+        if pretrained:
+            raise ConnectionError("no network")
+        return create(*named, **more)
 
     monkeypatch.setattr("timm.create_model", offline)
     monkeypatch.setattr(

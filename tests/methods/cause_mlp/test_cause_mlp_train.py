@@ -231,7 +231,7 @@ def test_labels_of_scored_images_do_not_move_the_head(head_world: dict[str, Path
     world = {**head_world, "manifest": tmp_path / "manifest.json"}
     with pytest.raises(CannotBeMade, match="2 of 9 scored images are images of split 'train' of toy, too"):
         train_in(world, "cause_mlp", tmp_path / "leak", settings(supervised_leak="reference"), traits)
-    assert train_in(world, "cause_mlp", tmp_path / "none", settings(), traits).files.checkpoint.is_file()
+    assert train_in(world, "cause_mlp", tmp_path / "none", settings(), traits).is_file()
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
