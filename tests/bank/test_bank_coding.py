@@ -46,6 +46,7 @@ SMALL = replace(WHOLE, dtype="int8", coding=CODING)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("coding")
+    torch.set_num_threads(1)  # as processes that share an extraction have; bits are those of a number of threads
     make_images(folder, 9)
     for name, how in (("exact", replace(WHOLE, dtype="float32")), ("small", SMALL)):
         for split in ("train", "val"):
