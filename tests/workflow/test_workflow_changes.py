@@ -158,8 +158,8 @@ def test_jobs_compute_on_the_devices_that_are_given(
     bank, trained = "results/demo/bank/val-whole.json", [f"results/demo/{row}/seed0/checkpoint.json" for row in rows]
     project.done(bank, *trained, "--resources", "gpu=2")
     log = (project.folder / "results/logs/demo/extract-val-whole-0-of-1.log").read_text()
-    claimed = re.findall(r"part (\d) of 2: computes on device (\d)", log)
-    assert {part for part, _ in claimed} == {"1", "2"}
+    claimed = re.findall(r"process (\d) of 2: computes on device (\d)", log)
+    assert {process for process, _ in claimed} == {"1", "2"}
     assert {device for _, device in claimed} == {"0", "1"}
     assert json.loads((project.folder / bank).read_text())["record"]["images"] == 6
     logs = [(project.folder / f"results/logs/demo/train-{row}-seed0.log").read_text() for row in rows]
