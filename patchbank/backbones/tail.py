@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FILE = "tail.safetensors"
 BLOCKS = ("Block", "EvaBlock")
-OTHERWISE = "Choose another backbone, or give TransFGU `pseudo_label: token_similarity`."
 """timm's blocks whose tail is known: residual plus scaled attention, then residual plus scaled MLP."""
+OTHERWISE = "Choose another backbone, or give TransFGU `pseudo_label: token_similarity`."
 
 
 class Scale(nn.Module):

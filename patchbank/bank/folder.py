@@ -68,7 +68,7 @@ def bank_of_folder(
     for split in _splits(found):
         for read in (reads := (spec.read, *spec.blocks)):
             # the first job computes all banks, the others find theirs
-            one = replace(spec, block=read[0], norm=read[1], blocks=tuple(other for other in reads if other != read))
+            one = spec.at(read, reads)
             part = out / "parts" / f"{split}-b{read[0]}.json"
             extract(ExtractJob(manifest, split, one, *files, settings, out / "bank", part, threads=threads))
             pointer = out / f"{split}-b{read_json(part)['record']['backbone']['block']}.json"

@@ -7,7 +7,6 @@ labels, and banks and rows of its own below ``results/<set>/sweep/<encoder>/``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from patchbank.errors import UserError
@@ -51,7 +50,7 @@ def encoders(specs: Sequence[BackboneSpec], blocks: Sequence[int | str]) -> dict
     for spec in specs:
         names = {read: f"{spec.name}-{label}" for read, label in _reads(spec, blocks)}
         for read, name in names.items():
-            found[name] = replace(spec, block=read[0], norm=read[1], blocks=tuple(one for one in names if one != read))
+            found[name] = spec.at(read, names)
     return found
 
 

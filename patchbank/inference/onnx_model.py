@@ -31,7 +31,7 @@ from patchbank.backbones.vit import FrozenViT
 from patchbank.errors import UserError
 from patchbank.files import atomic_path
 from patchbank.inference.encoder import load_encoder, load_model
-from patchbank.inference.segmenter import MIRROR
+from patchbank.inference.segmenter import averages
 from patchbank.methods.one_grid import check_grid
 from patchbank.methods.shape import PictureModel, TokenModel
 
@@ -110,7 +110,7 @@ def export_onnx(
     model = load_model(checkpoint)
     if isinstance(model, PictureModel):
         raise UserError(f"{checkpoint} reads more of a picture than its tokens, which is no ONNX; export another row.")
-    if (model.record.get("settings") or {}).get(MIRROR):
+    if averages(model):
         LOG.warning("%s averages with the mirror image (mirror: true), which its ONNX model does not do", checkpoint)
     vit = load_encoder(model, checkpoint, backbone, weights, "cpu")
     side = round_to_patch(size, vit.patch)

@@ -34,8 +34,6 @@ from patchbank.views.resize import input_size
 
 SIZE = 448
 """Side of the squashed picture, as of recipe `whole`."""
-MIRROR = "mirror"
-"""Setting of heads that average scores with those of the mirror image."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,11 @@ class Scored:
     scores: NDArray[np.float32]
     tokens: NDArray[np.float16] | None
     grid: Grid
+
+
+def averages(model: Model) -> bool:
+    """Whether scores are means with those of the mirror image (setting `mirror`), as the predictions of the row are."""
+    return bool((model.record.get("settings") or {}).get("mirror"))
 
 
 def mirrored(picture: Prepared, patch: int, size: Size, shift: int) -> Prepared:
@@ -116,7 +119,7 @@ class Segmenter:
             return [self._alone(self.model, picture) for picture in pictures]
         tokens, grid = self._tokens(pictures)
         found = self.model.scores(tokens)
-        if self._averages:
+        if averages(self.model):
             others = [mirrored(picture, self.vit.patch, self.size, self.shift) for picture in pictures]
             other = self.model.scores(self._tokens(others)[0])
             found = (found + other.reshape(*found.shape[:2], *grid).flip(3).reshape(found.shape)) / 2
@@ -134,11 +137,6 @@ class Segmenter:
             seen = Seen(name, grid, tokens[0])
         kept = seen.tokens.cpu().numpy() if self.naming.clusters is not None else None
         return Scored(model.scores_of(seen).cpu().numpy(), kept, seen.grid)
-
-    @property
-    def _averages(self) -> bool:
-        """Whether scores are means with those of the mirror image, as the predictions of the row are."""
-        return bool((self.model.record.get("settings") or {}).get(MIRROR))
 
     @property
     def _reads_block(self) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from patchbank.weights.facts import ModelFacts, model_facts
@@ -46,6 +46,10 @@ class BackboneSpec:
     def read(self) -> Read:
         """Where it is read."""
         return self.block, self.norm
+
+    def at(self, read: Read, reads: Iterable[Read]) -> BackboneSpec:
+        """The same backbone, read at one of `reads`, all of which are written in one pass."""
+        return replace(self, block=read[0], norm=read[1], blocks=tuple(other for other in reads if other != read))
 
     @property
     def facts(self) -> ModelFacts | None:
