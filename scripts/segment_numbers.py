@@ -14,4 +14,4 @@ with stage(snakemake):
     rows: dict[str, list[str]] = {}
     for row, path in zip(snakemake.params.rows, snakemake.input.summaries, strict=True):
         rows.setdefault(row, []).append(path)
-    write_json(snakemake.output[0], {"numbers": segment_numbers(rows)})
+    write_json(snakemake.output[0], {"numbers": segment_numbers(rows, snakemake.params.varying)})

@@ -38,7 +38,6 @@ from patchbank.evaluation.counts import (
     count_instances,
     mean_used_segments,
     save_counts,
-    used_segments,
 )
 from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.postprocessing import PostProcessing
@@ -124,15 +123,14 @@ def summarise(path: Path) -> dict[str, Any]:
 
     Returns:
         ``images``; ``used`` (as in the rows of a report; None where no pixel is labelled); for methods that predict
-        segments also ``segments`` (K), unless it only bounds a number that every image has for itself: none uses it.
+        segments also ``segments`` (K).
     """
     file = CountsFile(path)
     fewest = min(file.segments.values())
     used = [mean_used_segments(file[name]) for name, k in file.segments.items() if k == fewest]
     mean = float(np.mean(used))  # not a number where no pixel is labelled
     summary = {"images": len(file.images), "used": mean if np.isfinite(mean) else None}
-    reached = "segments" in file and used_segments(file["segments"]).max(initial=0) in (0, fewest)
-    return summary | ({"segments": fewest} if reached else {})
+    return summary | ({"segments": fewest} if "segments" in file else {})
 
 
 def _upsampling(reader: PredictionReader, preprocessing: str, option: PostProcessing) -> tuple[Soften | None, Upsample]:

@@ -180,16 +180,11 @@ def image_confusions(counts: Counts) -> Iterator[tuple[int, Ints, Ints, Ints]]:
         yield image, segments.astype(np.int64), classes.astype(np.int64), pixels
 
 
-def used_segments(counts: Counts) -> NDArray[np.int64]:
-    """Number of segments with labelled pixels of each image that has any, (images,)."""
-    pairs = np.unique(counts.image * np.int64(counts.segments) + counts.segment)
-    return np.unique(pairs // counts.segments, return_counts=True)[1]
-
-
 def mean_used_segments(counts: Counts) -> float:
     """Mean number of segments with labelled pixels, over the images that have any; NaN without one."""
-    used = used_segments(counts)
-    return float(used.mean()) if len(used) else float("nan")
+    images = len(np.unique(counts.image))
+    pairs = np.unique(counts.image * np.int64(counts.segments) + counts.segment)
+    return len(pairs) / images if images else float("nan")
 
 
 class CountsFile(Mapping[str, Counts]):

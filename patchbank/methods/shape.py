@@ -56,6 +56,8 @@ class Traits:
         one_seed: whether a floor or ceiling runs with the first seed alone, because no seed changes much in it.
         fitted: whether its clusters are fitted on the split that `fit` names; segments' clusters always are. Classes of
             every other trained method but ceilings are found in training, on train, and its rows say so.
+        varying: whether every image has a number of segments of its own, which K only bounds: floors then stand at the
+            mean number alone.
         codes: whether its checkpoint gives every token a code, and codes classes (`tools.class_heads.load_coded`), so
             that rows may learn after it (`Following`).
         oracle: split whose labels it used for training or a choice, ``"train"`` or ``"val"``; None for none. Only with
@@ -76,6 +78,7 @@ class Traits:
     at_counts: bool = False
     one_seed: bool = False
     fitted: bool = False
+    varying: bool = False
     codes: bool = False
     oracle: Literal["train", "val"] | None = None
 

@@ -38,6 +38,12 @@ def test_floors_stand_at_every_methods_number_of_segments_asked_and_used(plan: P
     paths = [f"results/msrc/{row}/seed{seed}/counts.json" for row in dict.fromkeys(measured) for seed in range(3)]
     assert plan.evaluation.summaries(of()) == paths
     assert len(measured) == len(paths)
+    assert plan.evaluation.varying(of()) == []
+
+
+def test_floors_do_not_stand_at_the_most_segments_that_proposals_may_have(tmp_path: Path) -> None:
+    changes = {"methods": {"found": {"kind": "primaps", "stage": "proposals"}}}
+    assert Plan(tmp_path, changes).evaluation.varying(of()) == ["found"]
 
 
 def test_rows_wait_for_results_and_are_known_without_them_where_they_are_fixed(tmp_path: Path) -> None:

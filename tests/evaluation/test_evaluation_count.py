@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from pixel_counts import make_counts
 
 from patchbank.datasets import Entry, Manifest, load_image, load_labels, make_spec
 from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions, summarise
-from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments, save_counts
+from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments
 from patchbank.evaluation.preprocessing import Frame, frame
 from patchbank.evaluation.refine import pamr_winners, refined_ids
 from patchbank.evaluation.truth import near_another
@@ -250,17 +249,6 @@ def test_postprocessing_counts_refined_pixels_and_leaves_ids_without_a_patch_out
     for image, grid in enumerate(scores["k5-s0"].argmax(1)):
         found = file["k5-s0"]
         assert set(found.segment[found.image == image]) <= set(np.unique(grid))
-
-
-@pytest.mark.parametrize(("most", "told"), [(9, {}), (4, {"segments": 4})])
-def test_a_bound_that_no_image_reaches_is_no_number_of_segments(
-    most: int, told: dict[str, int], tmp_path: Path
-) -> None:
-    """Of proposals every image has a number of its own, and the file has room for the most that there may be."""
-    labels = np.arange(12) % 3
-    pixels = [(np.arange(12) % used, labels) for used in (2, 4)]
-    save_counts(tmp_path / "c.npz", {"segments": make_counts(pixels, most, 3)})
-    assert summarise(tmp_path / "c.npz") == {"images": 2, "used": 3.0, **told}
 
 
 def test_a_summary_says_how_many_segments_an_image_uses(tmp_path: Path) -> None:

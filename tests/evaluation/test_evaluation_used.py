@@ -29,6 +29,15 @@ def test_methods_give_their_own_number_and_the_mean_that_they_use_rounded_up(tmp
     assert segment_numbers(rows) == [3, 4, 5, 7]
 
 
+def test_of_a_row_whose_images_have_numbers_of_their_own_the_mean_alone_counts(tmp_path: Path) -> None:
+    """Its K is room for the most that there may be, and an image may use all of it."""
+    rows = {
+        "proposals": summaries(tmp_path / "proposals", {"segments": 32, "used": 6.4}),
+        "five": summaries(tmp_path / "five", {"segments": 5, "used": 3.2}),
+    }
+    assert segment_numbers(rows, ["proposals"]) == [4, 5, 7]
+
+
 def test_a_row_that_was_left_out_has_no_segments(tmp_path: Path) -> None:
     write_left_out([tmp_path / "counts.json"], LeftOut("row", "", "Why."))
     rows = {"row": [tmp_path / "counts.json"], "other": summaries(tmp_path / "other", {"segments": 9, "used": 8.0})}

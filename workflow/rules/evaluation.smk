@@ -91,6 +91,7 @@ checkpoint segment_numbers:
     params:
         code=code.of("segment_numbers", "patchbank.evaluation.used"),
         rows=evaluation.measured,
+        varying=evaluation.varying,
     message:
         "Finding the numbers of segments of {wildcards.dataset}"
     script:

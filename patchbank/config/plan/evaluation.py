@@ -67,6 +67,10 @@ class Evaluation(Subject):
         """Names of the rows whose numbers of segments floors stand at, once for every seed."""
         return [row.name for row in self.rows.measured(w.dataset) for _ in row.seeds]
 
+    def varying(self, w: of.OfSet) -> list[str]:
+        """Names of those whose images have numbers of segments of their own."""
+        return [row.name for row in self.rows.measured(w.dataset) if row.traits.varying]
+
     def summaries(self, w: of.OfSet) -> list[str]:
         """Summaries of the counts of those rows in the same order."""
         only_instances = self.rows.instance_protocols(w.dataset) and not self.config.spec(w.dataset).classes

@@ -88,9 +88,9 @@ def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
-    """Traits under these settings: proposals are segments, and nothing is trained."""
+    """Traits under these settings: proposals are segments, as many as an image has, and nothing is trained."""
     if settings["stage"] == "proposals":
-        return Traits(kind="segments", trained=False)
+        return Traits(kind="segments", trained=False, varying=True)
     return on_views(TRAITS, settings)
 
 
