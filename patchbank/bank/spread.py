@@ -1,7 +1,8 @@
 """One extraction over several devices of a host: a process for each, which fills a part of the shards.
 
 Run as ``python -m patchbank.bank.spread``, such a process reads its job from its first line of input, claims a device
-(`patchbank.devices`), and ends when its input does: with the process that started it.
+(`patchbank.devices`), and ends when its input does: with the process that started it. Where one cannot fill its part,
+the others are told to end, so that a user reads why now and not when they are done.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,18 +32,24 @@ REFUSED = 3
 """Exit status of a process whose last line of output is a message for the user."""
 DEFECT = 1
 """Exit status of one whose last line is a traceback."""
+STOPPED = (stopping.STATUS, -signal.SIGTERM)
+"""Exit statuses of one that SIGTERM ended; the latter before it could handle the signal."""
 
 
 def extract_on(job: ExtractJob, count: int) -> None:
     """Fill a part of a bank's shards with `count` devices at the same time.
+
+    Once a process ends without having filled its part, the others end behind the batch that they are at; complete
+    shards are kept.
 
     Args:
         job: the part; its threads are divided among the processes.
         count: devices; with one or none this process computes.
 
     Raises:
-        UserError: what `extract` raises, or the disk refuses, in one message for all processes.
+        UserError: what `extract` raises, or the disk refuses, in one message for all processes that say so.
         RuntimeError: processes ended otherwise; their tracebacks are in our log.
+        Stopped: SIGTERM ended processes, and it was not because of another one.
     """
     if count > 1:
         with tempfile.TemporaryDirectory(prefix="patchbank-") as folder:
@@ -50,13 +58,15 @@ def extract_on(job: ExtractJob, count: int) -> None:
         broken = [
             f"process {i + 1} of {count} ended with status {s}"
             for i, (s, _) in enumerate(ends)
-            if s not in (0, REFUSED)
+            if s not in (0, REFUSED, *STOPPED)
         ]
         if broken:
             raise RuntimeError("; ".join([*broken, *problems]))
         if len(problems) == 1:
             raise UserError(problems[0])
         raise_problems("Extraction failed", problems)
+        if any(status in STOPPED for status, _ in ends):
+            raise stopping.Stopped
         os.environ[devices.VISIBLE] = ""  # what is left to do needs no device
     extract(job)
 
@@ -76,18 +86,27 @@ def _piece(job: ExtractJob, index: int, count: int, folder: Path) -> ExtractJob:
 def _run_all(jobs: Sequence[ExtractJob]) -> list[tuple[int, str]]:
     """Run a process for each job, all at the same time; their exit statuses and the last that each said.
 
-    Whatever ends this process early, SIGTERM above all, is passed on to them, and then they are waited for.
+    What ends one of them early, or this process, SIGTERM above all, is passed on to all, and then they are waited for.
     """
     started: list[subprocess.Popen[str]] = []
     with ExitStack() as stack, ThreadPoolExecutor(len(jobs)) as pool:
         try:
             for _ in jobs:
                 started.append(stack.enter_context(_process()))
-            return list(pool.map(_follow, started, jobs))
+            ends = [pool.submit(_follow, *one) for one in zip(started, jobs, strict=True)]
+            if any(end.result()[0] != 0 for end in as_completed(ends)) and not all(end.done() for end in ends):
+                LOG.info("the other processes end behind the batch that they are at")
+                _stop(started)
+            return [end.result() for end in ends]
         except BaseException:
-            for process in started:
-                process.terminate()
+            _stop(started)
             raise
+
+
+def _stop(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Tell those that are alive to end behind their batch."""
+    for process in processes:
+        process.terminate()
 
 
 def _process() -> subprocess.Popen[str]:

@@ -28,9 +28,11 @@ from patchbank.bank.extract import ExtractJob, ExtractSettings, extract
 from patchbank.bank.finish import finish
 from patchbank.bank.spread import DEFECT, REFUSED, _fill, _output, _piece, _with_package, extract_on
 from patchbank.bank.verify import verify_bank
+from patchbank.datasets.manifest import Manifest
 from patchbank.devices import VARIABLE, VISIBLE
 from patchbank.errors import UserError
 from patchbank.files import read_json
+from patchbank.leases import Leases
 from patchbank.plain import to_plain
 from patchbank.stopping import STATUS, Stopped, install
 
@@ -116,13 +118,26 @@ def test_each_of_several_processes_asks_for_the_room_of_all(tmp_path: Path, monk
     assert asked(pieces[0]) == 2 * asked(replace(pieces[0], beside=1)) > 0
 
 
-PART = """#!/bin/sh
+BOTH = """#!/bin/sh
+trap {trap} TERM
 read -r job
+: > "$0.$$"
+while [ "$(ls "$0".* | wc -l)" -lt 2 ]; do sleep 0.01; done
+"""
+"""Begin of a process that goes on when two of them can handle the signal."""
+PART = """
 case "$job" in
 *'"piece": [0, 2]'*) echo 'a library was here'; printf '%s\\n' '"first\\nTraceback"'; exit {first} ;;
 *) echo '"disk is full"'; printf '"cut'; exit {second} ;;
 esac
 """
+
+
+def run_as_processes(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a shell script stand for a process."""
+    (folder / "part").write_text(script)
+    (folder / "part").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "part"))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +156,7 @@ def test_what_all_processes_say_is_logged_and_collected(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    (tmp_path / "part").write_text(PART.format(first=statuses[0], second=statuses[1]))
-    (tmp_path / "part").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "part"))
+    run_as_processes(BOTH.format(trap="''") + PART.format(first=statuses[0], second=statuses[1]), tmp_path, monkeypatch)
     with caplog.at_level(logging.INFO), pytest.raises(error) as raised:
         extract_on(job_of(tmp_path, "said"), 2)
     assert str(raised.value) == said
@@ -153,6 +166,32 @@ def test_what_all_processes_say_is_logged_and_collected(
         "process 2 of 2: disk is full",
     ):
         assert line in caplog.text
+
+
+LONG = """
+case "$job" in
+*'"piece": [0, 2]'*) echo '"a.png: no picture"'; exit {status} ;;
+*) while :; do sleep 0.05; done ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("trap", ["'echo Stopped; exit 143'", "-"])
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        (REFUSED, UserError, "a.png: no picture"),
+        (DEFECT, RuntimeError, "process 1 of 2 ended with status 1"),
+        (STATUS, Stopped, str(STATUS)),
+    ],
+)
+def test_who_cannot_fill_its_part_stops_the_others(
+    trap: str, status: int, error: type[BaseException], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_as_processes(BOTH.format(trap=trap) + LONG.format(status=status), tmp_path, monkeypatch)
+    with pytest.raises(error) as raised:
+        extract_on(job_of(tmp_path, "refused"), 2)
+    assert str(raised.value) == said
 
 
 WAITING = """#!/bin/sh
@@ -166,9 +205,7 @@ while :; do sleep 0.05; done
 def test_the_processes_are_told_when_the_one_that_started_them_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "part").write_text(WAITING)
-    (tmp_path / "part").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "part"))
+    run_as_processes(WAITING, tmp_path, monkeypatch)
     before = signal.getsignal(signal.SIGTERM)
     install()
 
@@ -238,6 +275,32 @@ def test_what_a_process_refuses_is_said_once(world: Path) -> None:
         extract_on(job_of(world, "broken"), 2)
     assert str(error.value).count(broken.name) == 1
     assert not (world / "broken.json").exists()
+
+
+@pytest.mark.exhaustive
+def test_an_unreadable_image_ends_a_process_that_would_wait_for_ever(world: Path) -> None:
+    extract(job_of(world, "kept"))
+    folder = world / read_json(world / "kept.json")["folder"]
+    shards = sorted(folder.glob("0*.h5"))
+    for shard in (shards[0], shards[-1]):
+        shard.unlink()
+    made = [shard.read_bytes() for shard in shards[1:-1]]
+    last = max(Manifest.load(world / "manifest.json").entries("train"), key=lambda entry: entry.id)
+    image = world / "data" / last.image
+    content = image.read_bytes()
+    image.write_bytes(b"no picture")
+    with Leases() as leases:
+        assert leases.take(shards[0])  # the first process waits for it
+        with pytest.raises(UserError, match=image.name) as error:
+            extract_on(job_of(world, "kept"), 2)
+    assert str(error.value).count(image.name) == 1
+    assert "143" not in str(error.value)
+    assert not list(folder.glob(".*"))
+    image.write_bytes(content)
+    extract(job_of(world, "kept"))
+    assert [shard.read_bytes() for shard in shards[1:-1]] == made
+    finish([world / "kept.json"], world / "manifest.json", world / "pointer.json")
+    assert verify_bank(world / "pointer.json") == 9
 
 
 @pytest.mark.exhaustive
