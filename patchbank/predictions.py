@@ -8,7 +8,8 @@ One HDF5 file per (dataset, split, method, seed), written atomically:
 | `<variant>/scores` | (n, K, h, w) | float16 | per-patch scores before any softmax, relative to the best (0) |
 | `<variant>/labels` | (n, h, w) | uint16 | instead of `scores` where K > 64 |
 | `metric` | (D, d) | float32 | optional: what the method wants segments to be clustered by |
-| attributes | | | `format`, `record` (JSON: dataset, split, method, kind, settings, seed, upsample, input_size) |
+| attributes | | | `format`, `record` (JSON: dataset, split, method, kind, settings, seed, upsample, input_size, |
+| | | | and `oracle` where labels of a split moved the checkpoint) |
 
 `kind` is ``segments`` (ids mean something inside their image only) or ``classes`` (ids mean the same everywhere).
 A variant is one prediction of the method: ``segments``, or ``k21`` for one number of clusters K. Scores are stored
@@ -55,6 +56,11 @@ class PredictionRecord:
     upsample: Literal["nearest", "bilinear"]
     input_size: tuple[int, int]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    oracle: str | None = None
+
+    def to_json(self) -> str:
+        """The fields; `oracle` where there is one, so that all other files stay as they are."""
+        return json.dumps({k: v for k, v in asdict(self).items() if k != "oracle" or v}, sort_keys=True)
 
 
 def check_origin(path: str | Path, record: PredictionRecord, wanted: Mapping[str, Any]) -> None:
@@ -122,7 +128,7 @@ class PredictionWriter:
     def _begin(self) -> None:
         """Write what is known before the first row."""
         self._file.attrs["format"] = FORMAT
-        self._file.attrs["record"] = json.dumps(asdict(self._record), sort_keys=True)
+        self._file.attrs["record"] = self._record.to_json()
         self._file.create_dataset("image", data=np.array(self._images, dtype="S16"))
         if self._metric is not None:
             self._file.create_dataset("metric", data=self._metric)

@@ -115,7 +115,7 @@ def count_predictions(
             for name in variants
         }
         noted = {name: replace(counts, upsample=rules[name], note=said[name]) for name, counts in variants.items()}
-        save_counts(out_path, noted)
+        save_counts(out_path, noted, reader.record.oracle)
 
 
 def summarise(path: Path) -> dict[str, Any]:

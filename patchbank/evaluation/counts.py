@@ -14,6 +14,7 @@ A counts file (`.npz`) holds all variants of one prediction file:
 | `upsample` | (v,) | U | rule from grid to pixels that was used: `nearest` or `bilinear` |
 | `note` | (v,) | U | why that is not the rule that was asked for, else nothing; older files say it in `upsample` |
 | `preprocessing`, `label_kind` | () | U | name of the preprocessing; `class` or `instance` |
+| `oracle` | () | U | split whose labels moved the predicting checkpoint; absent where none did |
 | `<variant>/entries` | (n,) | unsigned | entries of each image |
 | `<variant>/segment`, `klass`, `count` | (m,) | unsigned | the entries, in the smallest dtype that holds them |
 """
@@ -205,6 +206,7 @@ class CountsFile(Mapping[str, Counts]):
         self.images = tuple(name.decode() for name in self._arrays["images"].tolist())
         self.preprocessing = str(self._arrays["preprocessing"])
         self.segments: dict[str, int] = dict(zip(self._names, self._arrays["sizes"][:, 0].tolist(), strict=True))
+        self.oracle = str(self._arrays["oracle"]) if "oracle" in self._arrays else None
         self.label_kind: LabelKind = "instance" if str(self._arrays["label_kind"]) == "instance" else "class"
 
     def __getitem__(self, variant: str) -> Counts:
@@ -236,8 +238,8 @@ class CountsFile(Mapping[str, Counts]):
         return len(self._names)
 
 
-def save_counts(path: str | Path, variants: Mapping[str, Counts]) -> None:
-    """Write the counts of all variants of one prediction file.
+def save_counts(path: str | Path, variants: Mapping[str, Counts], oracle: str | None = None) -> None:
+    """Write the counts of all variants of one prediction file, whose record says `oracle`.
 
     Raises:
         ValueError: no variant, or variants of different images, preprocessing or label kind.
@@ -254,6 +256,7 @@ def save_counts(path: str | Path, variants: Mapping[str, Counts]) -> None:
         "note": np.array([c.note for c in variants.values()]),
         "preprocessing": np.array(first.preprocessing),
         "label_kind": np.array(first.label_kind),
+        **({"oracle": np.array(oracle)} if oracle else {}),
     }
     for name, counts in variants.items():
         if (counts.images, counts.preprocessing, counts.label_kind) != (

@@ -38,6 +38,8 @@ class ScoreContext:
     """What the rows say about where they come from, and which protocols are asked for.
 
     `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
+    `oracle` is the split whose labels the row used, as the configuration knows it; where it knows of none, rows say
+    what the counts do, which have it from the checkpoint.
     `fit` is the split that the row's clusters or learned classes were fitted on, None for a method without any.
     `things` says of each class whether it is a thing (else stuff); empty where the set makes no difference.
     """
@@ -113,6 +115,7 @@ class _Run:
     upsample: Upsample
     counted: str  # note of the counts
     used: float
+    oracle: str | None  # of the counts
     asked: int | None = None
     kmeans: int | None = None
     k_used: int | None = None
@@ -203,11 +206,13 @@ def _runs(
                     counted.upsample,
                     counted.note,
                     mean_used_segments(counted),
+                    file.oracle,
                 )
                 yield _Run(training, *facts, k, seed, counted.segments, name=name), counted
             continue
         segments = _checked(file["segments"], counts[training], context)
-        facts = (file.label_kind, file.preprocessing, segments.upsample, segments.note, mean_used_segments(segments))
+        used = mean_used_segments(segments)
+        facts = (file.label_kind, file.preprocessing, segments.upsample, segments.note, used, file.oracle)
         yield _Run(training, *facts), segments
         if tables is not None and file.label_kind == "class" and len(segments.count):
             arrays = read_npz(tables[training])
@@ -264,7 +269,7 @@ def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> d
         "settings": dict(context.settings),
         "floor": context.floor,
         "ceiling": context.ceiling,
-        "oracle": context.oracle,
+        "oracle": context.oracle or next((run.oracle for run in runs if run.oracle), None),
         "seeds": {
             "training": sorted({run.training for run in runs}),
             "kmeans": sorted({run.kmeans for run in runs if run.kmeans is not None}),

@@ -181,6 +181,7 @@ def _describe(proto: Any, vit: FrozenViT, model: TokenModel, side: int) -> None:
         "backbone": json.dumps(model.record.get("backbone") or vit.spec.name, sort_keys=True),
         "settings": json.dumps(model.record["settings"], sort_keys=True),
         "size": str(side),
+        **({"oracle": model.record["oracle"]} if "oracle" in model.record else {}),
     }
     helper.set_model_props(proto, facts)
 

@@ -138,7 +138,8 @@ def segment(
         settings: how.
         report: called with what is left out, when that happens: a text a folder, then one for every unusable file.
         note: called with one sentence on pictures that are done already, one on rasters that the set would have cut
-            into tiles, and one for every picture of which its conversion to 8-bit RGB leaves nothing to see.
+            into tiles, one on labels that moved the checkpoint, and one for every picture of which its conversion to
+            8-bit RGB leaves nothing to see.
 
     Returns:
         How many pictures have their outputs, the sentences about the others, and what ids mean.
@@ -155,6 +156,9 @@ def segment(
             note(sentence)
     depth = {} if treatment is None else {"depth": treatment.to_json()}
     run = {**files.contents(vit.spec.name), **settings.shaping(), **depth}
+    if oracle := segmenter.model.record.get("oracle"):
+        note(f"labels of the {oracle} split moved what divides these pictures (oracle: {oracle}).")
+        run["oracle"] = oracle
     sources = {one.name: one.path for one in inputs}
     writer = PictureWriter(make_folder(out), naming, settings.upsample, settings.soft, run, sources)
     waiting = check_folder(writer, inputs)

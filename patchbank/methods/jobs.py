@@ -82,6 +82,10 @@ class TrainJob(StageJob):
             raise UserError(f"The method {self.folder!r} learns after another row here; name that row's checkpoint.")
         return self.after
 
+    def oracle(self) -> dict[str, str]:
+        """What a record says of labels: `oracle`, the split whose labels shape what is learned; nothing without."""
+        return {} if self.manifest is None else {"oracle": "train"}
+
     def record(self, bank: Mapping[str, Any], threads: int) -> dict[str, Any]:
         """What the checkpoint says of a training on whole images.
 
@@ -96,6 +100,7 @@ class TrainJob(StageJob):
             "bank": bank["manifest"],
             "backbone": bank["backbone"],
             "threads": threads,
+            **self.oracle(),
         }
 
 

@@ -10,7 +10,8 @@ The public code writes the head to `segment_tr.pth`, codebook and probe to `clus
 without asking for every name. Import takes the first, and the second from beside it; export writes one file with all
 of them, which serves as either. The student, projections, the linear probe and the backbone are left out.
 
-The teacher of a published checkpoint was moved by labels in the third phase (docs/field.md).
+The teacher of a published checkpoint was moved by labels in the third phase (docs/field.md), so the record of every
+import says ``oracle: train``, that of a file that `export` wrote too: the format cannot tell.
 
 Source: CAUSE, https://github.com/ByungKwanLee/Causal-Unsupervised-Segmentation.
 """
@@ -57,8 +58,8 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
     own = {**sizes, "views": "five", "centre": "none", "probe": "reference"}
     shared = {"k": [len(probe)], "kmeans_seeds": [0], "kmeans": {}}
     settings = DecoderSettings.resolved(own, shared, *shared)
-    grid = {"grid": _grid(source, patches, options["rows"])}
-    import_class_head(target, METHOD, head, unit(probe), settings, source.name, grid)
+    more = {"grid": _grid(source, patches, options["rows"]), "oracle": "train"}
+    import_class_head(target, METHOD, head, unit(probe), settings, source.name, more)
 
 
 def _grid(source: Path, patches: int, rows: int) -> list[int]:

@@ -25,7 +25,8 @@ def coded_head(job: TrainJob, row: str) -> tuple[ClassHead | None, dict[str, Any
         row: that learned it; empty where EM runs on tokens.
 
     Returns:
-        The head and `after` (row, method, seed, SHA-256 of the checkpoint), or None and nothing.
+        The head and `after` (row, method, seed, SHA-256 of the checkpoint), with `oracle` where labels moved the head,
+        or None and nothing.
 
     Raises:
         UserError: no checkpoint, one that gives tokens no codes, or one of more classes than there are clusters.
@@ -37,4 +38,4 @@ def coded_head(job: TrainJob, row: str) -> tuple[ClassHead | None, dict[str, Any
     if head.segments > most:
         raise UserError(f"{path} has {head.segments} classes, and {most} clusters are asked for; set clustering.k.")
     told = {"row": row, "method": head.record["method"], "seed": head.record.get("seed"), "sha256": sha256_file(path)}
-    return head, {"after": told}
+    return head, {"after": told, **{key: head.record[key] for key in ("oracle",) if key in head.record}}

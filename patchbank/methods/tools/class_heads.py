@@ -6,7 +6,8 @@ vectors of several numbers of clusters and fits, each a variant of the predictio
 
 A checkpoint holds the encoder of codes as ``decoder/<name>``, the vectors as ``classes/<variant>`` (K, C), and the
 centring of the tokens as ``centre/shift`` and ``centre/scale`` (D,). Its record says the shape of a `TokenHead`
-(`head`), so that other rows can learn on the codes of any method's head (`load_coded`).
+(`head`), so that other rows can learn on the codes of any method's head (`load_coded`), and `oracle` where labels of a
+split moved it, which predictions of it and rows that learn after it carry on.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def save_class_head(
     tensors |= _centre_tensors(centring)
     known = {"method": job.folder, "seed": job.seed, "settings": dict(job.settings)}
     known["variants"] = [[name, classes.sizes[name]] for name in classes.vectors]
-    known |= _shape_of(encoder)
+    known |= _shape_of(encoder) | job.oracle()
     save_checkpoint(job.files.checkpoint, tensors, {**record, **known})
 
 
@@ -228,7 +229,8 @@ def predict_classes(job: PredictJob, model: ClassHead) -> None:
     device = torch_device(job.device)
     model.to(device)
     names = (job.dataset, job.split, job.row)
-    record = PredictionRecord(*names, "classes", job.seed, "bilinear", bank.input_size, dict(job.settings))
+    known = (bank.input_size, dict(job.settings), model.record.get("oracle"))
+    record = PredictionRecord(*names, "classes", job.seed, "bilinear", *known)
     starts = np.cumsum([0, *model.learned.values()])
     size = max(1, BLOCK // bank.tokens_per_view)
     with PredictionWriter(job.out, record, bank.images, model.sizes, bank.grid) as writer, torch.no_grad():

@@ -258,6 +258,7 @@ def test_a_published_head_gives_its_codes(tmp_path: Path) -> None:
     torch.save({"codebook": tensor(golden["codebook"]), "cluster_probe": probe}, tmp_path / "cluster_tr.pth")
     published("cause_tr").import_published(tmp_path / "segment_tr.pth", tmp_path / "ours.safetensors", {"rows": 0})
     model = load_model("cause_tr", tmp_path / "ours.safetensors")
+    assert model.record["oracle"] == "train"
     expected = unit(probe) @ tensor(golden["code"]).transpose(1, 2)
     torch.testing.assert_close(model.scores(tensor(golden["tokens"])), expected, rtol=1e-4, atol=1e-5)
     published("cause_tr").export_published(tmp_path / "ours.safetensors", tmp_path / "back.pth")
