@@ -68,7 +68,7 @@ def test_heads_that_count_steps_repeat_none(method: str, head_world: dict[str, P
     assert stopped(lambda on_step: stage.train(job, on_step), 2)[0] == 3  # a state stands after every second step
     assert tensors_of(job.files.checkpoint) == tensors_of(whole.files.checkpoint)
     assert job.files.steps_csv.read_text() == whole.files.steps_csv.read_text()
-    assert not [path for path in job.state_root.iterdir() if not path.name.startswith("proposals-")]
+    assert not [path for path in job.state_root.iterdir() if not path.name.startswith(("proposals-", "neighbours-"))]
 
 
 def test_a_signal_between_two_steps_repeats_none(

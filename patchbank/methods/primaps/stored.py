@@ -1,7 +1,6 @@
 """Proposals of all views of a train split, made once and mapped from a file that every start and seed reads.
 
-A folder ``<state_root>/proposals-<digest>`` holds two files; the digest is of everything that shapes the proposals, and
-no seed does. It stays after a training, for the other seeds.
+A folder ``<state_root>/proposals-<digest>`` (`patchbank.methods.tools.seedless`) holds two files:
 
 | file | what |
 |---|---|
@@ -22,15 +21,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchbank.files import check_space, digest, read_json, write_json
-from patchbank.fingerprint import code_fingerprint
+from patchbank.files import check_space, read_json, write_json
 from patchbank.methods.primaps.proposals import NONE, Rule, log_probabilities, proposal_labels, soft_masks
 from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
+from patchbank.methods.tools.seedless import kept_in
 from patchbank.methods.tools.training_views import TrainingViews
 from patchbank.progress import track
 
 _BLOCK = 256
 """Views between two counts on disk."""
+_SHAPING = ("views", "threshold", "most", "reference")
+"""Settings that proposals depend on, beside the centring of the tokens."""
 
 
 class StoredProposals:
@@ -57,8 +58,8 @@ class StoredProposals:
     ) -> None:
         self._views, self._size, self._reference = views, size, settings.reference
         self._rule = Rule(settings.threshold, settings.most, settings.reference)
-        self._identity = identity(settings, size, origin)
-        self.folder = Path(root) / f"proposals-{digest(self._identity, 16)}"
+        shapes = {"size": list(size), **{name: getattr(settings, name) for name in _SHAPING}}
+        self.folder, self._identity = kept_in(root, "proposals", "patchbank.methods.primaps.stored", origin, shapes)
         self._count = self.folder / "done.json"
         self._masks = self._mapped()
         self._make(self._done())
@@ -91,17 +92,3 @@ class StoredProposals:
             if (number + 1) % _BLOCK == 0 or number + 1 == total:
                 self._masks.flush()  # type: ignore[attr-defined]
                 write_json(self._count, {"done": number + 1, "identity": self._identity})
-
-
-def identity(settings: PrimapsSettings, size: tuple[int, int], origin: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON values: everything that shapes proposals at `size`, from the settings and the origin of a training."""
-    names = ("views", "threshold", "most", "reference")
-    return {
-        "banks": origin["banks"],
-        "centring": origin["centring"],
-        "threads": origin["threads"],
-        "torch": origin["torch"],
-        "code": code_fingerprint("patchbank.methods.primaps.stored"),
-        "size": list(size),
-        **{name: getattr(settings, name) for name in names},
-    }

@@ -1,4 +1,7 @@
-"""Nearest neighbours of training views: cosines of their mean tokens, by faiss, once before training.
+"""Nearest neighbours of training views: cosines of their mean tokens, by faiss, once for all trainings on a bank.
+
+A folder ``<state_root>/neighbours-<digest>`` (`patchbank.methods.tools.seedless`) holds them as `neighbours.npz`
+(`neighbours`, (views, 8) int32, by `nearest`), and what shapes them as `identity.json`.
 
 Source: STEGO, `precompute_knns.py`, https://github.com/mhamilton723/STEGO. The published code computes the tokens with
 10 % of their channels dropped at random; here none are.
@@ -6,11 +9,45 @@ Source: STEGO, `precompute_knns.py`, https://github.com/mhamilton723/STEGO. The 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from patchbank.files import read_npz, write_json, write_npz
+from patchbank.leases import alone
+from patchbank.methods.tools.seedless import kept_in
+from patchbank.methods.tools.training_views import TrainingViews
+
 NEIGHBOURS = 7
 """A positive is one of so many nearest views, the view itself left out."""
+
+
+def stored_neighbours(root: Path, views: TrainingViews, origin: Mapping[str, Any]) -> NDArray[np.int64]:
+    """`nearest` of all views, searched where no other training has done it; one that does is waited for.
+
+    Args:
+        root: folder of all states.
+        views: of the train split.
+        origin: of the training (`patchbank.methods.tools.phases.origin`).
+
+    Returns:
+        (views, `NEIGHBOURS` + 1), fewer where there are fewer views.
+    """
+    import faiss
+
+    shapes = {"views": views.kind, "count": NEIGHBOURS + 1, "faiss": faiss.__version__}
+    folder, identity = kept_in(root, "neighbours", "patchbank.methods.stego.neighbours", origin, shapes)
+    file = folder / "neighbours.npz"
+    if not file.is_file():
+        with alone(file, "neighbours"):
+            if not file.is_file():  # nobody made it meanwhile
+                found = nearest(views.means(), NEIGHBOURS + 1)
+                write_json(folder / "identity.json", identity)
+                write_npz(file, {"neighbours": found.astype(np.int32)})
+    return read_npz(file)["neighbours"].astype(np.int64)
 
 
 def nearest(means: NDArray[np.float32], count: int) -> NDArray[np.int64]:

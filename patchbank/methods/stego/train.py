@@ -13,6 +13,7 @@
 
 The frozen encoder is never run and no label is read. At equal inputs, seed, threads and library versions the weights
 are equal bit for bit on a CPU, whether or not the run was interrupted. What is kept is the head of the last step.
+Neighbours are searched once for all seeds (`patchbank.methods.stego.neighbours`).
 
 Source: STEGO, https://github.com/mhamilton723/STEGO.
 """
@@ -29,16 +30,16 @@ from torch import Tensor
 from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.stego.losses import Parts
-from patchbank.methods.stego.neighbours import NEIGHBOURS, nearest, positives
+from patchbank.methods.stego.neighbours import positives, stored_neighbours
 from patchbank.methods.stego.settings import TITLE, StegoSettings
 from patchbank.methods.stego.shifts import Shifts
 from patchbank.methods.stego.step import Stego, draw, losses
 from patchbank.methods.tools.class_heads import cluster_codes, repeat_classes, save_class_head
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
-from patchbank.methods.tools.opened import open_training
+from patchbank.methods.tools.opened import Opened, open_training
 from patchbank.methods.tools.phases import OnStep, Phase, Phases
-from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
+from patchbank.methods.tools.training_views import sample_order, steps_in_epoch
 from patchbank.seeds import generator
 
 LOG = logging.getLogger(__name__)
@@ -57,10 +58,10 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     """
     settings = StegoSettings.part_of(job.settings)
     opened = open_training(job, settings, "patchbank.methods.stego.train", on_step)
-    views, phases = opened.views, opened.phases
-    if views.count < 2:
+    phases = opened.phases
+    if opened.views.count < 2:
         raise UserError(f"{TITLE} compares images with others; there is one view only. Add images.")
-    run = _Run(views, settings, int(job.settings["k"][0]), job.seed, opened.device)
+    run = _Run(opened, settings, job)
     shifts = [settings.shift_intra, settings.shift_inter, settings.shift_negative]
     if settings.shifts == "auto":
         shifts = run.search(phases, shifts)
@@ -91,16 +92,16 @@ Batch = tuple[Tensor, Tensor]
 class _Run:
     """What both phases need: views, neighbours, order of samples."""
 
-    def __init__(
-        self, views: TrainingViews, settings: StegoSettings, classes: int, seed: int, device: torch.device
-    ) -> None:
-        self._views, self._settings, self._classes, self._seed, self._device = views, settings, classes, seed, device
-        self._neighbours = nearest(views.means(), NEIGHBOURS + 1)
+    def __init__(self, opened: Opened, settings: StegoSettings, job: TrainJob) -> None:
+        views, seed = opened.views, job.seed
+        self._views, self._settings, self._seed, self._device = views, settings, seed, opened.device
+        self._classes = int(job.settings["k"][0])
+        self._neighbours = stored_neighbours(job.state_root, views, opened.origin)
         steps = max(settings.steps, settings.search_steps)
         ordered = sample_order(views.count, settings.batch_size, seed, keep_last=True)
         self._order = list(itertools.islice(ordered, steps))
         each = steps_in_epoch(views.count, settings.batch_size, keep_last=True)
-        LOG.info("%s: %d views, %d steps an epoch, on %s", TITLE, views.count, each, device)
+        LOG.info("%s: %d views, %d steps an epoch, on %s", TITLE, views.count, each, self._device)
 
     def search(self, phases: Phases, start: Sequence[float]) -> list[float]:
         """Shifts by `patchbank.methods.stego.shifts`."""

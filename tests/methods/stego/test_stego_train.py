@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,15 @@ from patchbank.errors import UserError
 from patchbank.inference.naming import Naming
 from patchbank.inference.segmenter import Segmenter
 from patchbank.methods.contract import load_model, run_predict
+from patchbank.methods.jobs import TrainJob
+from patchbank.methods.stego import neighbours
 from patchbank.methods.stego import train as stage
 from patchbank.methods.stego.losses import bilinear_weights
 from patchbank.methods.stego.neighbours import nearest, positives
-from patchbank.methods.stego.settings import resolve, traits
+from patchbank.methods.stego.settings import StegoSettings, resolve, traits
 from patchbank.methods.stego.shifts import Shifts
 from patchbank.methods.tools.correspondence import other_images, similarity
+from patchbank.methods.tools.opened import open_training
 from patchbank.predictions import PredictionReader
 
 OWN = RUNS["stego"]
@@ -51,7 +56,8 @@ def test_every_choice_trains_and_repeats_bit_by_bit(
     assert tensors_of(first) == tensors_of(second)
     assert tensors_of(first) != tensors_of(train_in(head_world, "stego", tmp_path / "c", settings(**own), traits, 1))
     assert (tmp_path / "a" / "steps.csv").read_text() == (tmp_path / "b" / "steps.csv").read_text()
-    assert not list((tmp_path / "a" / "state").glob("*"))
+    (kept,) = (tmp_path / "a" / "state").glob("*")  # no state of a training
+    assert sorted(path.name for path in kept.iterdir()) == ["identity.json", "neighbours.npz"]
 
 
 @pytest.mark.parametrize("step", [1, 5, 8])
@@ -165,6 +171,47 @@ def test_neighbours_begin_with_the_view_itself_also_among_equal_ones() -> None:
     samples = np.arange(6)
     assert all((positives(found, samples, np.random.default_rng(seed)) != samples).all() for seed in range(20))
     assert positives(nearest(means[:1], 4), np.zeros(1, np.int64), np.random.default_rng(0)).tolist() == [0]
+
+
+def test_neighbours_are_searched_once_for_all_seeds(
+    head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill in the middle, and by one of two trainings at a time; the next one waits for it."""
+    made: list[int] = []
+    kill = True
+
+    def counted(means: np.ndarray, count: int) -> np.ndarray:
+        if kill:
+            raise Killed
+        made.append(len(means))
+        return nearest(means, count)
+
+    def job(name: str, seed: int = 0, **own: Any) -> TrainJob:
+        found = train_in.job(head_world, "stego", tmp_path / name, settings(**own), traits, seed)
+        return replace(found, state_root=tmp_path / "state")
+
+    monkeypatch.setattr(neighbours, "nearest", counted)
+    with pytest.raises(Killed):
+        stage.train(job("killed"))
+    assert not list(tmp_path.rglob("neighbours.npz"))
+    kill = False
+    first = job("first")
+    opened = open_training(first, StegoSettings.part_of(first.settings), "patchbank.methods.stego.train", None)
+    given = (first.state_root, opened.views, opened.origin)
+    with ThreadPoolExecutor(2) as both:
+        one, two = both.map(lambda _: neighbours.stored_neighbours(*given), range(2))
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, nearest(opened.views.means(), 8))
+    assert (made, one.dtype) == ([opened.views.count], np.int64)
+    stage.train(first)
+    assert len(made) == 1
+    alone = train_in(head_world, "stego", tmp_path / "alone", settings(), traits)
+    assert tensors_of(alone) == tensors_of(first.files.checkpoint)
+    stage.train(job("longer", 2, steps=7, batch_size=3))  # nothing that neighbours depend on
+    assert len(made) == 2
+    for own in ({"centre": "none"}, {"views": "whole"}):
+        stage.train(job("other", **own))
+    assert len(made) == 4
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
