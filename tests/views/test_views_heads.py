@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from bank_factory import extract_all, make_images
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from patchbank.bank.centring import Centring
+from patchbank.bank.extract import ExtractSettings
+from patchbank.bank.reader import open_bank
+from patchbank.bank.settings import CodingSettings
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.views.base import make_recipe
 from patchbank.views.five import five_boxes
@@ -105,6 +112,21 @@ def test_means_of_random_windows_are_of_the_whole_image() -> None:
 
     plain, changed = (TrainingViews(bank, "random", Centring()).means() for bank in (_Bank(), Changed()))  # type: ignore[arg-type]
     assert (np.abs(plain - changed).max(1) > 0.01).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_of_five_stored_views_only_one_is_read(dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_images(tmp_path, 5)
+    coding = CodingSettings("train", {"size": 32}) if dtype == "int8" else None
+    how = ExtractSettings("five", {"size": 32}, dtype=dtype, images_per_shard=2, coding=coding)
+    bank = open_bank(extract_all(tmp_path, how))
+    stored = bank.read(np.arange(len(bank)), ("tokens",))["tokens"]
+    monkeypatch.setattr(bank, "read", None)  # it reads all views of a sample
+    views = TrainingViews(bank, "five", Centring())
+    samples = np.array([24, 3, 12, 3, 0, 11])  # not in the order of the bank
+    expected = stored[samples // 5, samples % 5].astype(np.float32)
+    np.testing.assert_array_equal(views.read(samples).numpy(), expected)
+    assert views.means().shape == (25, bank.dim)
 
 
 @given(st.integers(1, 40), st.integers(1, 20), st.booleans())

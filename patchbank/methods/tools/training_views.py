@@ -14,6 +14,7 @@ Tokens of a window have seen the whole image, those of `five` have not. View v o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,14 +57,15 @@ class TrainingViews:
         """Tokens (b, N, D) float32, centred, of views in the given order; `rng` places the windows of ``random``."""
         order = np.argsort(samples, kind="stable")  # ascending rows are read fastest
         image, view = np.divmod(samples[order], self.each)
-        stored = self.bank.read(image, ("tokens",))["tokens"]
-        if self.kind in ("five", "center320", "whole"):
-            chosen = stored[np.arange(len(view)), view]
+        if self.kind == "five":
+            chosen = self._one_of_five(image, view)
+        elif self.kind in ("center320", "whole"):
+            chosen = self._first(image)
         else:
             corners = [self._corners[v] for v in view.tolist()]
             if self.kind == "random" and rng is not None:
                 corners = [(int(rng.integers(self._free[0] + 1)), int(rng.integers(self._free[1] + 1))) for _ in view]
-            grids = stored[:, 0].reshape(len(view), *self._full, self.dim)
+            grids = self._first(image).reshape(len(view), *self._full, self.dim)
             (h, w) = self.grid
             cut = [grid[y : y + h, x : x + w] for grid, (y, x) in zip(grids, corners, strict=True)]
             chosen = np.stack(cut).reshape(len(view), h * w, self.dim)
@@ -71,9 +73,21 @@ class TrainingViews:
         back[order] = np.arange(len(order))
         return self._centring(torch.from_numpy(chosen[back]).float())
 
+    def _first(self, images: Samples) -> NDArray[Any]:
+        """Stored tokens (b, h * w, D) of the one view of images."""
+        tokens: NDArray[Any] = self.bank.read(images, ("tokens",))["tokens"][:, 0]
+        return tokens
+
+    def _one_of_five(self, images: Samples, views: Samples) -> NDArray[Any]:
+        """Stored tokens (b, N, D) of one view each; those of the others are not read."""
+        n = self.bank.tokens_per_view
+        positions = views[:, None] * n + np.arange(n)
+        tokens = self.bank.tokens_at(np.repeat(images, n), positions.ravel())
+        return tokens.reshape(len(views), n, self.dim)
+
     def _whole(self, images: Samples) -> Tensor:
         """Tokens (b, h * w, D) float32, centred, of whole images."""
-        return self._centring(torch.from_numpy(self.bank.read(images, ("tokens",))["tokens"][:, 0]).float())
+        return self._centring(torch.from_numpy(self._first(images)).float())
 
     def cut(self, maps: NDArray[np.int16], samples: Samples) -> NDArray[np.int16]:
         """The part (b, h, w) that views see of maps (images, h, w) on the grid of ``windows`` or ``whole``."""
