@@ -6,12 +6,7 @@
 | `codebook` (M, D) | `decoder/codebook` |
 | `cluster_probe` (K, R) | `classes/k<K>-s0`, at length 1 |
 
-The public code writes the head to `segment_tr.pth`, codebook and probe to `cluster_tr.pth` beside it, and reads both
-without asking for every name. Import takes the first, and the second from beside it; export writes one file with all
-of them, which serves as either. The student, projections, the linear probe and the backbone are left out.
-
-The teacher of a published checkpoint was moved by labels in the third phase (docs/field.md), so the record of every
-import says ``oracle: train``, that of a file that `export` wrote too: the format cannot tell.
+The files are `segment_tr.pth` and `cluster_tr.pth` (`patchbank.methods.tools.cause.published`).
 
 Source: CAUSE, https://github.com/ByungKwanLee/Causal-Unsupervised-Segmentation.
 """
@@ -27,7 +22,6 @@ from patchbank.methods.shape import Option
 
 OPTIONS = (Option("rows", "rows of patches of a picture, 0 where the grid is a square", default=0),)
 BESIDE = "cluster_tr.pth"
-TEACHER = "head_ema."
 
 
 def import_published(source: Path, target: Path, options: Mapping[str, int]) -> None:
@@ -41,14 +35,13 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
     from patchbank.methods.cause_tr.infer import METHOD
     from patchbank.methods.cause_tr.names import ours_of
     from patchbank.methods.cause_tr.settings import DecoderSettings
+    from patchbank.methods.tools.cause.published import MOVED, PROBE, TEACHER, read_both
     from patchbank.methods.tools.class_heads import import_class_head
     from patchbank.methods.tools.correspondence import unit
-    from patchbank.methods.tools.published_heads import ending, read_state
+    from patchbank.methods.tools.published_heads import ending
 
-    state = read_state(source)
-    other = source if "cluster_probe" in {key.rpartition(".")[2] for key in state} else source.with_name(BESIDE)
-    rest = state if other == source else read_state(other)
-    codebook, probe = ending(other, rest, "codebook"), ending(other, rest, "cluster_probe")
+    state, other, rest = read_both(source, BESIDE)
+    codebook, probe = ending(other, rest, "codebook"), ending(other, rest, PROBE)
     weights = ours_of(lambda name: ending(source, state, TEACHER + name)) | {"codebook": codebook}
     patches, hidden, width = len(weights["positions"]), len(weights["widen.bias"]), len(weights["codes.out.bias"])
     head = DecoderHead(codebook, patches, width, hidden, 0)
@@ -58,7 +51,7 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
     own = {**sizes, "views": "five", "centre": "none", "probe": "reference"}
     shared = {"k": [len(probe)], "kmeans_seeds": [0], "kmeans": {}}
     settings = DecoderSettings.resolved(own, shared, *shared)
-    more = {"grid": _grid(source, patches, options["rows"]), "oracle": "train"}
+    more = {"grid": _grid(source, patches, options["rows"]), **MOVED}
     import_class_head(target, METHOD, head, unit(probe), settings, source.name, more)
 
 
@@ -76,10 +69,11 @@ def export_published(source: Path, target: Path) -> None:
     from patchbank.checkpoints.torch_files import save_torch
     from patchbank.methods.cause_tr.infer import load
     from patchbank.methods.cause_tr.names import theirs_of
+    from patchbank.methods.tools.cause.published import PROBE, TEACHER
+    from patchbank.methods.tools.published_heads import check_uncentred
 
     model = load(source)
-    if model.shift is not None:
-        raise UserError(f"{source} centres its tokens; the published format cannot say that.")
+    check_uncentred(source, model)
     own = model.encoder.state_dict()
     named = {TEACHER + name: value for name, value in theirs_of(own).items()}
-    save_torch(target, named | {"codebook": own["codebook"], "cluster_probe": model.first_vectors()})
+    save_torch(target, named | {"codebook": own["codebook"], PROBE: model.first_vectors()})

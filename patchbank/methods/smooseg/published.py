@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from patchbank.errors import UserError
 from patchbank.methods.shape import Option
 
 OPTIONS: tuple[Option, ...] = ()
@@ -43,10 +42,9 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
 def export_published(source: Path, target: Path) -> None:
     """Write head and the vectors of the first variant; centring has no place there and must be ``none``."""
     from patchbank.methods.smooseg.infer import load
-    from patchbank.methods.tools.published_heads import CLUSTER_LAYERS, write_state
+    from patchbank.methods.tools.published_heads import CLUSTER_LAYERS, check_uncentred, write_state
 
     model = load(source)
-    if model.shift is not None:
-        raise UserError(f"{source} centres its tokens; the published format cannot say that.")
+    check_uncentred(source, model)
     more = {PROTOTYPES: model.first_vectors()}
     write_state(target, model.encoder, CLUSTER_LAYERS, "projection.", more)  # type: ignore[arg-type]

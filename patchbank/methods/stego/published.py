@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from patchbank.errors import UserError
 from patchbank.methods.shape import Option
 
 OPTIONS: tuple[Option, ...] = ()
@@ -44,9 +43,8 @@ def import_published(source: Path, target: Path, options: Mapping[str, int]) -> 
 def export_published(source: Path, target: Path) -> None:
     """Write head and the vectors of the first variant; centring has no place there and must be ``none``."""
     from patchbank.methods.stego.infer import load
-    from patchbank.methods.tools.published_heads import CLUSTER_LAYERS, write_state
+    from patchbank.methods.tools.published_heads import CLUSTER_LAYERS, check_uncentred, write_state
 
     model = load(source)
-    if model.shift is not None:
-        raise UserError(f"{source} centres its tokens; the published format cannot say that.")
+    check_uncentred(source, model)
     write_state(target, model.encoder, CLUSTER_LAYERS, "net.", {PROBE: model.first_vectors()})  # type: ignore[arg-type]

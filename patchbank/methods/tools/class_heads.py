@@ -144,7 +144,14 @@ def import_class_head(
     """Write a head of published code, which has one set of classes (K, C) and does not centre tokens.
 
     What the record of a training holds besides is given as `more`.
+
+    Raises:
+        UserError: classes of another width than the codes.
     """
+    if vectors.shape[1] != getattr(head, "width", vectors.shape[1]):
+        raise UserError(
+            f"{source}: codes have width {head.width}, classes {vectors.shape[1]}; they are of two trainings."
+        )
     variant, k = variant_name(len(vectors), 0), len(vectors)
     tensors = decoder_tensors(head) | {CLASSES + variant: vectors}
     record = {"method": method, "settings": dict(settings), "variants": [[variant, k]], "imported_from": source}

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from patchbank.checkpoints.torch_files import load_torch, save_torch
 from patchbank.errors import UserError
+from patchbank.methods.tools.class_heads import ClassHead
 from patchbank.methods.tools.token_heads import TokenHead, from_published
 
 CLUSTER_LAYERS = {"direct": "cluster1.0", "hidden": "cluster2.0", "out": "cluster2.2"}
@@ -56,9 +57,19 @@ def read_head(source: Path, state: Mapping[str, Tensor], layers: Mapping[str, st
     return head
 
 
-def write_state(target: Path, head: TokenHead, layers: Mapping[str, str], prefix: str, more: dict[str, Tensor]) -> None:
-    """Write a head under published names, its layers as 1x1 convolutions, and further tensors."""
+def published_layers(head: TokenHead, layers: Mapping[str, str], prefix: str) -> dict[str, Tensor]:
+    """The parameters of a head under published names, its layers as 1x1 convolutions."""
     ours = head.state_dict()
     named = {f"{prefix}{layers[n]}.{k}": ours[f"{n}.{k}"] for n in layers for k in ("weight", "bias")}
-    shaped = {name: value[..., None, None] if value.ndim == 2 else value for name, value in named.items()}
-    save_torch(target, {"state_dict": shaped | more})
+    return {name: value[..., None, None] if value.ndim == 2 else value for name, value in named.items()}
+
+
+def write_state(target: Path, head: TokenHead, layers: Mapping[str, str], prefix: str, more: dict[str, Tensor]) -> None:
+    """Write a head under published names, and further tensors, as a `state_dict`."""
+    save_torch(target, {"state_dict": published_layers(head, layers, prefix) | more})
+
+
+def check_uncentred(source: Path, model: ClassHead) -> None:
+    """Raise `UserError` where a head centres its tokens, which has no place in published formats."""
+    if model.shift is not None:
+        raise UserError(f"{source} centres its tokens; the published format cannot say that.")
