@@ -41,6 +41,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "projection": 8,
         "codes": 12,
         "memory": 4,
+        "probe_epochs": 2,
         "checkpoint_every": 2,
     },
     "primaps": {"start_epochs": 2, "epochs": 4, "batch_size": 4, "checkpoint_every": 2},

@@ -31,7 +31,7 @@ class DecoderSettings(CauseSettings):
         block: published.
         hidden: width of the decoder's feed-forward part; 2,048 is published.
         epochs: published.
-        probe_epochs: published, with ``probe: reference`` or `supervised_leak` only.
+        probe_epochs: published, with ``probe: reference`` only.
         probe_halving: epochs of the probe after which its learning rate is halved, again and again; published.
         clip: published for COCO-Stuff; 1 for Cityscapes.
         batch_size: a step compares the patches of every view with each other; 16 is published.
@@ -39,7 +39,6 @@ class DecoderSettings(CauseSettings):
 
     TITLE = TITLE
     LABELLED: ClassVar[tuple[str, ...]] = ("whole",)
-    PROBING: ClassVar[tuple[str, ...]] = ("probe_epochs", "probe_halving")
     views: str = ruled(rules.choice(*VIEWS), "whole")
     block: int = ruled(rules.whole_number(1), 4)
     hidden: int = ruled(rules.whole_number(1), 512)

@@ -7,7 +7,7 @@ The defaults are our own: whole images, centred tokens, everything on the patch 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from patchbank.methods.shape import Traits
@@ -67,21 +67,18 @@ class PrimapsSettings(Settings):
     checkpoint_every: int = ruled(rules.whole_number(1), 200)
 
     def combined(self, wrong: Sequence[str]) -> list[str]:
-        """Settings that would do nothing: of a training in proposals, of EM in the baseline, of the start on codes."""
+        """Settings that would do nothing: of a training in proposals, of the start on codes."""
         if self.codes and self.stage != "em":
-            return self.unread(f"stage: {self.stage}", "codes")
-        if self.codes:
-            on_codes = f"start_epochs is {self.start_epochs} on the codes of {self.codes}"
-            started = [f"{on_codes}, whose classes are the start: 0"] if self.start_epochs else []
-            return [*started, *self.unread("EM on codes", "pca_batches")]
-        proposing = ("threshold", "most", "reference")
-        if self.stage == "baseline":
-            em = ("size", "start_epochs", "gamma", "teacher_every", "teacher_decay")
-            return self.unread("stage: baseline", *proposing, *em)
-        if self.stage == "proposals":
-            training = [name for name in self.names() if name not in ("stage", "centre", *proposing)]
-            return self.unread("stage: proposals", *training)
-        return []
+            return [f"codes is {self.codes!r}, which stage: {self.stage} does not read; leave it out"]
+        if self.codes and self.start_epochs:
+            return [f"start_epochs is {self.start_epochs} on the codes of {self.codes}, whose classes are the start: 0"]
+        if self.stage != "proposals":
+            return []
+        read = ("stage", "centre", "threshold", "most", "reference")
+        idle = [one.name for one in fields(self) if one.name not in read and getattr(self, one.name) != one.default]
+        return [
+            f"{name} is {getattr(self, name)!r}, which stage: proposals does not read; leave it out" for name in idle
+        ]
 
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ published stands in `workflow/settings/smooseg_*.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,6 @@ class SmooSegSettings(Settings):
     steps: int = ruled(rules.whole_number(1), 2_000)
     batch_size: int = ruled(rules.whole_number(2), 32)
     checkpoint_every: int = ruled(rules.whole_number(1), 200)
-
-    def combined(self, wrong: Sequence[str]) -> list[str]:
-        """Settings of a k-means that is not made."""
-        return self.unread("classes: prototypes", "tokens") if self.classes == "prototypes" else []
 
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ dropout of the tokens that are compared. What is published stands in `workflow/s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,15 +81,6 @@ class StegoSettings(Settings):
     steps: int = ruled(rules.whole_number(1), 2_000)
     batch_size: int = ruled(rules.whole_number(2), 16)
     checkpoint_every: int = ruled(rules.whole_number(1), 200)
-
-    def combined(self, wrong: Sequence[str]) -> list[str]:
-        """Settings of a search, a probe or a k-means that is not made."""
-        found = []
-        if self.shifts == "given":
-            found += self.unread("shifts: given", "search_steps", "near_zero", "near_one")
-        if self.probe in ("kmeans", "reference"):
-            found += self.unread(f"probe: {self.probe}", "probe_lr" if self.probe == "kmeans" else "tokens")
-        return found
 
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,20 +50,6 @@ class Settings:
         """What is wrong between fields; `wrong` are the problems of single ones."""
         return []
 
-    def unread(self, reader: str, *names: str) -> list[str]:
-        """Problems of fields that do nothing beside the others, for `combined`: those that are not their default.
-
-        Args:
-            reader: what does not read them, as in ``"probe: kmeans"``.
-            names: of the fields.
-        """
-        changed = [(one, getattr(self, one.name)) for one in fields(self) if one.name in names]
-        return [
-            f"{one.name} is {value!r}, which {reader} does not read; leave it out, or at its default {one.default!r}"
-            for one, value in changed
-            if value != one.default
-        ]
-
     @classmethod
     def names(cls) -> list[str]:
         """Names of the fields."""

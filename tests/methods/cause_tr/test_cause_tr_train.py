@@ -37,8 +37,7 @@ SIZES = {"five": {"size": 96}, "whole": {"size": 96, "shift": 1}, "center320": {
 
 
 def settings(**own: Any) -> dict[str, Any]:
-    probed = "reference" in (own.get("probe"), own.get("supervised_leak"))
-    return resolve({**RUNS["cause_tr"], **({"probe_epochs": 2} if probed else {}), **own}, {**SHARED, "recipes": SIZES})
+    return resolve({**RUNS["cause_tr"], **own}, {**SHARED, "recipes": SIZES})
 
 
 @pytest.fixture(scope="module")

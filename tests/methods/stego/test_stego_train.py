@@ -37,8 +37,7 @@ __all__ = ["head_world"]
 
 
 def settings(**own: Any) -> dict[str, Any]:
-    short = {key: value for key, value in OWN.items() if key != "search_steps" or own.get("shifts") != "given"}
-    return resolve({**short, **own}, SHARED)
+    return resolve({**OWN, **own}, SHARED)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,6 @@ class CauseSettings(Settings):
 
     LABELLED: ClassVar[tuple[str, ...]] = ("windows", "whole")
     """Views whose labels `supervised_leak` can read."""
-    PROBING: ClassVar[tuple[str, ...]] = ("probe_epochs",)
-    """Settings of the third phase."""
     views: str = ruled(rules.choice(*VIEWS), "windows")
     centre: str = ruled(rules.choice("none", "mean", "standardise"), "mean")
     width: int = ruled(rules.whole_number(1), 90)
@@ -68,16 +66,11 @@ class CauseSettings(Settings):
     checkpoint_every: int = ruled(rules.whole_number(1), 100)
 
     def combined(self, wrong: Sequence[str]) -> list[str]:
-        """Labels that leak in and are not there; settings of a third phase or a k-means that is not made."""
-        found = []
+        """Where labels leak in, they have to be there."""
         if self.supervised_leak == "reference" and self.views not in self.LABELLED:
             labelled = " or ".join(self.LABELLED)
-            found.append(f"views is {self.views!r} with supervised_leak, whose labels are those of {labelled}")
-        if self.probe == "reference":
-            found += self.unread("probe: reference", "tokens")
-        elif self.probe == "kmeans" and self.supervised_leak == "none":
-            found += self.unread("probe: kmeans without supervised_leak", *self.PROBING)
-        return found
+            return [f"views is {self.views!r} with supervised_leak, whose labels are those of {labelled}"]
+        return []
 
 
 def cause_traits(traits: Traits, settings: Mapping[str, Any]) -> Traits:
