@@ -1,8 +1,8 @@
 """Which device a stage computes on, and how jobs that run at the same time get devices of their own.
 
 A job of the workflow that asks for one `gpu` claims a device before it imports torch: it locks a file that is named
-after the device and sees no other from then on. The lock ends with the process, however that ends. One that
-asks for no `gpu`, or gets none, sees no device.
+after the device and sees no other from then on. The lock ends with the process, however that ends. One that may ask
+for a `gpu` and gets none sees no device.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def stage(snakemake: Any) -> Iterator[None]:
     A `UserError`, or what the disk refused, shows its message on stderr, and all its details in the log. Any other
     exception is a defect: its traceback lands in both.
 
-    A stage that asks for one `gpu` gets a device of its own (`patchbank.devices`), and sees no other; one whose rule
-    asks for none sees none.
+    A stage that asks for one `gpu` gets a device of its own (`patchbank.devices`), and sees no other; where its rule's
+    `gpu` is 0 it sees none.
 
     Where the rule's param `optional` is true, the stage belongs to a row that may be left out
     (`patchbank.left_out`): `CannotBeMade`, or an input that was left out, leaves out all outputs and ends well.
@@ -50,7 +50,7 @@ def stage(snakemake: Any) -> Iterator[None]:
             _leave_out(snakemake, entry.reason)
             sys.exit(0)
         gpu = snakemake.resources.get("gpu")
-        if not gpu:
+        if gpu == 0:
             devices.hide()
         elif gpu == 1:
             devices.claim()

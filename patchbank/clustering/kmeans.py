@@ -1,4 +1,4 @@
-"""faiss k-means (Johnson et al. 2017, https://arxiv.org/abs/1702.08734), on a GPU where faiss finds one."""
+"""faiss k-means (Johnson et al. 2017, https://arxiv.org/abs/1702.08734), on a GPU where faiss finds one, unless told otherwise."""
 
 from __future__ import annotations
 
@@ -48,8 +48,15 @@ class Fit:
     objective: tuple[float, ...]
 
 
-def fit_kmeans(points: NDArray[np.float32], k: int, seed: int, settings: KMeansSettings) -> Fit:
+def fit_kmeans(points: NDArray[np.float32], k: int, seed: int, settings: KMeansSettings, gpu: bool = True) -> Fit:
     """k-means of points (n, d) float32; all points are used, none is sub-sampled.
+
+    Args:
+        points: (n, d) float32, finite.
+        k: number of clusters.
+        seed: of the first centroids.
+        settings: see `KMeansSettings`.
+        gpu: whether to compute on all GPUs that faiss finds; not for jobs that claim none.
 
     Raises:
         UserError: when there are fewer points than clusters or a point is not finite.
@@ -70,7 +77,7 @@ def fit_kmeans(points: NDArray[np.float32], k: int, seed: int, settings: KMeansS
         seed=seed & 0x7FFFFFFF,
         min_points_per_centroid=1,
         max_points_per_centroid=max(count, 1),
-        gpu=faiss.get_num_gpus() > 0,
+        gpu=gpu and faiss.get_num_gpus() > 0,
     )
     engine.train(np.ascontiguousarray(points, dtype=np.float32))
     centroids = np.asarray(engine.centroids, dtype=np.float32).reshape(k, dim)

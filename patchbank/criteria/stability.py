@@ -102,4 +102,4 @@ def effective(labels: NDArray[np.integer[Any]], k: int) -> float:
 
 
 def _fit(points: NDArray[np.float32], k: int, settings: KMeansSettings, *seed: str | int) -> NDArray[np.float32]:
-    return fit_kmeans(points, cap(k, len(points)), derive(*seed), settings).centroids
+    return fit_kmeans(points, cap(k, len(points)), derive(*seed), settings, gpu=False).centroids

@@ -121,7 +121,8 @@ def cluster_segments(
     centroids: dict[str, NDArray[np.float32]] = {}
     for k in settings.k:
         for s in settings.kmeans_seeds:
-            fit = fit_kmeans(points, cap(k, len(points)), derive("segment-clusters", seed, k, s), settings.kmeans)
+            cluster_seed = derive("segment-clusters", seed, k, s)
+            fit = fit_kmeans(points, cap(k, len(points)), cluster_seed, settings.kmeans, gpu=False)
             centroids[variant_name(k, s)] = fit.centroids
     tables: dict[str, list[NDArray[np.int32]]] = {name: [] for name in centroids}
     for _, embeddings, used in pool_segments(eval_bank, eval_prediction, moments, settings.centre):

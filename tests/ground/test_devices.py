@@ -174,7 +174,7 @@ with stage(job):
         ({"gpu": 0}, ("visible",)),
         ({"gpu": 1}, ("4", "visible", "4")),
         ({"gpu": 2}, ("4", "5", "visible", "4,5")),  # an extraction, whose processes claim
-        ({"mem_mb": 100}, ("visible",)),  # faiss would take all that it finds
+        ({"mem_mb": 100}, ("4", "5", "visible", "4,5")),
     ],
 )
 def test_a_stage_sees_the_devices_that_its_rule_asks_for(

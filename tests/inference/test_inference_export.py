@@ -49,7 +49,8 @@ def make_head(folder: Path, weights: Path, centre: str = "standardise", pos_embe
     metric = None
     if settings.metric != "none":
         metric = torch.randn(DIM, settings.metric_dims, generator=random)
-    save_head(path, QueryDecoder(DIM, settings), settings, Centring(*kept), {"backbone": backbone}, metric)
+    record = {"backbone": backbone, "oracle": "val"}
+    save_head(path, QueryDecoder(DIM, settings), settings, Centring(*kept), record, metric)
     return path
 
 
@@ -78,7 +79,8 @@ def test_onnx_computes_what_segmenting_a_picture_computes(
         assert "model.onnx is there already (an ONNX model)" in capsys.readouterr().err
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".onnx", ".safetensors"]
     session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-    assert session.get_modelmeta().custom_metadata_map["size"] == "96"
+    said = session.get_modelmeta().custom_metadata_map
+    assert (said["size"], said["oracle"]) == ("96", "val")
     random = np.random.default_rng(3)
     images = [Image.fromarray(random.integers(0, 256, (96, 96, 3), dtype=np.uint8)) for _ in range(3)]
     batch = np.stack([np.asarray(image).transpose(2, 0, 1) for image in images])

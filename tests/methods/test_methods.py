@@ -107,6 +107,7 @@ def test_from_banks_to_predictions(name: str, world: dict[str, Path], tmp_path: 
         assert (record["method"], record["seed"]) == (method.folder, 0)
         assert json.loads(json.dumps(record["settings"])) == method.settings
         assert record["threads"] == 1
+        assert record.get("oracle") == method.traits.oracle
         with pytest.raises(UserError, match="name its checkpoint"):
             run_predict(predict_job(method.folder, tmp_path / "no.h5", **common))
     run_predict(predict_job(method.folder, tmp_path / "val.h5", checkpoint=checkpoint, **common))

@@ -1,4 +1,4 @@
-"""Nearest neighbours of training views: cosines of their mean tokens, by faiss, once for all trainings on a bank.
+"""Nearest neighbours of training views: cosines of their mean tokens, by faiss, once for all seeds.
 
 A folder ``<state_root>/neighbours-<digest>`` (`patchbank.methods.tools.seedless`) holds them as `neighbours.npz`
 (`neighbours`, (views, 8) int32, by `nearest`), and what shapes them as `identity.json`.
