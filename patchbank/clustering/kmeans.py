@@ -1,4 +1,4 @@
-"""faiss k-means (Johnson et al. 2017, https://arxiv.org/abs/1702.08734), on a GPU where faiss finds one, unless told otherwise."""
+"""faiss k-means (Johnson et al. 2017, https://arxiv.org/abs/1702.08734), on GPUs where faiss finds any."""
 
 from __future__ import annotations
 
