@@ -11,7 +11,7 @@ import yaml
 
 from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT
-from patchbank.config.load import checked
+from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
 from patchbank.evaluation import protocols
 
@@ -181,6 +181,16 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     assert rows["primaps-stego"].after == "stego"
     of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
     assert set(config.of(dataset)["protocols"]) == of_classes
+
+
+@pytest.mark.parametrize("dataset", ["msrc", "camvid", "voc_animals"])
+def test_crops_are_compared_with_windows_alone(dataset: str) -> None:
+    files = [FOLDER / f"field_{dataset}.yaml", FOLDER / "views_stego.yaml"]
+    config = read_config(files)
+    real, windows = config.method(dataset, "stego-five"), config.method(dataset, "stego")
+    assert (real.settings["views"], windows.settings["views"]) == ("five", "windows")
+    assert {**real.settings, "views": "windows"} == windows.settings
+    assert real.seeds == windows.seeds
 
 
 SMALL = ("camvid", "demo", "msrc", "voc_animals")
