@@ -34,4 +34,4 @@ class ExportCommand(MethodCommand):
 
 def each() -> dict[str, Command]:
     """One command for each method that has a published format."""
-    return {folder.replace("_", "-"): ExportCommand(folder) for folder in contract.published_folders()}
+    return {name: ExportCommand(folder) for name, folder in contract.published_folders().items()}

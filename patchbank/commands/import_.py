@@ -44,4 +44,4 @@ class ImportCommand(MethodCommand):
 
 def each() -> dict[str, Command]:
     """One command for each method that has a published format."""
-    return {folder.replace("_", "-"): ImportCommand(folder) for folder in contract.published_folders()}
+    return {name: ImportCommand(folder) for name, folder in contract.published_folders().items()}

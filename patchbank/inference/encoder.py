@@ -39,8 +39,7 @@ def load_model(checkpoint: str | Path) -> Model:
         UserError: not a checkpoint, one with missing or foreign keys, or one of a method without `infer.py`.
     """
     if Path(checkpoint).suffix in (".pth", ".pt"):
-        able = [folder.replace("_", "-") for folder in contract.published_folders()]
-        named = " or ".join(f"`patchbank import {name}`" for name in able)
+        named = " or ".join(f"`patchbank import {name}`" for name in contract.published_folders())
         raise UserError(f"{checkpoint} is a torch file; make a checkpoint of it first: {named}.")
     method = load_checkpoint(checkpoint)[1].get("method")
     able = [

@@ -183,9 +183,9 @@ def published(folder: str) -> Published:
     return module
 
 
-def published_folders() -> list[str]:
-    """Folders of the methods with a published format, sorted."""
-    return [folder for folder in method_folders() if offers(folder, "published")]
+def published_folders() -> dict[str, str]:
+    """Folders of the methods with a published format, sorted, by the names that commands have for them."""
+    return {folder.replace("_", "-"): folder for folder in method_folders() if offers(folder, "published")}
 
 
 @cache
