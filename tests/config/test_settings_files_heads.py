@@ -169,7 +169,7 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     rows = {method.name: method for method in config.methods(dataset)}
     assert {method.folder for method in rows.values()} >= {*HEADS, "alignseg", "transfgu", "kmeans"}
     assert {name for name, method in rows.items() if len(method.seeds) < 5} == {"primaps-proposals"}, "draws nothing"
-    assert {"kmeans", "kmeans-whitened", "primaps-proposals"} <= set(rows)
+    assert {"kmeans", "kmeans-whitened", "image-kmeans-whitened", "primaps-proposals"} <= set(rows)
     assert [name for name, method in rows.items() if method.traits.oracle] == ["cause-mlp-leak"]
     chosen = {name: method.oracle for name, method in rows.items() if method.oracle}
     designed = {name: "train" for name, method in rows.items() if method.folder == "foreground_kmeans"}

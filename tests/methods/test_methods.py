@@ -117,7 +117,9 @@ def test_from_banks_to_predictions(name: str, world: dict[str, Path], tmp_path: 
         assert reader.images == open_bank(next(iter(common["banks"].values()))).images
         assert (set(reader.variants) == {"segments"}) == (method.traits.kind == "segments")
         if checkpoint and contract.offers(method.folder, "infer"):
-            same_on_pictures(contract.load_model(method.folder, checkpoint), reader, world["val-whole"])
+            model = contract.load_model(method.folder, checkpoint)
+            same = same_alone if isinstance(model, shape.PictureModel) else same_on_pictures
+            same(model, reader, world["val-whole"])
         if checkpoint is None:
             record = {"method": method.folder, "settings": method.settings, "seed": 0, "backbone": None}
             if method.folder in WITHOUT_PICTURES:
@@ -125,18 +127,27 @@ def test_from_banks_to_predictions(name: str, world: dict[str, Path], tmp_path: 
                     contract.make_model(record, world["statistics"])
             else:
                 same_alone(contract.make_model(record, world["statistics"]), reader, world["val-whole"])
+                without_statistics(record, world["val-whole"])
 
 
 def same_alone(model: shape.PictureModel, reader: PredictionReader, whole: Path) -> None:
-    """The same of a model of single pictures, and without statistics it works, too."""
+    """The same of a model of single pictures."""
     bank = open_bank(whole)
     for row, image in enumerate(bank.images):
         tokens = torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0])
         seen = shape.Seen(image, bank.grid, tokens)
         stored = reader.labels("segments", row, row + 1).ravel()
-        np.testing.assert_array_equal(model.scores_of(seen).argmax(0).numpy(), stored)
-        scores = contract.make_model(model.record, None).scores_of(seen)
+        scores = model.scores_of(seen)
+        np.testing.assert_array_equal(scores.argmax(0).numpy(), stored)
         assert (tuple(scores.shape), scores.dtype) == ((model.segments, len(tokens)), torch.float32)
+
+
+def without_statistics(record: dict[str, Any], whole: Path) -> None:
+    """A method that learned nothing works on a picture that belongs to no set."""
+    bank, model = open_bank(whole), contract.make_model(record, None)
+    tokens = torch.from_numpy(bank.read([0], ("tokens",))["tokens"][0, 0])
+    scores = model.scores_of(shape.Seen(bank.images[0], bank.grid, tokens))
+    assert (tuple(scores.shape), scores.dtype) == ((model.segments, len(tokens)), torch.float32)
 
 
 def same_on_pictures(model: shape.TokenModel, reader: PredictionReader, whole: Path) -> None:

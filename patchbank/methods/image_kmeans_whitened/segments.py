@@ -1,0 +1,33 @@
+"""Segments of one image: spherical k-means of its whitened tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchbank.bank.centring import EPSILON
+from patchbank.clustering.kmeans import KMeansSettings, image_segments
+from patchbank.clustering.projection import Projection
+from patchbank.seeds import derive
+
+
+def segments_of(
+    tokens: NDArray[np.floating[Any]], whitening: Projection, settings: Mapping[str, Any], seed: int, image: str
+) -> NDArray[np.int64]:
+    """Segments (N,) of one image.
+
+    Args:
+        tokens: (N, D).
+        whitening: fitted on train tokens.
+        settings: resolved ones of the method.
+        seed: of the row.
+        image: content id, of which the fit is seeded, so that it depends on no other image.
+    """
+    points = whitening(tokens)
+    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), EPSILON)
+    q = int(settings["segments"])
+    fit_seed = derive("image-kmeans", q, seed, image)  # as of the floor of that name
+    return image_segments(points, q, fit_seed, KMeansSettings(**settings["kmeans"]))
