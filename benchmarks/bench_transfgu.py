@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import statistics
 import tempfile
 from functools import partial
@@ -214,8 +215,8 @@ def bench_bfloat16(dim: int, arguments: argparse.Namespace) -> None:
     optimiser = build_optimiser(student, settings)
 
     def losses(half: bool) -> Any:
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return batch_losses(student, teacher, views, settings, 0, order)
+        precise = dataclasses.replace(settings, precision="bfloat16" if half else "float32")
+        return batch_losses(student, teacher, views, precise, 0, order)
 
     def compared(half: bool) -> list[torch.Tensor]:
         student.eval().zero_grad()

@@ -22,6 +22,7 @@ SOURCES = {
     "stuff": resolve({**OWN, "stuff": 1}, {"k": [3]}),
     "pooled": resolve({**OWN, "window_feature": "pooled", "centre": "mean"}, {"k": [3]}),
     "tokens": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "centre": "standardise"}, {"k": [3]}),
+    "bfloat16": resolve({**OWN, "precision": "bfloat16"}, {"k": [3]}),
     "segments": resolve({**OWN, "pseudo_label": "token_similarity", "pca": 8, "segments": 4}, {"k": [3]}),
 }
 

@@ -67,6 +67,8 @@ class TransFGUSettings(Settings):
         teacher_interval: epochs between restarts, one number or one for every ten epochs.
         restart_at_end: also restart when fewer epochs than an interval remain, as published.
         checkpoint_every: epochs between two resumable states.
+        precision: of the decoder's products in a training step; ``bfloat16`` pays where the device has arithmetic for
+            it. Weights, losses and predictions stay float32.
     """
 
     TITLE = TITLE
@@ -96,6 +98,7 @@ class TransFGUSettings(Settings):
     teacher_interval: Sequence[int] = ruled(_interval_problem, (2,))
     restart_at_end: bool = ruled(rules.flag, False)
     checkpoint_every: int = ruled(rules.whole_number(1), 5)
+    precision: str = ruled(rules.choice("float32", "bfloat16"), "float32")
     stage: str = ruled(rules.choice("segmenter", "pseudo_labels"), "segmenter")
 
     def combined(self, wrong: Sequence[str]) -> list[str]:

@@ -51,16 +51,17 @@ def batch_losses(
         student: in training mode.
         teacher: in evaluation mode, or None before there is one.
         views: tokens (already centred) and maps.
-        settings: `background` is used.
+        settings: `background` and `precision` are used.
         age: epochs since the teacher's update; None before there is one.
         order: permutation (K,) of the negative target; None before there is a teacher.
     """
     taught = None
-    if teacher is not None:
-        with torch.no_grad():
-            taught = teacher(views.tokens)[0].transpose(1, 2)
-    logits, classes = student(views.tokens)
-    logits = logits.transpose(1, 2)
+    with torch.autocast(views.tokens.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        if teacher is not None:
+            with torch.no_grad():
+                taught = teacher(views.tokens)[0].float().transpose(1, 2)
+        logits, classes = student(views.tokens)
+    logits, classes = logits.float().transpose(1, 2), classes.float()
     targets = make_targets(views.maps, settings.background, taught)
     category = category_loss(logits, targets, 0.0 if age is None else alpha_of(age), order)
     uncertainty = uncertainty_loss(logits, targets, settings.background)

@@ -14,11 +14,12 @@ from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.methods.tools.state import TrainingState
-from patchbank.methods.transfgu.batches import load_batches, plan_epoch
+from patchbank.methods.transfgu.batches import Views, load_batches, plan_epoch
 from patchbank.methods.transfgu.centroids import make_centroids
+from patchbank.methods.transfgu.head import build_decoder
 from patchbank.methods.transfgu.prepare import prepare
 from patchbank.methods.transfgu.settings import TransFGUSettings, recipes
-from patchbank.methods.transfgu.step import CLAMP, update
+from patchbank.methods.transfgu.step import CLAMP, batch_losses, update
 from patchbank.methods.transfgu.train import _of_centroids, _Run
 
 
@@ -71,3 +72,26 @@ def test_images_without_foreground_are_kept_counted_and_reported(world: dict[str
         "2 of 9 training images have no foreground window; they stay in the set and shape no centroid."
     ]
     assert _of_centroids(found, bank)["notes"] == []
+
+
+def test_bfloat16_rounds_products_alone() -> None:
+    """Losses and gradients lie near float32's and are float32; weights are, too."""
+    settings = TransFGUSettings(things=3, heads=2, layers=1)
+    drawn = torch.Generator().manual_seed(0)
+    views = Views(torch.randn(2, 16, 8, generator=drawn), torch.rand(2, 3, 16, generator=drawn))
+    gradients, losses = [], []
+    for precision in ("float32", "bfloat16"):
+        student, teacher = (build_decoder(8, settings, seed) for seed in (0, 1))
+        found = batch_losses(
+            student.eval(), teacher.eval(), views, replace(settings, precision=precision), 0, torch.tensor([2, 0, 1])
+        )
+        assert {part.dtype for part in (found.category, found.uncertainty, found.embedding, found.total)} == {
+            torch.float32
+        }
+        found.total.backward()  # type: ignore[no-untyped-call]
+        losses.append(found.total.detach())
+        gradients.append(torch.cat([part.grad.flatten() for part in student.parameters() if part.grad is not None]))
+    assert 0 < abs(losses[1] - losses[0]) < 0.01 * losses[0], "rounded, and no more than that"
+    apart = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert gradients[1].dtype == torch.float32
+    assert 0 < apart < 0.25

@@ -59,10 +59,11 @@ def test_from_banks_to_predictions(world: dict[str, Path], source: str) -> None:
         assert reader.labels("k3-s0", 0, 9).shape == (9, 4, 4)
 
 
-def test_equal_runs_are_equal_and_seeds_differ(world: dict[str, Path]) -> None:
-    first = train_in(world, "exact").read_bytes()
-    assert train_in(world, "again").read_bytes() == first
-    assert train_in(world, "other", seed=1).read_bytes() != first
+@pytest.mark.parametrize("source", ["exact", "bfloat16"])
+def test_equal_runs_are_equal_and_seeds_differ(world: dict[str, Path], source: str) -> None:
+    first = train_in(world, source, SOURCES[source]).read_bytes()
+    assert train_in(world, "again", SOURCES[source]).read_bytes() == first
+    assert train_in(world, "other", SOURCES[source], seed=1).read_bytes() != first
 
 
 class Killed(Exception):
