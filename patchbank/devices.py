@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import platform
 import re
 import tempfile
 import time
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 VARIABLE = "PATCHBANK_DEVICES"
 """Devices that jobs may use, e.g. ``0,1``, where they are not those that are there; on a host without any for tests. In
-a job of Slurm only those of them that Slurm gave to it."""
+a job of Slurm only those of them that Slurm gave to it, and all that it gave where it gave others: Slurm may number the
+devices of a job from 0."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PAUSE = 0.5
 """Seconds between two looks for a device that is free."""
@@ -42,7 +44,7 @@ def devices() -> tuple[str, ...]:
         names = _names(os.environ[VARIABLE])
         if "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ:
             given = _names(os.environ[VISIBLE])
-            names = tuple(name for name in names if name in given)
+            names = tuple(name for name in names if name in given) or (names and given)
         return names
     shown = sum(1 for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name))
     if not shown:
@@ -109,19 +111,25 @@ def hide() -> None:
 
 
 def lock_path(name: str) -> Path:
-    """The file that is locked for a device; of a Slurm job of its own, which may number its devices from 0."""
-    job = os.environ.get("SLURM_JOB_ID", "host")
+    """The file that is locked for a device: of a host, and of each Slurm job, which may number its devices from 0."""
+    job = os.environ.get("SLURM_JOB_ID", f"host-{platform.node()}")
     return Path(tempfile.gettempdir(), f"patchbank-{os.getuid()}-{job}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock")
 
 
 def _locked(name: str) -> IO[str] | None:
-    """The locked file of a device; None where another process has locked it."""
+    """The locked file of a device; None where another process has locked it.
+
+    Where the file system locks nothing, the device is taken without a lock, and a warning says so.
+    """
     file = lock_path(name).open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
+    except OSError as error:
+        lost = "jobs may share the device; set TMPDIR to a folder on a local disk"
+        LOG.warning("%s cannot be locked (%s): %s.", file.name, error, lost)
     return file
 
 

@@ -7,9 +7,9 @@ and does not wait for what it said to be checked and written; a bounded number o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -156,9 +156,10 @@ def fill_blocks(
     if workers is None:
         workers = decoders(device, threads)
     loader = image_batches(batches, views, size, workers, pinned=device.type == "cuda")
-    loaded = track(batches.beside(loader), f"extract {banks[0].folder.name}", "batch", len(batches))
+    beside = batches.beside(loader)
+    loaded = track(beside, f"extract {banks[0].folder.name}", "batch", len(batches))
     shard_of_batch = -1
-    with at_the_next(), ExitStack() as stack:
+    with at_the_next(), closing(beside), ExitStack() as stack:  # its processes end with it, also behind an error
         most = size * recipe.draws
         depth = max(1, WAITING.get(device.type, WAITING["cpu"]) // len(banks))
         queues = [(bank, stack.enter_context(_ShardQueue(bank, rows, most, depth, batches.claims))) for bank in banks]
@@ -204,7 +205,7 @@ class _Batches:
                 self._asked.append((shard, batch, claimed))
                 yield batch
 
-    def beside(self, loaded: DataLoader[Pictures | str]) -> Iterator[tuple[Asked, Pictures | str]]:
+    def beside(self, loaded: DataLoader[Pictures | str]) -> Generator[tuple[Asked, Pictures | str], None, None]:
         """What every batch is, beside its pictures."""
         for pictures in loaded:
             yield self._asked.popleft(), pictures

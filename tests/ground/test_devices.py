@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
@@ -71,7 +72,7 @@ def test_devices_are_named_by_the_variable(
     assert cuda_present() == bool(expected)
 
 
-@pytest.mark.parametrize(("given", "expected"), [("1", ("1",)), ("0,1", ("0", "1")), ("", ()), ("3", ())])
+@pytest.mark.parametrize(("given", "expected"), [("1", ("1",)), ("0,1", ("0", "1")), ("", ()), ("3", ("3",))])
 def test_in_a_job_of_slurm_they_are_those_that_slurm_gave(
     given: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,26 @@ def test_jobs_of_slurm_number_their_own_devices(monkeypatch: pytest.MonkeyPatch,
         paths.append(lock_path("0"))
     assert len(set(paths)) == 3
     assert all(path.parent == tmp_path and str(os.getuid()) in path.name for path in paths)
+
+
+def test_hosts_that_share_a_folder_lock_their_own_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = lock_path("0")
+    monkeypatch.setattr(devices.platform, "node", lambda: "other")
+    assert lock_path("0") != here
+
+
+def test_a_folder_that_locks_nothing_is_told_and_no_reason_to_stop(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(VISIBLE, "")  # claimed names are written here
+    monkeypatch.setattr(devices.fcntl, "flock", refuse)
+    assert claim() == "1"
+    assert "cannot be locked" in caplog.text
+    assert "set TMPDIR" in caplog.text
 
 
 def run_stage(folder: Path, resources: dict[str, int]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from patchbank.memory import free_on
 from patchbank.methods.tools.batches import Batch, cut, read_ahead
 from patchbank.progress import track
 from patchbank.seeds import generator
@@ -66,7 +67,7 @@ def load_batches(
     """
     needed = np.unique(np.concatenate([batch.rows for batch in batches]))
     size = len(needed) * bank.views * bank.tokens_per_view * bank.dim * _resident_dtype(bank).itemsize
-    if device.type == "cuda" and size < _FREE_SHARE * torch.cuda.mem_get_info(device)[0]:
+    if device.type == "cuda" and size < _FREE_SHARE * free_on(device):
         LOG.info("the bank (%.1f GB) stays in the memory of %s", size / 1e9, device)
         yield from _resident(bank, batches, masks, needed, device)
     else:

@@ -59,11 +59,12 @@ class CapturedStep:
     def _record(self, inputs: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph | None:
         """Record the step without running it."""
         self._inputs = tuple(given.clone() for given in inputs)
-        graph = torch.cuda.CUDAGraph()
+        graph, outer = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._stream.device)
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._result = self._step(*self._inputs)
         except RuntimeError as error:
             LOG.warning("AlignSeg: no CUDA graph of the step (%s); kernels are launched one by one, slower", error)
+            torch.cuda.set_stream(outer)  # torch stays on the stream of a recording that fails at its end
             return None
         return graph
