@@ -37,7 +37,7 @@ class SyntheticBank:
         random = np.random.default_rng(0)
         self.images, self.draws, self.record = [f"{i:016x}" for i in range(images)], 1, {"synthetic": images}
         self.views, self.tokens_per_view, self.dim, self.grid = VIEWS, TOKENS, DIM, (SIDE, SIDE)
-        self.dtype = np.dtype(np.float16)
+        self.dtype, self.coding = np.dtype(np.float16), None
         shape = (images, VIEWS, TOKENS, DIM)
         written = np.memmap(folder / "tokens", np.float16, "w+", shape=shape)
         for row in range(images):
