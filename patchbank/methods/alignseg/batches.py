@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from patchbank.memory import free_on
+from patchbank.methods.alignseg.feature_crops import FeatureCrops
 from patchbank.methods.tools.batches import Batch, cut, read_ahead
 from patchbank.progress import track
 from patchbank.seeds import generator
@@ -65,37 +67,72 @@ def load_batches(
         masks: foreground of the bank's samples; None counts every patch.
         device: where tensors have to be.
     """
-    needed = np.unique(np.concatenate([batch.rows for batch in batches]))
-    size = len(needed) * bank.views * bank.tokens_per_view * bank.dim * _resident_dtype(bank).itemsize
+    stored, rows = _stored(bank, batches)
+    size = len(rows) * stored.views * stored.tokens_per_view * stored.dim * _resident_dtype(stored).itemsize
     if device.type == "cuda" and size < _FREE_SHARE * free_on(device):
         LOG.info("the bank (%.1f GB) stays in the memory of %s", size / 1e9, device)
-        yield from _resident(bank, batches, masks, needed, device)
+        yield from _resident(bank, batches, masks, device)
     else:
         yield from _streamed(bank, batches, masks, device)
 
 
+def _stored(bank: Bank, batches: Sequence[Batch]) -> tuple[Bank, NDArray[np.int64]]:
+    """The bank whose rows batches are made of, and which of its rows: of crops of tokens that of the whole images."""
+    needed = np.unique(np.concatenate([batch.rows for batch in batches]))
+    return (bank.whole, np.unique(needed // bank.draws)) if isinstance(bank, FeatureCrops) else (bank, needed)
+
+
 def _resident(
-    bank: Bank,
-    batches: Sequence[Batch],
-    masks: ForegroundMasks | None,
-    needed: NDArray[np.int64],
-    device: torch.device,
+    bank: Bank, batches: Sequence[Batch], masks: ForegroundMasks | None, device: torch.device
 ) -> Iterator[Loaded]:
-    """Everything is on the device before the first step; a batch is two gathers there and never waits for the host."""
-    shape = (len(needed), bank.views, bank.tokens_per_view)
-    tokens = torch.empty((*shape, bank.dim), dtype=_resident_dtype(bank), device=device)
-    foreground = torch.ones(shape, dtype=torch.bool, device=device)
-    for start in track(range(0, len(needed), _READ_ROWS), f"bank to {device}", unit="block"):
-        rows = needed[start : start + _READ_ROWS]
-        read = torch.empty((len(rows), *tokens.shape[1:]), dtype=tokens.dtype)
-        bank.read(rows, ("tokens",), out={"tokens": read.numpy()})
-        tokens[start : start + len(rows)] = read.to(device)
-        if masks:
-            foreground[start : start + len(rows)] = torch.from_numpy(masks(rows)).to(device, torch.bool)
-    positions = torch.from_numpy(np.searchsorted(needed, np.stack([batch.rows for batch in batches]))).to(device)
-    for batch, position in zip(batches, positions, strict=True):
-        part = tokens.index_select(0, position).flatten(0, 1)
-        yield batch, part if bank.coding is None else bank.coding.decode(part), foreground.index_select(0, position)
+    """Everything is on the device before the first step; a batch is two gathers there and waits for no file.
+
+    Crops of whole-image tokens are cut there, too: a step waits for their boxes alone, which a thread draws ahead.
+    """
+    stored, kept = _stored(bank, batches)
+    rows = np.stack([batch.rows for batch in batches])
+    samples = np.unique(rows)
+    tokens, foreground = _on_device(stored, kept, device), _masks_on_device(bank, samples, masks, device)
+    read = rows // bank.draws if isinstance(bank, FeatureCrops) else rows
+    places = [torch.from_numpy(np.searchsorted(*pair)).to(device) for pair in ((kept, read), (samples, rows))]
+    for batch, place, mask, boxes in zip(batches, *places, _boxes_of(bank, batches), strict=True):
+        part = tokens.index_select(0, place).flatten(0, 1)
+        part = part if stored.coding is None else stored.coding.decode(part)
+        if boxes is not None and isinstance(bank, FeatureCrops):
+            part = bank.cut(part, boxes.to(device))
+        yield batch, part, foreground.index_select(0, mask)
+
+
+def _boxes_of(bank: Bank, batches: Sequence[Batch]) -> Iterator[Tensor | None]:
+    """Boxes of every batch's crops, drawn ahead by a thread that touches no device; None where crops are stored."""
+    if isinstance(bank, FeatureCrops):
+        yield from read_ahead(lambda number: bank.boxes_of(batches[number].rows), len(batches))
+    else:
+        yield from repeat(None, len(batches))
+
+
+def _on_device(bank: Bank, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Tokens (rows, V, N, D) as they are stored."""
+    shape = (bank.views, bank.tokens_per_view, bank.dim)
+    tokens = torch.empty((len(rows), *shape), dtype=_resident_dtype(bank), device=device)
+    for start in track(range(0, len(rows), _READ_ROWS), f"bank to {device}", unit="block"):
+        part = rows[start : start + _READ_ROWS]
+        read = torch.empty((len(part), *shape), dtype=tokens.dtype)
+        bank.read(part, ("tokens",), out={"tokens": read.numpy()})
+        tokens[start : start + len(part)] = read.to(device)
+    return tokens
+
+
+def _masks_on_device(
+    bank: Bank, samples: NDArray[np.int64], masks: ForegroundMasks | None, device: torch.device
+) -> Tensor:
+    """Masks (samples, V, N) bool; all true without any."""
+    foreground = torch.ones((len(samples), bank.views, bank.tokens_per_view), dtype=torch.bool, device=device)
+    for start in range(0, len(samples) if masks else 0, _READ_ROWS):
+        part = samples[start : start + _READ_ROWS]
+        assert masks is not None
+        foreground[start : start + len(part)] = torch.from_numpy(masks(part)).to(device, torch.bool)
+    return foreground
 
 
 def _streamed(

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from patchbank.bank.reader import FIELDS, Arrays, Bank, Samples
 from patchbank.errors import UserError
@@ -34,6 +33,9 @@ class FeatureCrops(Bank):
         settings: `crops` and `epochs` are used; there are as many draws as epochs, since they cost no disk.
         seed: of the training.
 
+    Attributes:
+        whole: that bank.
+
     Raises:
         UserError: the bank has more than one view of an image.
     """
@@ -41,11 +43,12 @@ class FeatureCrops(Bank):
     def __init__(self, whole: Bank, settings: AlignSegSettings, seed: int) -> None:
         if whole.views != 1 or whole.draws != 1:
             raise UserError(f"tokens_from: whole reads a bank of recipe `whole`, {whole.folder} holds crops.")
-        self._whole = whole
+        self.whole = whole
         patch = whole.input_size[0] // whole.grid[0]
         self._recipe = Recipe(patch, **(settings.crops or {}), draws=settings.epochs, seed=seed)
         self.folder, self.record, self.images = whole.folder, whole.record, whole.images
         self.draws = settings.epochs
+        self._drawn = np.full((len(whole.images) * self.draws, self._recipe.views, 4), np.nan, np.float32)
         self._sizes = whole.read(np.arange(len(whole.images)), ("boxes",))["boxes"][:, 0, 2:].astype(int).tolist()
 
     @property
@@ -66,12 +69,12 @@ class FeatureCrops(Bank):
     @property
     def dim(self) -> int:
         """D, width of a token."""
-        return self._whole.dim
+        return self.whole.dim
 
     @property
     def heads(self) -> int:
         """Attention heads of the block that was read."""
-        return self._whole.heads
+        return self.whole.heads
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -86,8 +89,8 @@ class FeatureCrops(Bank):
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of the patch grid of a crop."""
-        height, width = self._whole.input_size
-        h, w = self._whole.grid
+        height, width = self.whole.input_size
+        h, w = self.whole.grid
         return self.input_size[0] * h // height, self.input_size[1] * w // width
 
     def read(self, rows: Samples, fields: Sequence[str] = FIELDS, out: Arrays | None = None) -> dict[str, NDArray[Any]]:
@@ -99,7 +102,7 @@ class FeatureCrops(Bank):
             out: arrays to fill; made when not given.
         """
         index = np.asarray(rows, dtype=np.int64)
-        stored = self._whole.read(index // self.draws, fields)
+        stored = self.whole.read(index // self.draws, fields)
         count = self.tokens_per_view
         shapes = {"tokens": (count, self.dim)}
         if "cls_attention" in fields:
@@ -108,21 +111,47 @@ class FeatureCrops(Bank):
             name: out[name] if out else np.empty((len(index), self.views, *shapes[name]), np.float32) for name in fields
         }
         for i, sample in enumerate(index.tolist()):
-            boxes = self._boxes(*divmod(sample, self.draws))
+            boxes = torch.from_numpy(self._boxes(sample))
             for name in fields:
                 values = torch.from_numpy(stored[name][i, 0])
                 if name == "tokens":
-                    result[name][i] = crop_maps(values.T, self._whole.grid, boxes, self.grid).transpose(1, 2).numpy()
+                    result[name][i] = crop_maps(values.T, self.whole.grid, boxes, self.grid).transpose(1, 2).numpy()
                 else:
-                    result[name][i] = crop_maps(values, self._whole.grid, boxes, self.grid).numpy()
+                    result[name][i] = crop_maps(values, self.whole.grid, boxes, self.grid).numpy()
         return result
 
-    def _boxes(self, image: int, draw: int) -> Tensor:
-        """Boxes (V, 4) of one sample in tokens of the whole image."""
-        width, height = self._sizes[image]
-        h, w = self._whole.grid
-        boxes = self._recipe.boxes((width, height), self.images[image], draw)
-        return torch.tensor(boxes) * torch.tensor([w / width, h / height, w / width, h / height])
+    def boxes_of(self, rows: NDArray[np.int64]) -> Tensor:
+        """Boxes (b * V, 5) of samples, as `cut` takes them: which sample of these, then x0 y0 x1 y1 in its tokens."""
+        boxes = np.stack([self._boxes(sample) for sample in rows.tolist()])
+        numbers = np.broadcast_to(np.arange(len(rows), dtype=np.float32)[:, None, None], (*boxes.shape[:2], 1))
+        return torch.from_numpy(np.concatenate([numbers, boxes], 2)).flatten(0, 1)
+
+    def cut(self, tokens: Tensor, boxes: Tensor) -> Tensor:
+        """The crops of whole images, made where their tokens are.
+
+        Args:
+            tokens: (b, N, D) of the images of some samples.
+            boxes: of these samples, from `boxes_of`, on the same device.
+
+        Returns:
+            (b * V, n, D) float32, as `read` gives them.
+        """
+        from torchvision.ops import roi_align
+
+        maps = tokens.float().transpose(1, 2).reshape(len(tokens), -1, *self.whole.grid)
+        crops: Tensor = roi_align(maps, boxes, self.grid, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
+        return crops.flatten(2).transpose(1, 2).contiguous()
+
+    def _boxes(self, sample: int) -> NDArray[np.float32]:
+        """Boxes (V, 4) of one sample in tokens of the whole image; drawn once, for masks and for tokens."""
+        known: NDArray[np.float32] = self._drawn[sample]
+        if np.isnan(known[0, 0]):
+            image, draw = divmod(sample, self.draws)
+            width, height = self._sizes[image]
+            h, w = self.whole.grid
+            cells = np.array([w / width, h / height, w / width, h / height], np.float32)
+            known[:] = np.array(self._recipe.boxes((width, height), self.images[image], draw), np.float32) * cells
+        return known
 
 
 def crop_maps(maps: Tensor, grid: tuple[int, int], boxes: Tensor, target: tuple[int, int]) -> Tensor:
@@ -137,6 +166,8 @@ def crop_maps(maps: Tensor, grid: tuple[int, int], boxes: Tensor, target: tuple[
     Returns:
         (V, C, h * w) float32.
     """
+    from torchvision.ops import roi_align  # takes a second to import, and most trainings read no such crops
+
     whole = maps.float().reshape(1, len(maps), *grid)
     crops: Tensor = roi_align(whole, [boxes], target, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
     return crops.flatten(2)

@@ -40,6 +40,7 @@ from patchbank.files import digest
 from patchbank.fingerprint import code_fingerprint
 from patchbank.methods.alignseg.batches import load_batches, plan_epoch
 from patchbank.methods.alignseg.capture import CapturedStep
+from patchbank.methods.alignseg.feature_crops import FeatureCrops
 from patchbank.methods.alignseg.foreground import ForegroundMasks
 from patchbank.methods.alignseg.head import save_head
 from patchbank.methods.alignseg.initial_queries import kmeans_queries
@@ -115,8 +116,6 @@ def train_head(
 def _training_bank(job: TrainJob, settings: AlignSegSettings) -> Bank:
     if settings.tokens_from == "crops":
         return open_bank(job.banks["multicrop"], draws=settings.draws or None)
-    from patchbank.methods.alignseg.feature_crops import FeatureCrops  # torchvision takes a second to import
-
     return FeatureCrops(open_bank(job.banks["whole"]), settings, job.seed)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from patchbank.bank.centring import shift_and_scale
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
@@ -21,7 +23,7 @@ def predict(job: PredictJob) -> None:
         job.dataset, job.split, job.row, "segments", job.seed, "nearest", bank.input_size, dict(job.settings)
     )
     _, scale = shift_and_scale(Statistics.load(job.statistics), job.settings["centre"], bank.dim)
-    metric = whitening.matrix / scale[:, None].astype(whitening.matrix.dtype)  # of tokens that are centred already
+    metric = (whitening.matrix / scale[:, None]).astype(np.float32)  # of tokens that are centred already
     variants = {"segments": int(job.settings["segments"])}
     with PredictionWriter(job.out, record, bank.images, variants, bank.grid, metric) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):

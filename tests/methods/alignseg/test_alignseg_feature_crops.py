@@ -18,7 +18,7 @@ from patchbank.bank.statistics import Statistics, compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.config.load import default_config
 from patchbank.errors import UserError
-from patchbank.methods.alignseg.batches import load_batches, plan_epoch
+from patchbank.methods.alignseg.batches import _resident, load_batches, plan_epoch
 from patchbank.methods.alignseg.feature_crops import FeatureCrops, crop_maps
 from patchbank.methods.alignseg.foreground import ForegroundMasks, foreground_masks
 from patchbank.methods.alignseg.settings import AlignSegSettings, recipes, resolve
@@ -75,9 +75,9 @@ def test_boxes_are_those_of_the_pixel_crops(world: Path, whole: Bank) -> None:
     stored = pixels.read(np.arange(18), ("boxes",))["boxes"]
     h, w = whole.grid
     for sample in range(18):
-        image, draw = divmod(sample, 3)
+        image = sample // 3
         width, height = whole.read([image], ("boxes",))["boxes"][0, 0, 2:]
-        boxes = crops._boxes(image, draw).numpy()
+        boxes = crops._boxes(sample)
         np.testing.assert_allclose(boxes, stored[sample] * np.array([w / width, h / height] * 2), rtol=1e-6)
 
 
@@ -91,7 +91,7 @@ def test_a_sample_is_its_boxes_cut_out_of_tokens_and_attention(whole: Bank) -> N
     np.testing.assert_array_equal(both["tokens"], found)
     for i, sample in enumerate(rows):
         stored = whole.read([sample // 3])
-        boxes = crops._boxes(*divmod(sample, 3))
+        boxes = torch.from_numpy(crops._boxes(sample))
         tokens = torch.from_numpy(stored["tokens"][0, 0])
         np.testing.assert_array_equal(
             found[i].transpose(0, 2, 1), crop_maps(tokens.T, whole.grid, boxes, (4, 4)).numpy()
@@ -113,6 +113,21 @@ def test_training_reads_tokens_and_foreground_of_the_same_crops(whole: Bank) -> 
         np.testing.assert_array_equal(stored.view(4, 3, 16, -1).numpy(), expected["tokens"])
         attention = expected["cls_attention"].reshape(12, crops.heads, 16)
         np.testing.assert_array_equal(met.reshape(12, 16).numpy(), foreground_masks(attention, (4, 4)))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_crops_cut_on_a_device_are_those_that_are_read(tmp_path: Path, dtype: str) -> None:
+    make_images(tmp_path, 6)
+    whole = open_bank(extract_all(tmp_path, ExtractSettings("whole", {"size": 96}, images_per_shard=4, dtype=dtype)))
+    crops = FeatureCrops(whole, SETTINGS, seed=0)
+    batches = [batch for epoch in range(1, 3) for batch in plan_epoch(6, crops.draws, 4, 0, epoch)]
+    masks, device = ForegroundMasks(crops, 3), torch.device("cpu")
+    for (one, tokens, foreground), (other, same_tokens, same_foreground) in zip(
+        _resident(crops, batches, masks, device), load_batches(crops, batches, masks, device), strict=True
+    ):
+        assert one is other
+        torch.testing.assert_close(tokens, same_tokens, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(foreground.float(), same_foreground, rtol=0, atol=0)
 
 
 def train_in(world: Path, name: str, seed: int = 0, **banks: Path) -> dict[str, Any]:

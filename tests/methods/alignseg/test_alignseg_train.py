@@ -92,8 +92,7 @@ def test_a_resident_bank_hands_out_what_a_streamed_one_does(with_masks: bool) ->
     bank = FakeBank(images=70, draws=3)
     batches = [batch for epoch in range(4) for batch in plan_epoch(70, 3, 8, 0, epoch)]
     masks = ForegroundMasks(bank, 3) if with_masks else None
-    needed = np.unique(np.concatenate([batch.rows for batch in batches]))
-    resident = _resident(bank, batches, masks, needed, torch.device("cpu"))
+    resident = _resident(bank, batches, masks, torch.device("cpu"))
     streamed = load_batches(bank, batches, masks, torch.device("cpu"))
     for (one, tokens, foreground), (other, same_tokens, same_foreground) in zip(resident, streamed, strict=True):
         assert one is other
