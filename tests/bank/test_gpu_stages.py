@@ -41,8 +41,11 @@ BANKS = {
 }
 SHORT = {"heads": 3, "epochs": 4, "batch_size": 4, "lr": 1e-3, "teacher_start": 1, "niter": 5}
 TOKENS = {**SHORT, "pseudo_label": "token_similarity", "pca": 8, "segments": 4}
+HEAD = {"queries": 3, "heads": 2, "hidden": 16, "epochs": 4, "batch_size": 4}
+CROPS = {"size": 64, "local_crops": 2, "global_scale": [0.5, 1.0], "local_scale": [0.05, 0.25], "augment": False}
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "alignseg": (alignseg_settings, {"queries": 3, "heads": 2, "hidden": 16, "epochs": 4, "batch_size": 4}),
+    "alignseg": (alignseg_settings, HEAD),
+    "crops of tokens": (alignseg_settings, {**HEAD, "tokens_from": "whole"}),
     "transfgu": (transfgu_settings, SHORT),
     "tokens": (transfgu_settings, TOKENS),
     "maps": (transfgu_settings, {"niter": 5, "stage": "pseudo_labels"}),
@@ -112,7 +115,10 @@ def test_half_precision_is_near_float32(worlds: dict[str, dict[str, Path]], prec
 def run(banks: dict[str, Path], case: str, out: Path) -> tuple[list[float], dict[str, torch.Tensor], dict[str, Any]]:
     """Train and predict; losses of every step, tensors of the checkpoint, arrays of the prediction."""
     settings, own = CASES[case]
-    folder, resolved = settings.__name__.split(".")[-2], settings.resolve(own, {"k": [3]})
+    folder, resolved = (
+        settings.__name__.split(".")[-2],
+        settings.resolve(own, {"k": [3], "recipes": {"multicrop": CROPS}}),
+    )
     recipes = settings.recipes(resolved)
     reads = ("lastblock",) if case == "maps" else ("whole",)
     shared = {"statistics": banks["statistics"], "settings": resolved}
