@@ -109,7 +109,7 @@ def export_onnx(
         raise UserError(f"--size is {size}, it must be at least 1.")
     model = load_model(checkpoint)
     if isinstance(model, PictureModel):
-        raise UserError(f"{checkpoint} reads more of a picture than its tokens, which is no ONNX; export another row.")
+        raise UserError(f"{checkpoint} scores no single tokens, of which ONNX models are made; export another row.")
     if averages(model):
         LOG.warning("%s averages with the mirror image (mirror: true), which its ONNX model does not do", checkpoint)
     vit = load_encoder(model, checkpoint, backbone, weights, "cpu")

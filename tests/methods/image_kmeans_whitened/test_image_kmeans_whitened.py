@@ -16,6 +16,7 @@ from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import load_arrays, save_arrays
 from patchbank.clustering.projection import Projection
 from patchbank.errors import UserError
+from patchbank.inference.onnx_model import NEEDED, export_onnx
 from patchbank.methods.contract import load_model, run_predict, traits
 from patchbank.methods.image_kmeans_whitened.segments import segments_of
 from patchbank.methods.image_kmeans_whitened.settings import resolve
@@ -79,6 +80,15 @@ def test_equal_trainings_are_equal_bytes_and_another_seed_is_not(head_world: dic
         head_world, "image_kmeans_whitened", tmp_path / "c", chosen, lambda _: traits("image_kmeans_whitened"), 1
     )
     assert not np.array_equal(load_arrays(first)[0]["matrix"], load_arrays(other)[0]["matrix"]), "another sample"
+
+
+def test_it_is_no_onnx_because_it_scores_no_single_tokens(head_world: dict[str, Path], tmp_path: Path) -> None:
+    for package in NEEDED:
+        pytest.importorskip(package)
+    checkpoint = trained(head_world, tmp_path / "a", settings(pca=4))
+    with pytest.raises(UserError, match="scores no single tokens"):
+        export_onnx(checkpoint, tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
