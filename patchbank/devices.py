@@ -7,6 +7,7 @@ for a `gpu` and gets none sees no device.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 VARIABLE = "PATCHBANK_DEVICES"
 """Devices that jobs may use, e.g. ``0,1``, where they are not those that are there; on a host without any for tests. In
-a job of Slurm only those of them that Slurm gave to it, and all that it gave where it gave others: Slurm may number the
+a job of Slurm they are those that Slurm gave to it, unless all that this names are among them: Slurm may number the
 devices of a job from 0."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS)
+"""What a file system says that locks no files; jobs then spread over the devices by chance."""
 PAUSE = 0.5
 """Seconds between two looks for a device that is free."""
 _claimed: list[IO[str]] = []
@@ -44,7 +47,7 @@ def devices() -> tuple[str, ...]:
         names = _names(os.environ[VARIABLE])
         if "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ:
             given = _names(os.environ[VISIBLE])
-            names = tuple(name for name in names if name in given) or (names and given)
+            names = names if set(names) <= set(given) else given
         return names
     shown = sum(1 for path in Path("/dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name))
     if not shown:
@@ -93,15 +96,27 @@ def claim() -> str | None:
     waited = False
     while True:
         for name in names:
-            if (file := _locked(name)) is not None:
+            try:
+                file = _locked(name)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                LOG.warning("%s locks nothing (%s): jobs may share a device; set TMPDIR.", tempfile.gettempdir(), error)
+                return _see(names[os.getpid() % len(names)])
+            if file is not None:
                 _claimed.append(file)
-                os.environ[VISIBLE] = os.environ[VARIABLE] = name
-                LOG.info("computes on device %s", name)
-                return name
+                return _see(name)
         if not waited:
             LOG.info("waits for a device: other jobs hold %s", ", ".join(names))
             waited = True
         time.sleep(PAUSE)
+
+
+def _see(name: str) -> str:
+    """Let this process, and those that it starts, see one device."""
+    os.environ[VISIBLE] = os.environ[VARIABLE] = name
+    LOG.info("computes on device %s", name)
+    return name
 
 
 def hide() -> None:
@@ -112,24 +127,21 @@ def hide() -> None:
 
 def lock_path(name: str) -> Path:
     """The file that is locked for a device: of a host, and of each Slurm job, which may number its devices from 0."""
-    job = os.environ.get("SLURM_JOB_ID", f"host-{platform.node()}")
-    return Path(tempfile.gettempdir(), f"patchbank-{os.getuid()}-{job}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock")
+    owner = f"{os.getuid()}-{platform.node()}-{os.environ.get('SLURM_JOB_ID', 'host')}"
+    return Path(tempfile.gettempdir(), f"patchbank-{owner}-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.lock")
 
 
 def _locked(name: str) -> IO[str] | None:
-    """The locked file of a device; None where another process has locked it.
-
-    Where the file system locks nothing, the device is taken without a lock, and a warning says so.
-    """
+    """The locked file of a device; None where another process has locked it, `OSError` where it cannot be locked."""
     file = lock_path(name).open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None
-    except OSError as error:
-        lost = "jobs may share the device; set TMPDIR to a folder on a local disk"
-        LOG.warning("%s cannot be locked (%s): %s.", file.name, error, lost)
+    except OSError:
+        file.close()
+        raise
     return file
 
 

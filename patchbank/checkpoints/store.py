@@ -84,6 +84,34 @@ def load_arrays(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, An
     return _load(Path(path), "np")
 
 
+def load_own_arrays(path: str | Path, method: str, backbone: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Arrays of a checkpoint of `method` that was trained on tokens of `backbone`; see the two checks."""
+    arrays, record = load_arrays(path)
+    check_method(record, method, path)
+    check_backbone(record, backbone, path)
+    return arrays
+
+
+def check_method(record: Mapping[str, Any], method: str, path: str | Path) -> None:
+    """Raise `UserError` where a record says another method than the folder `method`."""
+    if record.get("method") != method:
+        raise UserError(f"{path} is a checkpoint of {record.get('method')!r}, not of {method!r}.")
+
+
+def check_backbone(record: Mapping[str, Any], backbone: Mapping[str, Any], path: str | Path) -> None:
+    """Raise `UserError` when the bank's backbone differs from the one that the head was trained on.
+
+    Args:
+        record: of the head; one imported from elsewhere knows no backbone and passes.
+        backbone: `backbone` of the bank's record.
+        path: the checkpoint, for the message.
+    """
+    expected = record.get("backbone") or {}
+    differing = [f"{k} {backbone.get(k)!r} instead of {v!r}" for k, v in expected.items() if backbone.get(k) != v]
+    if differing:
+        raise UserError(f"The bank's backbone is not the one that {path} was trained on: {'; '.join(differing)}.")
+
+
 def _load(path: Path, framework: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values in the types of a framework of safetensors, and the record."""
     if not path.exists():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from bank_factory import extract_all, make_images
 
 import patchbank.bank.extract as extract_module
-from patchbank.bank import decoding
+from patchbank.bank import decoding, fill
 from patchbank.bank.decoding import decoders
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
@@ -62,3 +64,32 @@ def test_a_device_without_enough_memory_says_which_number_to_halve(
     monkeypatch.setattr(extract_module, "fill_blocks", small)
     with pytest.raises(UserError, match=r"out of memory on cpu with extract.batch_tokens: 32, .* 2 GiB.*; halve it"):
         extract_all(tmp_path, WHOLE)
+
+
+def test_decoding_ends_behind_an_error_whose_traceback_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its processes outlive the extraction, and the end of this process may wait for them for ever."""
+    make_images(tmp_path, 6)
+    ended: list[bool] = []
+    made = fill.image_batches
+
+    class Watched:
+        def __init__(self, loader: Any) -> None:
+            self.loader = loader
+
+        def __iter__(self) -> Iterator[Any]:
+            try:
+                yield from self.loader
+            finally:
+                ended.append(True)
+
+    def refuse(*_: Any) -> None:
+        raise UserError("the encoder broke")
+
+    monkeypatch.setattr(fill, "image_batches", lambda *given, **named: Watched(made(*given, **named)))
+    monkeypatch.setattr(fill, "encode_rows", refuse)
+    # as on a GPU, whose batches are asked for one by one and do not end with who asks
+    monkeypatch.setattr(fill, "uploaded", lambda batches, device: (batch for batch in batches))
+    with pytest.raises(UserError, match="the encoder broke") as caught:
+        extract_all(tmp_path, ExtractSettings("whole", {"size": 64}, images_per_shard=3))
+    assert caught.value.__traceback__ is not None
+    assert ended == [True]

@@ -72,7 +72,10 @@ def test_devices_are_named_by_the_variable(
     assert cuda_present() == bool(expected)
 
 
-@pytest.mark.parametrize(("given", "expected"), [("1", ("1",)), ("0,1", ("0", "1")), ("", ()), ("3", ("3",))])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("1", ("1",)), ("0,1", ("0", "1")), ("0,1,2", ("0", "1")), ("", ()), ("3", ("3",)), ("1,2", ("1", "2"))],
+)
 def test_in_a_job_of_slurm_they_are_those_that_slurm_gave(
     given: str, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,12 +164,18 @@ def test_a_folder_that_locks_nothing_is_told_and_no_reason_to_stop(
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "disk is broken")
+
     monkeypatch.setenv(VARIABLE, "1")
     monkeypatch.setenv(VISIBLE, "")  # claimed names are written here
     monkeypatch.setattr(devices.fcntl, "flock", refuse)
     assert claim() == "1"
-    assert "cannot be locked" in caplog.text
+    assert "locks nothing" in caplog.text
     assert "set TMPDIR" in caplog.text
+    monkeypatch.setattr(devices.fcntl, "flock", fail)
+    with pytest.raises(OSError, match="disk is broken"):
+        claim()
 
 
 def run_stage(folder: Path, resources: dict[str, int]) -> tuple[str, ...]:

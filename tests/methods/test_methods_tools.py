@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchbank.checkpoints.store import check_backbone
 from patchbank.errors import UserError
 from patchbank.methods import contract
 from patchbank.methods.jobs import TrainingFiles
@@ -30,7 +31,7 @@ from patchbank.methods.tools.fields import (
     ruled,
     whole_number,
 )
-from patchbank.methods.tools.heads import check_backbone, load_own
+from patchbank.methods.tools.heads import load_own
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.optimiser import decay_groups, optimiser_tensors
 from patchbank.methods.tools.state import TrainingState

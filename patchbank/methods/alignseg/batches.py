@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,13 +61,15 @@ def load_batches(
     """Every batch with its tokens and masks.
 
     Args:
-        bank: open `multicrop` bank.
+        bank: open `multicrop` bank, or `FeatureCrops`.
         batches: what to load, in this order; all of one size.
         masks: foreground of the bank's samples; None counts every patch.
         device: where tensors have to be.
     """
-    stored, rows = _stored(bank, batches)
+    samples = np.unique(np.concatenate([batch.rows for batch in batches]))
+    stored, rows = _stored(bank, samples)
     size = len(rows) * stored.views * stored.tokens_per_view * stored.dim * _resident_dtype(stored).itemsize
+    size += len(samples) * bank.views * bank.tokens_per_view if masks else 0
     if device.type == "cuda" and size < _FREE_SHARE * free_on(device):
         LOG.info("the bank (%.1f GB) stays in the memory of %s", size / 1e9, device)
         yield from _resident(bank, batches, masks, device)
@@ -76,39 +77,31 @@ def load_batches(
         yield from _streamed(bank, batches, masks, device)
 
 
-def _stored(bank: Bank, batches: Sequence[Batch]) -> tuple[Bank, NDArray[np.int64]]:
-    """The bank whose rows batches are made of, and which of its rows: of crops of tokens that of the whole images."""
-    needed = np.unique(np.concatenate([batch.rows for batch in batches]))
-    return (bank.whole, np.unique(needed // bank.draws)) if isinstance(bank, FeatureCrops) else (bank, needed)
+def _stored(bank: Bank, samples: NDArray[np.int64]) -> tuple[Bank, NDArray[np.int64]]:
+    """The bank whose rows make `samples` (s,), and which rows, ascending: of crops of tokens those of whole images."""
+    return (bank.whole, np.unique(samples // bank.draws)) if isinstance(bank, FeatureCrops) else (bank, samples)
 
 
 def _resident(
     bank: Bank, batches: Sequence[Batch], masks: ForegroundMasks | None, device: torch.device
 ) -> Iterator[Loaded]:
-    """Everything is on the device before the first step; a batch is two gathers there and waits for no file.
+    """Everything is on the device before the first step; a batch is two gathers there and never waits for the host.
 
-    Crops of whole-image tokens are cut there, too: a step waits for their boxes alone, which a thread draws ahead.
+    Crops of whole-image tokens are cut there, too.
     """
-    stored, kept = _stored(bank, batches)
     rows = np.stack([batch.rows for batch in batches])
     samples = np.unique(rows)
+    stored, kept = _stored(bank, samples)
     tokens, foreground = _on_device(stored, kept, device), _masks_on_device(bank, samples, masks, device)
-    read = rows // bank.draws if isinstance(bank, FeatureCrops) else rows
+    crops = bank if isinstance(bank, FeatureCrops) else None
+    read = rows if crops is None else rows // crops.draws
     places = [torch.from_numpy(np.searchsorted(*pair)).to(device) for pair in ((kept, read), (samples, rows))]
-    for batch, place, mask, boxes in zip(batches, *places, _boxes_of(bank, batches), strict=True):
+    boxes = None if crops is None else torch.stack([crops.boxes_of(part) for part in rows]).to(device)
+    for number, (batch, place, mask) in enumerate(zip(batches, *places, strict=True)):
         part = tokens.index_select(0, place).flatten(0, 1)
         part = part if stored.coding is None else stored.coding.decode(part)
-        if boxes is not None and isinstance(bank, FeatureCrops):
-            part = bank.cut(part, boxes.to(device))
+        part = part if crops is None or boxes is None else crops.cut(part, boxes[number])
         yield batch, part, foreground.index_select(0, mask)
-
-
-def _boxes_of(bank: Bank, batches: Sequence[Batch]) -> Iterator[Tensor | None]:
-    """Boxes of every batch's crops, drawn ahead by a thread that touches no device; None where crops are stored."""
-    if isinstance(bank, FeatureCrops):
-        yield from read_ahead(lambda number: bank.boxes_of(batches[number].rows), len(batches))
-    else:
-        yield from repeat(None, len(batches))
 
 
 def _on_device(bank: Bank, rows: NDArray[np.int64], device: torch.device) -> Tensor:
@@ -126,11 +119,14 @@ def _on_device(bank: Bank, rows: NDArray[np.int64], device: torch.device) -> Ten
 def _masks_on_device(
     bank: Bank, samples: NDArray[np.int64], masks: ForegroundMasks | None, device: torch.device
 ) -> Tensor:
-    """Masks (samples, V, N) bool; all true without any."""
-    foreground = torch.ones((len(samples), bank.views, bank.tokens_per_view), dtype=torch.bool, device=device)
-    for start in range(0, len(samples) if masks else 0, _READ_ROWS):
+    """Masks (s, V, N) bool of `samples` (s,); without any, all true in the memory of one."""
+    if masks is None:
+        return torch.ones((1, bank.views, bank.tokens_per_view), dtype=torch.bool, device=device).expand(
+            len(samples), -1, -1
+        )
+    foreground = torch.empty((len(samples), bank.views, bank.tokens_per_view), dtype=torch.bool, device=device)
+    for start in range(0, len(samples), _READ_ROWS):
         part = samples[start : start + _READ_ROWS]
-        assert masks is not None
         foreground[start : start + len(part)] = torch.from_numpy(masks(part)).to(device, torch.bool)
     return foreground
 

@@ -121,7 +121,7 @@ class FeatureCrops(Bank):
         return result
 
     def boxes_of(self, rows: NDArray[np.int64]) -> Tensor:
-        """Boxes (b * V, 5) of samples, as `cut` takes them: which sample of these, then x0 y0 x1 y1 in its tokens."""
+        """Boxes (b * V, 5) float32 of samples `rows` (b,): which of them, then x0 y0 x1 y1 in its tokens."""
         boxes = np.stack([self._boxes(sample) for sample in rows.tolist()])
         numbers = np.broadcast_to(np.arange(len(rows), dtype=np.float32)[:, None, None], (*boxes.shape[:2], 1))
         return torch.from_numpy(np.concatenate([numbers, boxes], 2)).flatten(0, 1)
@@ -136,11 +136,7 @@ class FeatureCrops(Bank):
         Returns:
             (b * V, n, D) float32, as `read` gives them.
         """
-        from torchvision.ops import roi_align
-
-        maps = tokens.float().transpose(1, 2).reshape(len(tokens), -1, *self.whole.grid)
-        crops: Tensor = roi_align(maps, boxes, self.grid, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
-        return crops.flatten(2).transpose(1, 2).contiguous()
+        return align(tokens.transpose(1, 2), self.whole.grid, boxes, self.grid).transpose(1, 2).contiguous()
 
     def _boxes(self, sample: int) -> NDArray[np.float32]:
         """Boxes (V, 4) of one sample in tokens of the whole image; drawn once, for masks and for tokens."""
@@ -166,8 +162,23 @@ def crop_maps(maps: Tensor, grid: tuple[int, int], boxes: Tensor, target: tuple[
     Returns:
         (V, C, h * w) float32.
     """
+    return align(maps[None], grid, torch.cat([torch.zeros(len(boxes), 1), boxes], 1), target)
+
+
+def align(maps: Tensor, grid: tuple[int, int], boxes: Tensor, target: tuple[int, int]) -> Tensor:
+    """RoI-align of several images, on the device of their maps.
+
+    Args:
+        maps: (b, C, N) of any float dtype.
+        grid: (h, w) of the whole images.
+        boxes: (k, 5) float32: which image, then x0 y0 x1 y1 in cells of `grid`.
+        target: (h, w) of each crop.
+
+    Returns:
+        (k, C, h * w) float32.
+    """
     from torchvision.ops import roi_align  # takes a second to import, and most trainings read no such crops
 
-    whole = maps.float().reshape(1, len(maps), *grid)
-    crops: Tensor = roi_align(whole, [boxes], target, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
+    whole = maps.float().reshape(*maps.shape[:2], *grid)
+    crops: Tensor = roi_align(whole, boxes, target, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
     return crops.flatten(2)

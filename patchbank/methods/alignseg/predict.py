@@ -16,13 +16,13 @@ import torch
 
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
+from patchbank.checkpoints.store import check_backbone
 from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.methods.alignseg.head import Head, load_head
 from patchbank.methods.alignseg.pooling import prepare_tokens
 from patchbank.methods.jobs import PredictJob
-from patchbank.methods.tools.heads import check_backbone
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
 

@@ -63,8 +63,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 METRIC_NOTE = (
-    "segments are clustered by a metric that was learned without labels; the floors cluster theirs as the "
-    "configuration says, so what the metric brings is part of every difference across images."
+    "segments are clustered by a metric that was learned without labels; floors without a metric of their own "
+    "cluster theirs as the configuration says, so what it brings is part of every difference across images."
 )
 FETCH_EVERY = 50
 """Steps whose losses are fetched from a GPU together."""

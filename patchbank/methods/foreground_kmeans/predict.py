@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchbank.bank.reader import open_bank
-from patchbank.checkpoints.store import load_arrays
+from patchbank.checkpoints.store import load_own_arrays
 from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter
@@ -13,7 +13,7 @@ from patchbank.progress import track
 def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image."""
     bank = open_bank(job.banks["whole"])
-    fitted = Fitted.from_arrays(load_arrays(job.trained())[0])
+    fitted = Fitted.from_arrays(load_own_arrays(job.trained(), job.folder, bank.record["backbone"]))
     record = PredictionRecord(
         job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)
     )

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchbank.checkpoints.store import load_arrays
+from patchbank.checkpoints.store import check_method, load_arrays
 from patchbank.clustering.projection import Projection
-from patchbank.errors import UserError
 from patchbank.methods.image_kmeans_whitened.segments import segments_of
 from patchbank.methods.shape import Seen
+
+METHOD = "image_kmeans_whitened"
 
 
 class WhitenedModel:
@@ -31,8 +32,7 @@ class WhitenedModel:
 
     def __init__(self, path: str | Path) -> None:
         arrays, record = load_arrays(path)
-        if record.get("method") != "image_kmeans_whitened":
-            raise UserError(f"{path} holds no whitening for k-means inside images; train the row again.")
+        check_method(record, METHOD, path)
         self.record: Mapping[str, Any] = record
         self._whitening = Projection.from_arrays(arrays)
         self.dim, self.segments = len(self._whitening.shift), int(record["settings"]["segments"])

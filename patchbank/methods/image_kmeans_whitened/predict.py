@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from patchbank.bank.centring import shift_and_scale
 from patchbank.bank.reader import open_bank
-from patchbank.bank.statistics import Statistics
-from patchbank.checkpoints.store import load_arrays
+from patchbank.checkpoints.store import load_own_arrays
 from patchbank.clustering.projection import Projection
 from patchbank.methods.image_kmeans_whitened.segments import segments_of
 from patchbank.methods.jobs import PredictJob
@@ -18,14 +14,13 @@ from patchbank.progress import track
 def predict(job: PredictJob) -> None:
     """Write the segments of one split, image by image."""
     bank = open_bank(job.banks["whole"])
-    whitening = Projection.from_arrays(load_arrays(job.trained())[0])
+    arrays = load_own_arrays(job.trained(), job.folder, bank.record["backbone"])
+    whitening = Projection.from_arrays(arrays)
     record = PredictionRecord(
         job.dataset, job.split, job.row, "segments", job.seed, "nearest", bank.input_size, dict(job.settings)
     )
-    _, scale = shift_and_scale(Statistics.load(job.statistics), job.settings["centre"], bank.dim)
-    metric = (whitening.matrix / scale[:, None]).astype(np.float32)  # of tokens that are centred already
     variants = {"segments": int(job.settings["segments"])}
-    with PredictionWriter(job.out, record, bank.images, variants, bank.grid, metric) as writer:
+    with PredictionWriter(job.out, record, bank.images, variants, bank.grid, arrays["metric"]) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
             tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
             labels = segments_of(tokens, whitening, job.settings, job.seed, bank.images[row])

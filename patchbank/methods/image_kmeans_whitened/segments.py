@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.bank.centring import EPSILON
 from patchbank.clustering.kmeans import KMeansSettings, image_segments
 from patchbank.clustering.projection import Projection
 from patchbank.seeds import derive
@@ -21,13 +20,11 @@ def segments_of(
 
     Args:
         tokens: (N, D).
-        whitening: fitted on train tokens.
+        whitening: fitted on train tokens; its results have unit length.
         settings: resolved ones of the method.
         seed: of the row.
         image: content id, of which the fit is seeded, so that it depends on no other image.
     """
-    points = whitening(tokens)
-    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), EPSILON)
     q = int(settings["segments"])
     fit_seed = derive("image-kmeans", q, seed, image)  # as of the floor of that name
-    return image_segments(points, q, fit_seed, KMeansSettings(**settings["kmeans"]))
+    return image_segments(whitening(tokens), q, fit_seed, KMeansSettings(**settings["kmeans"]))

@@ -17,10 +17,11 @@ from torch.nn.functional import interpolate
 
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import Bank, open_bank
+from patchbank.checkpoints.store import check_backbone
 from patchbank.methods.incontext_knn.memory import BLOCK, Floats, attend, blocks, nearest, unit
 from patchbank.methods.incontext_knn.settings import KNNSettings
 from patchbank.methods.jobs import PredictJob
-from patchbank.methods.tools.heads import check_backbone, load_own
+from patchbank.methods.tools.heads import load_own
 from patchbank.predictions import MAX_SCORES, PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchbank.bank.reader import open_bank
-from patchbank.checkpoints.store import load_arrays
+from patchbank.checkpoints.store import load_own_arrays
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
 from patchbank.methods.jobs import PredictJob
@@ -17,7 +17,7 @@ def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image."""
     options = TokenKMeansSettings.parse(job.settings)
     bank = open_bank(job.banks["whole"])
-    arrays, _ = load_arrays(job.trained())
+    arrays = load_own_arrays(job.trained(), job.folder, bank.record["backbone"])
     projection = Projection.from_arrays(arrays)
     centroids = {name: array for name, array in arrays.items() if is_variant(name)}
     record = PredictionRecord(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from patchbank.bank.reader import open_bank
-from patchbank.checkpoints.store import load_arrays
+from patchbank.checkpoints.store import load_own_arrays
 from patchbank.methods.jobs import PredictJob
 from patchbank.predictions import PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track
@@ -14,7 +14,7 @@ from patchbank.progress import track
 def predict(job: PredictJob) -> None:
     """Write the predictions of one split, image by image; no label is read here."""
     bank = open_bank(job.banks["whole"])
-    arrays, _ = load_arrays(job.trained())
+    arrays = load_own_arrays(job.trained(), job.folder, bank.record["backbone"])
     weight, bias, mean, std = (arrays[name] for name in ("weight", "bias", "mean", "std"))
     record = PredictionRecord(
         job.dataset, job.split, job.row, "classes", job.seed, "nearest", bank.input_size, dict(job.settings)

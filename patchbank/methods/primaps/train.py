@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchbank.bank.centring import Centring
+from patchbank.checkpoints.store import check_backbone
 from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.codes import coded_head
@@ -42,7 +43,6 @@ from patchbank.methods.primaps.stored import StoredProposals
 from patchbank.methods.tools.class_heads import ClassHead, repeat_classes, save_class_head
 from patchbank.methods.tools.cluster_probe import ClusterProbe
 from patchbank.methods.tools.correspondence import unit
-from patchbank.methods.tools.heads import check_backbone
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.opened import Opened, open_training
 from patchbank.methods.tools.phases import OnStep, Phase, Phases

@@ -27,14 +27,14 @@ from patchbank import threads as cpu_threads
 from patchbank.bank.centring import Centring
 from patchbank.bank.reader import Bank, open_bank
 from patchbank.bank.sample import sample_tokens
-from patchbank.checkpoints.store import check_keys, load_checkpoint, save_checkpoint
+from patchbank.checkpoints.store import check_backbone, check_keys, load_checkpoint, save_checkpoint
 from patchbank.clustering.kmeans import KMeansSettings, cap, fit_kmeans
 from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.methods.jobs import PredictJob, TrainJob
 from patchbank.methods.tools.correspondence import unit
-from patchbank.methods.tools.heads import check_backbone, decoder_tensors, load_decoder, load_own
+from patchbank.methods.tools.heads import decoder_tensors, load_decoder, load_own
 from patchbank.methods.tools.token_heads import TokenHead, with_shape
 from patchbank.predictions import PredictionRecord, PredictionWriter, class_variants
 from patchbank.progress import track

@@ -24,12 +24,11 @@ from patchbank import threads as cpu_threads
 from patchbank.backbones.tail import load_tail
 from patchbank.bank.format import content_hash
 from patchbank.bank.reader import open_bank
-from patchbank.checkpoints.store import load_checkpoint
+from patchbank.checkpoints.store import check_backbone, load_checkpoint
 from patchbank.devices import torch_device
 from patchbank.errors import UserError
 from patchbank.memory import release
 from patchbank.methods.jobs import PredictJob
-from patchbank.methods.tools.heads import check_backbone
 from patchbank.methods.transfgu.centroids import Centroids
 from patchbank.methods.transfgu.head import Head, load_head
 from patchbank.methods.transfgu.losses import make_targets

@@ -67,8 +67,8 @@ class TransFGUSettings(Settings):
         teacher_interval: epochs between restarts, one number or one for every ten epochs.
         restart_at_end: also restart when fewer epochs than an interval remain, as published.
         checkpoint_every: epochs between two resumable states.
-        precision: of the decoder's products in a training step; ``bfloat16`` pays where the device has arithmetic for
-            it. Weights, losses and predictions stay float32.
+        precision: of the decoder's products in a training step; ``bfloat16`` is for devices with arithmetic for it, and
+            many times as slow on others. Weights, losses and predictions stay float32.
     """
 
     TITLE = TITLE

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 def stand_in(fails: bool) -> Any:
     """What `CapturedStep` uses of torch.cuda, where a graph replays the function that ran while it was recorded."""
-    stream = SimpleNamespace(device=CPU, wait_stream=lambda other: None)
+    stream, outer = (SimpleNamespace(device=CPU, wait_stream=lambda other: None) for _ in range(2))
 
     class Graph:
         replayed: Callable[[], None]
@@ -33,22 +33,22 @@ def stand_in(fails: bool) -> Any:
         def replay(self) -> None:
             self.replayed()
 
+    cuda = SimpleNamespace(current=outer, CUDAGraph=Graph)
+
     @contextmanager
     def graph(made: Graph, stream: Any) -> Iterator[None]:
-        if fails:
-            raise RuntimeError("operation not permitted when stream is capturing")
-        Graph.recording = made
+        cuda.current, Graph.recording = stream, made
         yield
         Graph.recording = None
+        if fails:  # torch stays on the stream of the recording
+            raise RuntimeError("operation failed due to a previous error during capture")
+        cuda.current = outer
 
     Graph.recording = None
-    return SimpleNamespace(
-        Stream=lambda device: stream,
-        current_stream=lambda device: stream,
-        stream=lambda other: nullcontext(),
-        CUDAGraph=Graph,
-        graph=graph,
-    )
+    cuda.Stream, cuda.stream, cuda.graph = lambda device: stream, lambda other: nullcontext(), graph
+    cuda.current_stream = lambda device: cuda.current
+    cuda.set_stream = lambda chosen: setattr(cuda, "current", chosen)
+    return cuda
 
 
 def test_inputs_reach_the_recording_and_every_call_steps_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,11 +77,20 @@ def test_inputs_reach_the_recording_and_every_call_steps_once(monkeypatch: pytes
 def test_a_step_that_cannot_be_recorded_runs_as_it_is(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(capture.torch, "cuda", stand_in(fails=True))
+    cuda = stand_in(fails=True)
+    outer = cuda.current
+    monkeypatch.setattr(capture.torch, "cuda", cuda)
     seen: list[float] = []
-    captured = CapturedStep(lambda value: seen.append(float(value)) or value, CPU)
+
+    def step(value: Tensor) -> Tensor:
+        if not cuda.CUDAGraph.recording:
+            seen.append(float(value))
+        return value
+
+    captured = CapturedStep(step, CPU)
     for number in range(WARM_UP + 3):
         captured(torch.tensor(float(number)))
+    assert cuda.current is outer
     assert seen == list(range(WARM_UP + 3))
     assert caplog.text.count("no CUDA graph of the step") == 1
 

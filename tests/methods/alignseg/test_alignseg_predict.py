@@ -9,13 +9,12 @@ from alignseg_oracles import assignment_logits
 from alignseg_training import FakeBank, run, small
 from jobs import predict_job
 
-from patchbank.checkpoints.store import load_checkpoint, save_checkpoint
+from patchbank.checkpoints.store import check_backbone, load_checkpoint, save_checkpoint
 from patchbank.errors import UserError
 from patchbank.methods.alignseg import head as heads
 from patchbank.methods.alignseg import predict as predicting
 from patchbank.methods.alignseg import published
 from patchbank.methods.contract import run_predict
-from patchbank.methods.tools.heads import check_backbone
 from patchbank.predictions import PredictionReader, PredictionRecord
 
 RECORD = PredictionRecord("fake", "val", "alignseg", "segments", 0, "nearest", (56, 70))

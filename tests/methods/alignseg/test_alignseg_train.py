@@ -13,6 +13,7 @@ from jobs import train_job
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.errors import UserError
+from patchbank.memory import free_on
 from patchbank.methods.alignseg import train as training
 from patchbank.methods.alignseg.batches import _resident, load_batches, plan_epoch
 from patchbank.methods.alignseg.foreground import ForegroundMasks
@@ -98,6 +99,13 @@ def test_a_resident_bank_hands_out_what_a_streamed_one_does(with_masks: bool) ->
         assert one is other
         torch.testing.assert_close(tokens, same_tokens, rtol=0, atol=0)
         torch.testing.assert_close(foreground.float(), same_foreground, rtol=0, atol=0)
+
+
+def test_memory_that_torch_keeps_of_freed_tensors_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"mem_get_info": (10, 80), "memory_reserved": 60, "memory_allocated": 5}
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_on(torch.device("cuda")) == 65
 
 
 def test_losses_fetched_together_are_those_fetched_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

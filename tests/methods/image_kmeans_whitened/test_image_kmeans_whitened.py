@@ -10,7 +10,7 @@ import pytest
 from head_world import SHARED, head_world, train_in
 from jobs import predict_job
 
-from patchbank.bank.centring import EPSILON, shift_and_scale
+from patchbank.bank.centring import shift_and_scale
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import load_arrays, save_arrays
@@ -41,8 +41,8 @@ def test_whitening_finds_what_a_large_nuisance_hides() -> None:
     rng = np.random.default_rng(0)
     half = np.arange(64) >= 32
     tokens = np.stack([30 * rng.normal(size=64), np.where(half, 1.0, -1.0) + 0.05 * rng.normal(size=64)], 1)
-    plain = Projection(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), normalise=False)
-    whitening = Projection(plain.shift, np.diag([1 / 3000, 1]).astype(np.float32), normalise=False)
+    plain = Projection(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), normalise=True)
+    whitening = Projection(plain.shift, np.diag([1 / 3000, 1]).astype(np.float32), normalise=True)
     found = segments_of(tokens, whitening, settings(segments=2), 0, "0")
     hidden = segments_of(tokens, plain, settings(segments=2), 0, "0")
     assert len(set(zip(found, half, strict=True))) == 2
@@ -50,7 +50,7 @@ def test_whitening_finds_what_a_large_nuisance_hides() -> None:
 
 
 @pytest.mark.parametrize("centre", ["mean", "standardise"])
-def test_segments_are_clustered_in_the_directions_that_divide_images(
+def test_predictions_carry_the_whitening_of_centred_tokens(
     head_world: dict[str, Path], tmp_path: Path, centre: str
 ) -> None:
     """Centred tokens times the metric of the predictions have unit variance and no covariance over train."""
@@ -69,7 +69,8 @@ def test_segments_are_clustered_in_the_directions_that_divide_images(
     points = (tokens - shift) * scale @ metric
     np.testing.assert_allclose(np.cov(points.T, bias=True), np.eye(4), atol=1e-2)
     whitening = Projection.from_arrays(load_arrays(checkpoint)[0])
-    np.testing.assert_allclose(points, whitening(tokens), rtol=1e-3, atol=1e-3 + EPSILON)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    np.testing.assert_allclose(points / lengths, whitening(tokens), rtol=1e-3, atol=1e-3)
 
 
 def test_equal_trainings_are_equal_bytes_and_another_seed_is_not(head_world: dict[str, Path], tmp_path: Path) -> None:
@@ -80,6 +81,17 @@ def test_equal_trainings_are_equal_bytes_and_another_seed_is_not(head_world: dic
         head_world, "image_kmeans_whitened", tmp_path / "c", chosen, lambda _: traits("image_kmeans_whitened"), 1
     )
     assert not np.array_equal(load_arrays(first)[0]["matrix"], load_arrays(other)[0]["matrix"]), "another sample"
+
+
+def test_tokens_of_another_encoder_are_refused(head_world: dict[str, Path], tmp_path: Path) -> None:
+    chosen = settings(pca=4)
+    checkpoint = trained(head_world, tmp_path / "a", chosen)
+    arrays, record = load_arrays(checkpoint)
+    save_arrays(checkpoint, arrays, record | {"backbone": {**record["backbone"], "block": 99}})
+    given = {"banks": {"whole": head_world["val-whole"]}, "settings": chosen, "checkpoint": checkpoint}
+    with pytest.raises(UserError, match=r"not the one that .* was trained on: block .* instead of 99"):
+        run_predict(predict_job("image_kmeans_whitened", tmp_path / "val.h5", **given))
+    assert not (tmp_path / "val.h5").exists()
 
 
 def test_it_is_no_onnx_because_it_scores_no_single_tokens(head_world: dict[str, Path], tmp_path: Path) -> None:
@@ -100,5 +112,5 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 def test_a_checkpoint_of_another_method_is_refused(tmp_path: Path) -> None:
     save_arrays(tmp_path / "c.safetensors", {"shift": np.zeros(3)}, {"method": "kmeans", "seed": 0})
-    with pytest.raises(UserError, match="holds no whitening for k-means inside images"):
+    with pytest.raises(UserError, match="is a checkpoint of 'kmeans', not of 'image_kmeans_whitened'"):
         load_model("image_kmeans_whitened", tmp_path / "c.safetensors")

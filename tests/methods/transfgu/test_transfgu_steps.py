@@ -90,6 +90,7 @@ def test_bfloat16_rounds_products_alone() -> None:
         }
         found.total.backward()  # type: ignore[no-untyped-call]
         losses.append(found.total.detach())
+        assert {part.dtype for part in student.parameters()} == {torch.float32}
         gradients.append(torch.cat([part.grad.flatten() for part in student.parameters() if part.grad is not None]))
     assert 0 < abs(losses[1] - losses[0]) < 0.01 * losses[0], "rounded, and no more than that"
     apart = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
