@@ -128,9 +128,9 @@ def test_readers_are_given_tokens(world: Path) -> None:
 def test_codes_of_a_bank_that_stays_on_a_device_are_decoded_there(world: Path) -> None:
     small = open_bank(world / "train-small.json")
     batches = [Batch(0, 0, False, np.array([1, 4, 5])), Batch(0, 1, True, np.array([0, 2, 8]))]
-    needed, device = np.arange(9), torch.device("cpu")
+    device = torch.device("cpu")
     streamed = [tokens.clone() for _, tokens, _ in alignseg_batches._streamed(small, batches, None, device)]
-    resident = [tokens for _, tokens, _ in alignseg_batches._resident(small, batches, None, needed, device)]
+    resident = [tokens for _, tokens, _ in alignseg_batches._resident(small, batches, None, device)]
     assert alignseg_batches._resident_dtype(small) == torch.int8
     for one, other in zip(resident, streamed, strict=True):
         assert one.dtype == torch.float32
