@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,19 @@ def job_of(folder: Path, bank: str, name: str) -> ExtractJob:
     return ExtractJob(folder / "manifest.json", "train", TINY, *files, SETTINGS, folder / bank, out, threads=1)
 
 
-def start(folder: Path, bank: str, name: str, pause: float, sent: int = 0, at: int = 0) -> int:
-    """Extract in a child that takes its time for each batch, and gets a signal in the batch `at`; the process."""
+def start(
+    folder: Path,
+    bank: str,
+    name: str,
+    pause: float,
+    sent: int = 0,
+    at: int = 0,
+    meet: Callable[[], object] = lambda: None,
+) -> int:
+    """Extract in a child that takes its time for each batch, and gets a signal in the batch `at`; the process.
+
+    `meet` is called before its first batch.
+    """
     child = os.fork()
     if child:
         return child
@@ -54,7 +67,10 @@ def start(folder: Path, bank: str, name: str, pause: float, sent: int = 0, at: i
 
     def slowly(*given: Any) -> Any:
         time.sleep(pause)
-        if next(calls) == at:
+        number = next(calls)
+        if number == 1:
+            meet()
+        if number == at:
             os.kill(os.getpid(), sent)
         return encode(*given)
 
@@ -78,7 +94,8 @@ def scenarios(folder: Path) -> dict[str, list[int]]:
     """Exit status of every child of every scenario."""
     found = {"alone": [status(start(folder, "alone", "one", 0.0))]}
 
-    twins = [start(folder, "twins", name, 0.02) for name in ("one", "two")]
+    both = get_context("fork").Barrier(2, timeout=60)  # however late a loaded machine starts one of them
+    twins = [start(folder, "twins", name, 0.02, meet=both.wait) for name in ("one", "two")]
     found["twins"] = [status(child) for child in twins]
 
     killed = start(folder, "killed", "killed", 0.02, signal.SIGKILL, 6)
@@ -130,7 +147,7 @@ def test_two_share_a_bank_and_compute_each_shard_once(ended: tuple[Path, dict[st
     assert statuses["twins"] == [0, 0]
     made = made_in(folder, "twins")
     assert sorted(shard for _, shard in made) == sorted(shard for _, shard in made_in(folder, "alone"))
-    assert {name for name, _ in made} == {"one", "two"}, "both worked, in whatever shares the machine let them"
+    assert min(Counter(name for name, _ in made).values()) >= 3  # both worked
     check_bank(folder, "twins", ["one", "two"])
 
 

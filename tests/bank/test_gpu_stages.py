@@ -115,10 +115,8 @@ def test_half_precision_is_near_float32(worlds: dict[str, dict[str, Path]], prec
 def run(banks: dict[str, Path], case: str, out: Path) -> tuple[list[float], dict[str, torch.Tensor], dict[str, Any]]:
     """Train and predict; losses of every step, tensors of the checkpoint, arrays of the prediction."""
     settings, own = CASES[case]
-    folder, resolved = (
-        settings.__name__.split(".")[-2],
-        settings.resolve(own, {"k": [3], "recipes": {"multicrop": CROPS}}),
-    )
+    folder = settings.__name__.split(".")[-2]
+    resolved = settings.resolve(own, {"k": [3], "recipes": {"multicrop": CROPS}})
     recipes = settings.recipes(resolved)
     reads = ("lastblock",) if case == "maps" else ("whole",)
     shared = {"statistics": banks["statistics"], "settings": resolved}
