@@ -76,6 +76,12 @@ def test_a_kill_in_the_middle_loses_nothing_and_a_new_image_costs_one_shard(tmp_
     report = json.loads((project.folder / "results" / "mine" / "report.json").read_text())
     assert report["rows"]
 
+    # copies of all files in their places: other times and numbers, and nothing to be done
+    for path in [path for path in (tmp_path / "mine").rglob("*") if path.is_file()]:
+        copy = shutil.copyfile(path, tmp_path / "copy")
+        copy.replace(path)
+    assert project.planned("eval_mine") == {}
+
     # the same picture under another name is another image: one shard of each train bank is new
     for kind in ("images", "masks", "instances"):
         files = sorted((tmp_path / "mine" / kind / "train").iterdir())

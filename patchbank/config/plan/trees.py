@@ -3,6 +3,9 @@
 Snakemake evaluates the params of every rule again in each job that it starts on another host. A hundred such jobs would
 make millions of requests to a network file system, for a value that only the job of the manifest records. The process
 that plans the run therefore leaves what it found in `.snakemake/`, and jobs read it there.
+
+Files whose times, numbers or owners changed and no byte of them leave the value as it is: else the manifest would be
+made again, and all that follows it with it, trainings included (`patchbank.datasets.unchanged`).
 """
 
 from __future__ import annotations
@@ -10,10 +13,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from patchbank.config.plan.paths import manifest
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.datasets.spec import DatasetSpec
+from patchbank.datasets.unchanged import still_describes
 from patchbank.files import digest, write_json
 from patchbank.plain import to_plain
+
+SCANS = Path("results", ".scan")
+"""What scans remember, as the script of the manifest has it."""
 
 
 class TreesOfARun:
@@ -41,10 +49,21 @@ class TreesOfARun:
         kept = _read(left)
         if not self._planning and kept.get("spec") == of and "tree" in kept:
             return str(kept["tree"])
-        now = {"spec": of, "tree": tree_fingerprint(spec)}
-        if self._planning and kept != now:
+        seen = tree_fingerprint(spec)
+        if not self._planning:
+            return seen
+        now = {"spec": of, "seen": seen, "tree": self._value(spec, seen, kept if kept.get("spec") == of else {})}
+        if kept != now:
             write_json(left, now)
         return now["tree"]
+
+    @staticmethod
+    def _value(spec: DatasetSpec, seen: str, kept: dict[str, str]) -> str:
+        """What stands for files that look like `seen`: the value of before where their content is that of before."""
+        before = kept.get("tree")
+        if before is None or seen in (before, kept.get("seen")):
+            return before or seen
+        return before if still_describes(Path(manifest(spec.name)), spec, SCANS) else seen
 
 
 def _read(path: Path) -> dict[str, str]:
