@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from patchbank.errors import UserError
-from patchbank.files import sha256_file
 from patchbank.methods.jobs import TrainJob
-from patchbank.methods.tools.class_heads import ClassHead, load_coded
+from patchbank.methods.tools.class_heads import ClassHead
+from patchbank.methods.tools.coded import learned_head
 
 
 def coded_head(job: TrainJob, row: str) -> tuple[ClassHead | None, dict[str, Any]]:
@@ -25,17 +25,15 @@ def coded_head(job: TrainJob, row: str) -> tuple[ClassHead | None, dict[str, Any
         row: that learned it; empty where EM runs on tokens.
 
     Returns:
-        The head and `after` (row, method, seed, SHA-256 of the checkpoint), with `oracle` where labels moved the head,
-        or None and nothing.
+        As `learned_head`, or None and nothing.
 
     Raises:
-        UserError: no checkpoint, one that gives tokens no codes, or one of more classes than there are clusters.
+        UserError: as `learned_head`, and for a head of more classes than there are clusters.
     """
     if not row:
         return None, {}
-    path = job.learned_after()
-    head, most = load_coded(path), int(job.settings["k"][0])
+    head, told = learned_head(job, row)
+    most, path = int(job.settings["k"][0]), job.after
     if head.segments > most:
         raise UserError(f"{path} has {head.segments} classes, and {most} clusters are asked for; set clustering.k.")
-    told = {"row": row, "method": head.record["method"], "seed": head.record.get("seed"), "sha256": sha256_file(path)}
-    return head, {"after": told, **{key: head.record[key] for key in ("oracle",) if key in head.record}}
+    return head, told

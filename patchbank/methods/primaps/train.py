@@ -24,7 +24,6 @@ Source: PriMaPs-EM, https://github.com/visinf/primaps.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,8 +31,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchbank.bank.centring import Centring
-from patchbank.checkpoints.store import check_backbone
-from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.codes import coded_head
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
@@ -42,6 +39,7 @@ from patchbank.methods.primaps.step import focal_loss, pseudo_labels, upsampled
 from patchbank.methods.primaps.stored import StoredProposals
 from patchbank.methods.tools.class_heads import ClassHead, repeat_classes, save_class_head
 from patchbank.methods.tools.cluster_probe import ClusterProbe
+from patchbank.methods.tools.coded import check_tokens
 from patchbank.methods.tools.correspondence import unit
 from patchbank.methods.tools.logs import write_logs
 from patchbank.methods.tools.opened import Opened, open_training
@@ -69,7 +67,7 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     phases = opened.phases
     run = _Run(opened, settings, job, head)
     if head is not None:
-        _same_tokens(head, opened, job.learned_after())
+        check_tokens(head, job, opened.banks["whole"])
         vectors, rows = run.em(phases, head.first_vectors())
     else:
         probe, rows = run.baseline(phases, settings.epochs if settings.stage == "baseline" else settings.start_epochs)
@@ -82,13 +80,6 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     write_logs(COLUMNS, rows, job.files)
     save_class_head(job, encoder, repeat_classes(vectors.cpu(), job.settings), centring, record)
     phases.end()
-
-
-def _same_tokens(head: ClassHead, opened: Opened, checkpoint: Path) -> None:
-    """Raise `UserError` where the head knows the tokens of another encoder."""
-    check_backbone(head.record, opened.banks["whole"].record.get("backbone", {}), checkpoint)
-    if head.dim != opened.views.dim:
-        raise UserError(f"{checkpoint} reads tokens of width {head.dim}, the bank's have {opened.views.dim}.")
 
 
 class _Run:

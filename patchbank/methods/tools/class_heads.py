@@ -125,7 +125,7 @@ def save_class_head(
 ) -> None:
     """Write the checkpoint of a training; `record` holds at least `dim` and `backbone`."""
     tensors = decoder_tensors(encoder) | {CLASSES + name: vectors for name, vectors in classes.vectors.items()}
-    tensors |= _centre_tensors(centring)
+    tensors |= centre_tensors(centring)
     known = {"method": job.folder, "seed": job.seed, "settings": dict(job.settings)}
     known["variants"] = [[name, classes.sizes[name]] for name in classes.vectors]
     known |= _shape_of(encoder) | job.oracle()
@@ -186,11 +186,8 @@ def load_head_as(kind: type[Head], path: str | Path, method: str, encoder: nn.Mo
         encoder = with_shape(record["head"]) if "head" in record else nn.Identity()
     sizes = {str(name): int(k) for name, k in record["variants"]}
     vectors = {name: tensors[CLASSES + name] for name in sizes if CLASSES + name in tensors}
-    centring = Centring()
-    if "centre/shift" in tensors:
-        scale = tensors.get("centre/scale")
-        centring = Centring(tensors["centre/shift"].double(), None if scale is None else scale.double().reciprocal())
-    expected = decoder_tensors(encoder) | _centre_tensors(centring)
+    centring = stored_centring(tensors)
+    expected = decoder_tensors(encoder) | centre_tensors(centring)
     expected |= {CLASSES + name: vectors.get(name, torch.empty(0)) for name in sizes}
     check_keys(path, tensors, expected)
     load_decoder(encoder, tensors)
@@ -212,7 +209,16 @@ def load_coded(path: str | Path) -> ClassHead:
     return load_class_head(path, str(record["method"]))
 
 
-def _centre_tensors(centring: Centring) -> dict[str, Tensor]:
+def stored_centring(tensors: Mapping[str, Tensor]) -> Centring:
+    """The centring that `centre_tensors` returned."""
+    if "centre/shift" not in tensors:
+        return Centring()
+    scale = tensors.get("centre/scale")
+    return Centring(tensors["centre/shift"].double(), None if scale is None else scale.double().reciprocal())
+
+
+def centre_tensors(centring: Centring) -> dict[str, Tensor]:
+    """A centring under the names that a checkpoint gives it."""
     named = zip(("centre/shift", "centre/scale"), centring.shift_and_scale(), strict=True)
     return {name: value for name, value in named if value is not None}
 

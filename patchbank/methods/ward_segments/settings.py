@@ -1,0 +1,45 @@
+"""Settings of `ward-segments`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from patchbank.methods.shape import Traits
+from patchbank.methods.tools import fields as rules
+from patchbank.methods.tools.fields import Settings, ruled
+
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",))
+
+
+@dataclass(frozen=True)
+class WardSettings(Settings):
+    """What shapes a row, apart from its bank, its statistics and its seed.
+
+    Args:
+        codes: a row of the same set by whose codes tokens are compared, too; empty for whitened tokens alone.
+        segments: of every image.
+        most: segments that are joined, of images drawn at random where the set has more: Ward's distances of all
+            pairs take 4 bytes times the square of it.
+        sample: how many train tokens the whitening is fitted on, drawn at random.
+        pca: principal components that are kept, each divided by its deviation.
+    """
+
+    TITLE = "Ward's segments"
+    codes: str = ruled(rules.text, "")
+    segments: int = ruled(rules.whole_number(1), 12)
+    most: int = ruled(rules.whole_number(2), 10_000)
+    sample: int = ruled(rules.whole_number(100), 50_000)
+    pca: int = ruled(rules.whole_number(1), 64)
+
+
+def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete, checked settings, with the centring, the fits and the numbers of clusters of the set."""
+    found = WardSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
+    return {**found, "centre": shared["centre"]}
+
+
+def after(settings: Mapping[str, Any]) -> str:
+    """The row whose codes are read; empty where none are."""
+    return str(settings["codes"])

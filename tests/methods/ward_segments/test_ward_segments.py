@@ -1,0 +1,221 @@
+"""Segments by whitened tokens and another row's codes, joined into classes by Ward's criterion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from head_world import SHARED, head_world, job_of, train_in
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from jobs import predict_job
+
+from patchbank.bank.reader import open_bank
+from patchbank.checkpoints.store import load_arrays, load_checkpoint, save_checkpoint
+from patchbank.clustering.projection import Projection
+from patchbank.errors import UserError
+from patchbank.methods.contract import load_model, run_predict, run_train, traits
+from patchbank.methods.jobs import TrainJob
+from patchbank.methods.shape import Seen
+from patchbank.methods.tools.class_heads import load_coded
+from patchbank.methods.ward_segments.fitted import Segmenter
+from patchbank.methods.ward_segments.settings import after, resolve
+from patchbank.methods.ward_segments.tree import joined, means
+from patchbank.predictions import PredictionReader
+
+__all__ = ["head_world"]
+
+
+def settings(**own: Any) -> dict[str, Any]:
+    shared = {**SHARED, "k": [3, 5], "centre": "mean", "kmeans": {"niter": 20, "nredo": 2}}
+    return resolve({"codes": "stego", "segments": 4, "sample": 200, "pca": 6, **own}, shared)
+
+
+@pytest.fixture(scope="session")
+def ward_world(head_world: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same banks, and a checkpoint of `stego`."""
+    job = job_of(head_world, "stego", tmp_path_factory.mktemp("stego"))
+    run_train(job)
+    return {**head_world, "stego": job.files.checkpoint}
+
+
+def job_in(world: dict[str, Path], folder: Path, seed: int = 0, **own: Any) -> TrainJob:
+    return train_in.job(world, "ward_segments", folder, settings(**own), lambda _: traits("ward_segments"), seed)
+
+
+def trained(job: TrainJob) -> Path:
+    run_train(job)
+    return job.files.checkpoint
+
+
+def predicted(world: dict[str, Path], job: TrainJob, checkpoint: Path, out: Path) -> Path:
+    banks = {"whole": world["val-whole"]}
+    run_predict(predict_job("ward_segments", out, banks=banks, settings=job.settings, checkpoint=checkpoint))
+    return out
+
+
+# the tree
+
+
+def test_the_pair_whose_union_costs_least_is_joined_first() -> None:
+    """0 and 3 make a worse pair than 6 and 8; then {0}, {3}: 4.5, {3}, {6, 8}: 2/3 * 16, so 0 and 3 follow."""
+    points = np.array([[0.0], [3], [6], [8]], np.float32).repeat(4, 0)  # of 16 points 4 classes at most
+    found = joined(points, [4, 3, 2, 1])
+    assert [list(found[k][::4]) for k in (4, 3, 2, 1)] == [[0, 1, 2, 3], [0, 1, 2, 2], [0, 0, 1, 1], [0, 0, 0, 0]]
+    centres, distance = means(points, found[2])
+    np.testing.assert_allclose(centres[:, 0], [1.5, 7])
+    assert distance == pytest.approx((2 * 1.5**2 + 2 * 1) / 4)
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-1, 1, width=32)))
+def test_classes_of_a_smaller_number_are_unions_and_no_class_is_empty(points: np.ndarray) -> None:
+    found = joined(points, [6, 2])
+    for k, classes in found.items():
+        assert set(classes) == set(range(max(1, min(k, len(points) // 4))))
+    assert len(set(zip(found[6], found[2], strict=True))) == len(set(found[6]))
+
+
+def test_the_tree_costs_no_more_than_a_class_a_point_and_no_less_than_none() -> None:
+    points = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    costs = [means(points, classes)[1] for classes in joined(points, [15, 8, 3, 1]).values()]
+    assert 0 < costs[0] < costs[1] < costs[2] < costs[3]
+    assert costs[3] == pytest.approx(points.var(0).sum(), rel=1e-5)
+
+
+# features
+
+
+def test_codes_tell_apart_what_tokens_do_not() -> None:
+    """Tokens are noise of unit length; a coder knows two halves."""
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(64, 8)).astype(np.float32)
+    half = (np.arange(64) >= 32).astype(int)
+    plain = Projection(np.zeros(8, np.float32), np.eye(8, dtype=np.float32), normalise=True)
+
+    class Halves:
+        def __call__(self, tokens: np.ndarray) -> np.ndarray:
+            return np.eye(2, dtype=np.float32)[half]
+
+    values = settings(segments=2)
+    both = Segmenter(plain, Halves(), values, 0)  # type: ignore[arg-type]
+    alone = Segmenter(plain, None, values, 0)
+    np.testing.assert_allclose(np.linalg.norm(both.features(tokens), axis=1), 1, rtol=1e-5)
+    found, vectors = both.segments(tokens, "0")
+    assert len(set(zip(found, half, strict=True))) == 2
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert len(set(zip(alone.segments(tokens, "0")[0], half, strict=True))) == 4
+
+
+def test_features_are_whitened_tokens_and_the_codes_of_the_other_row(
+    ward_world: dict[str, Path], tmp_path: Path
+) -> None:
+    job = job_in(ward_world, tmp_path)
+    model = load_model("ward_segments", trained(job))
+    bank = open_bank(ward_world["whole"])
+    tokens = bank.read([0], ("tokens",))["tokens"].reshape(-1, bank.dim)
+    features = model.fitted.segmenter.features(tokens)  # type: ignore[union-attr]
+    head = load_coded(ward_world["stego"])
+    with torch.no_grad():
+        codes = head.codes(torch.from_numpy(tokens)[None])[0].numpy()
+    np.testing.assert_allclose(
+        features[:, 6:], codes / np.linalg.norm(codes, axis=1, keepdims=True) / 2**0.5, atol=1e-6
+    )
+    white = Projection.from_arrays(load_arrays(job.files.checkpoint)[0])(tokens)
+    np.testing.assert_allclose(features[:, :6], white / 2**0.5, atol=1e-6)
+
+
+# a row
+
+
+def test_a_row_predicts_classes_of_both_numbers_and_pictures_get_the_same(
+    ward_world: dict[str, Path], tmp_path: Path
+) -> None:
+    job = job_in(ward_world, tmp_path / "a")
+    checkpoint = trained(job)
+    record = load_arrays(checkpoint)[1]
+    assert (record["after"]["row"], record["after"]["method"]) == ("stego", "stego")
+    assert after(job.settings) == "stego"
+    assert job.files.steps_csv.read_text().splitlines()[0] == "k,classes,segments,distance"
+    model = load_model("ward_segments", checkpoint)
+    bank = open_bank(ward_world["val-whole"])
+    with PredictionReader(predicted(ward_world, job, checkpoint, tmp_path / "val.h5")) as reader:
+        assert dict(reader.variants) == {"k3-s0": 3, "k5-s0": 5}
+        for row in range(len(bank)):
+            tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
+            seen = Seen(bank.images[row], bank.grid, torch.from_numpy(tokens))
+            scores = model.scores_of(seen)  # type: ignore[union-attr]
+            assert np.array_equal(scores.numpy().argmax(0).reshape(bank.grid), reader.labels("k3-s0", row, row + 1)[0])
+            assert len(np.unique(scores.numpy(), axis=1).T) <= 4, "as many as segments"
+
+
+def test_equal_trainings_are_equal_bytes_and_another_seed_is_not(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    first, again, other = (
+        trained(job_in(ward_world, tmp_path / name, seed)) for name, seed in [("a", 0), ("b", 0), ("c", 1)]
+    )
+    assert first.read_bytes() == again.read_bytes()
+    assert not np.array_equal(load_arrays(first)[0]["matrix"], load_arrays(other)[0]["matrix"])
+
+
+def test_more_segments_than_are_joined_take_some_images(
+    ward_world: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        checkpoint = trained(job_in(ward_world, tmp_path, most=20))
+    assert "segments of 5 of 9 images are joined" in caplog.text
+    assert {len(load_arrays(checkpoint)[0][name]) for name in ("k3-s0", "k5-s0")} <= {3, 4, 5}
+
+
+def test_without_codes_no_other_row_is_needed(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    job = job_in(ward_world, tmp_path, codes="")
+    assert (job.after, after(job.settings)) == (None, "")
+    checkpoint = trained(job)
+    assert "after" not in load_arrays(checkpoint)[1]
+    predicted(ward_world, job, checkpoint, tmp_path / "val.h5")
+
+
+# what is said and refused
+
+
+def changed(checkpoint: Path, out: Path, **record: Any) -> Path:
+    tensors, known = load_checkpoint(checkpoint)
+    save_checkpoint(out, tensors, known | record)
+    return out
+
+
+def test_labels_that_moved_the_other_head_mark_this_row_and_its_predictions(
+    ward_world: dict[str, Path], tmp_path: Path
+) -> None:
+    moved = changed(ward_world["stego"], tmp_path / "moved.safetensors", oracle="train")
+    job = replace(job_in(ward_world, tmp_path / "a"), after=moved)
+    checkpoint = trained(job)
+    assert load_arrays(checkpoint)[1]["oracle"] == "train"
+    with PredictionReader(predicted(ward_world, job, checkpoint, tmp_path / "val.h5")) as reader:
+        assert reader.record.oracle == "train"
+
+
+def test_heads_and_tokens_that_do_not_fit_are_refused(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    job = job_in(ward_world, tmp_path / "a")
+    with pytest.raises(UserError, match="learns after another row here; name that row's checkpoint"):
+        run_train(replace(job, after=None))
+    with pytest.raises(UserError, match="reads tokens of width 7"):
+        run_train(replace(job, after=changed(ward_world["stego"], tmp_path / "w.safetensors", dim=7)))
+    backbone = {**load_checkpoint(ward_world["stego"])[1]["backbone"], "block": 2}
+    with pytest.raises(UserError, match=r"block .* instead of 2"):
+        run_train(replace(job, after=changed(ward_world["stego"], tmp_path / "b.safetensors", backbone=backbone)))
+    own = trained(job)
+    with pytest.raises(UserError, match="does not say how tokens get codes"):
+        run_train(replace(job, after=own))
+    with pytest.raises(UserError, match=r"not the one that .* was trained on: block .* instead of 2"):
+        predicted(ward_world, job, changed(own, tmp_path / "o.safetensors", backbone=backbone), tmp_path / "val.h5")
+    assert not (tmp_path / "val.h5").exists()
+    with pytest.raises(UserError, match="is a checkpoint of 'stego', not of 'ward_segments'"):
+        load_model("ward_segments", ward_world["stego"])
+    with pytest.raises(
+        UserError, match=r"segments is 0, it must be at least 1; most is '9', it must be a whole number"
+    ):
+        settings(segments=0, most="9")
