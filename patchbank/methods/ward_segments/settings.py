@@ -28,7 +28,7 @@ class WardSettings(Settings):
 
     TITLE = "Ward's segments"
     codes: str = ruled(rules.text, "")
-    segments: int = ruled(rules.whole_number(1), 12)
+    segments: int = ruled(rules.whole_number(1), 8)
     most: int = ruled(rules.whole_number(2), 10_000)
     sample: int = ruled(rules.whole_number(100), 50_000)
     pca: int = ruled(rules.whole_number(1), 64)
