@@ -12,6 +12,8 @@ from pathlib import Path
 
 from patchbank.errors import UserError
 
+SCANS = Path("results", ".scan")
+"""Where scans of the workflow and of `patchbank data check` remember what they found, below the folder of the run."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", flags=re.ASCII)
 
 

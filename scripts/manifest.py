@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 with stage(snakemake):
     import logging
-    from pathlib import Path
 
     from patchbank.datasets.scan import examine
     from patchbank.datasets.spec import DatasetSpec
     from patchbank.files import write_json
+    from patchbank.paths import SCANS
     from patchbank.plain import from_plain
 
     spec = from_plain(DatasetSpec, snakemake.params.spec)
-    scanned = examine(spec, snakemake.threads, logging.getLogger("manifest").info, Path("results/.scan"))
+    scanned = examine(spec, snakemake.threads, logging.getLogger("manifest").info, SCANS)
     for note in scanned.notes:
         logging.getLogger("manifest").warning(note)
     assert scanned.manifest is not None  # images were decoded, not only headers read
-    write_json(snakemake.output.check, scanned.check())
+    write_json(snakemake.output.check, {**scanned.check(), "tree": snakemake.params.tree})
     scanned.manifest.save(snakemake.output.manifest)

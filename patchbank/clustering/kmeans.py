@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.errors import UserError
-from patchbank.left_out import CannotBeMade
 
 BLOCK = 65536
 """Points assigned at a time; bounds the memory of the distances."""
@@ -100,22 +99,3 @@ def assign(points: NDArray[np.floating[Any]], centroids: NDArray[np.float32], sp
         block = points[start : start + BLOCK].astype(np.float32)
         result[start : start + BLOCK] = scores(block, centroids, spherical).argmax(1)
     return result
-
-
-def image_segments(points: NDArray[np.float32], q: int, seed: int, settings: KMeansSettings) -> NDArray[np.int64]:
-    """Segments (n,) of one image: k-means of its own points (n, d) of unit length, by cosine.
-
-    Args:
-        points: (n, d) float32.
-        q: segments.
-        seed: of the fit, derived from the image, so that it depends on no other one.
-        settings: iterations and restarts.
-
-    Raises:
-        CannotBeMade: there are fewer points than segments.
-    """
-    if len(points) < q:
-        raise CannotBeMade(f"an image has {len(points)} patches, fewer than the {q} segments asked for.")
-    settings = replace(settings, spherical=True)
-    fit = fit_kmeans(points, q, seed, settings)
-    return assign(points, fit.centroids, spherical=True)

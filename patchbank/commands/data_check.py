@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 from patchbank.arguments import positive
 from patchbank.outputs import add_overwrite, check_output
-from patchbank.paths import expand_path
+from patchbank.paths import SCANS, expand_path
 
 if TYPE_CHECKING:
     from patchbank.datasets import DatasetSpec
 
 HELP = "decode every image and mask of a set, name all bad files, count classes, draw a sheet"
-MEMORY = Path("results/.scan")
-"""Where scans of the pipeline and of this command remember what they found."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="read headers only: no class histogram, no sheet")
     parser.add_argument("--workers", type=positive, metavar="N", help="processes that decode (default: all CPUs)")
     parser.add_argument(
-        "--memory", type=expand_path, metavar="DIR", default=MEMORY, help=f"kept results (default: {MEMORY})"
+        "--memory", type=expand_path, metavar="DIR", default=SCANS, help=f"kept results (default: {SCANS})"
     )
     parser.add_argument(
         "--sheet",

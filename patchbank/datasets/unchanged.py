@@ -15,6 +15,9 @@ from patchbank.datasets.scan import scan
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.errors import UserError
 
+WORKERS = 4
+"""Processes that decode: runs are often planned where others work, too."""
+
 
 def still_describes(path: Path, spec: DatasetSpec, memory: Path) -> bool:
     """Whether a scan of `spec` would write the manifest at `path` again.
@@ -28,8 +31,8 @@ def still_describes(path: Path, spec: DatasetSpec, memory: Path) -> bool:
     """
     try:
         manifest = Manifest.load(path)
-        return _pictures(manifest) == _named(spec) and manifest == scan(spec, memory=memory)
-    except UserError:  # the stage that makes the manifest says what is wrong
+        return _pictures(manifest) == _named(spec) and manifest == scan(spec, WORKERS, memory=memory)
+    except (UserError, OSError, KeyError, TypeError):  # the stage that makes the manifest says what is wrong
         return False
 
 

@@ -136,7 +136,7 @@ def same_alone(model: shape.PictureModel, reader: PredictionReader, whole: Path)
     for row, image in enumerate(bank.images):
         tokens = torch.from_numpy(bank.read([row], ("tokens",))["tokens"][0, 0])
         seen = shape.Seen(image, bank.grid, tokens)
-        stored = reader.labels("segments", row, row + 1).ravel()
+        stored = reader.labels(next(iter(reader.variants)), row, row + 1).ravel()
         scores = model.scores_of(seen)
         np.testing.assert_array_equal(scores.argmax(0).numpy(), stored)
         assert (tuple(scores.shape), scores.dtype) == ((model.segments, len(tokens)), torch.float32)

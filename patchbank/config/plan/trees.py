@@ -4,13 +4,15 @@ Snakemake evaluates the params of every rule again in each job that it starts on
 make millions of requests to a network file system, for a value that only the job of the manifest records. The process
 that plans the run therefore leaves what it found in `.snakemake/`, and jobs read it there.
 
-Files whose times, numbers or owners changed and no byte of them leave the value as it is: else the manifest would be
-made again, and all that follows it with it, trainings included (`patchbank.datasets.unchanged`).
+Files whose times, numbers or owners changed and no byte of them have the value that the manifest was made for, which
+stands in `check.json`: else it would be made again, and all that follows it, trainings included
+(`patchbank.datasets.unchanged`).
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from patchbank.config.plan.paths import manifest
@@ -18,10 +20,8 @@ from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.unchanged import still_describes
 from patchbank.files import digest, write_json
+from patchbank.paths import SCANS
 from patchbank.plain import to_plain
-
-SCANS = Path("results", ".scan")
-"""What scans remember, as the script of the manifest has it."""
 
 
 class TreesOfARun:
@@ -52,22 +52,43 @@ class TreesOfARun:
         seen = tree_fingerprint(spec)
         if not self._planning:
             return seen
-        now = {"spec": of, "seen": seen, "tree": self._value(spec, seen, kept if kept.get("spec") == of else {})}
-        if kept != now:
-            write_json(left, now)
-        return now["tree"]
+        now = {"spec": of, "seen": seen, "manifest": _state(Path(manifest(spec.name)))}
+        if {key: kept.get(key) for key in now} != now or "tree" not in kept:
+            kept = {**now, "tree": _value(spec, seen, kept.get("spec") == of)}
+            write_json(left, kept)
+        return kept["tree"]
 
-    @staticmethod
-    def _value(spec: DatasetSpec, seen: str, kept: dict[str, str]) -> str:
-        """What stands for files that look like `seen`: the value of before where their content is that of before."""
-        before = kept.get("tree")
-        if before is None or seen in (before, kept.get("seen")):
-            return before or seen
-        return before if still_describes(Path(manifest(spec.name)), spec, SCANS) else seen
+
+def _value(spec: DatasetSpec, seen: str, again: bool) -> str:
+    """What stands for files that look like `seen`: what the manifest was made for, where it still describes them.
+
+    Args:
+        spec: the set.
+        seen: fingerprint of the files.
+        again: whether the set was looked at before, so that something changed since.
+    """
+    path = Path(manifest(spec.name))
+    made = _read(path.with_name("check.json")).get("tree")
+    if made is None:
+        return seen
+    if again and made != seen:
+        print(f"{spec.name}: files look changed; whether a byte of them has is found out.", file=sys.stderr)
+    if still_describes(path, spec, SCANS):
+        return made
+    return seen if seen != made else digest([seen, "changed"], 16)  # it was made while they changed
+
+
+def _state(path: Path) -> str:
+    """What tells a file from the one that stood there before; "" for no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
 def _read(path: Path) -> dict[str, str]:
-    """What was left; nothing where it cannot be read, because then it is found out again."""
+    """A file of plain values; nothing where it cannot be read, because then it is found out again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

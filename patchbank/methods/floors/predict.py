@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.kmeans import image_segments
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
 from patchbank.methods.floors.settings import FloorSettings
 from patchbank.methods.jobs import PredictJob
+from patchbank.methods.tools.image_segments import image_segments
 from patchbank.predictions import PredictionRecord, PredictionWriter
 from patchbank.progress import track
-from patchbank.seeds import derive, generator
+from patchbank.seeds import generator
 
 
 def predict(job: PredictJob) -> None:
@@ -49,8 +49,7 @@ def segments_of(
     if options.floor == "voronoi":
         return voronoi(grid, options.q, generator("voronoi", options.q, seed, image))
     if options.floor == "image-kmeans":
-        fit_seed = derive("image-kmeans", options.q, seed, image)
-        return image_segments(points, options.q, fit_seed, options.kmeans).reshape(grid)
+        return image_segments(points, options.q, seed, image, options.kmeans).reshape(grid)
     return np.zeros(grid, dtype=np.int64)
 
 

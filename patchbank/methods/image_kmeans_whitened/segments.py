@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.clustering.kmeans import KMeansSettings, image_segments
+from patchbank.clustering.kmeans import KMeansSettings
 from patchbank.clustering.projection import Projection
-from patchbank.seeds import derive
+from patchbank.methods.tools.image_segments import image_segments
 
 
 def segments_of(
@@ -25,6 +25,6 @@ def segments_of(
         seed: of the row.
         image: content id, of which the fit is seeded, so that it depends on no other image.
     """
-    q = int(settings["segments"])
-    fit_seed = derive("image-kmeans", q, seed, image)  # as of the floor of that name
-    return image_segments(whitening(tokens), q, fit_seed, KMeansSettings(**settings["kmeans"]))
+    return image_segments(
+        whitening(tokens), int(settings["segments"]), seed, image, KMeansSettings(**settings["kmeans"])
+    )

@@ -50,7 +50,9 @@ def check_tokens(head: ClassHead, job: TrainJob, bank: Bank) -> None:
     path = job.learned_after()
     check_backbone(head.record, bank.record.get("backbone", {}), path)
     if head.dim != bank.dim:
-        raise UserError(f"{path} reads tokens of width {head.dim}, the bank's have {bank.dim}.")
+        raise UserError(
+            f"{path} reads tokens of width {head.dim}, the bank's have {bank.dim}; train that row again on this bank."
+        )
 
 
 class Coder:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from patchbank.bank.centring import EPSILON
 from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics
-from patchbank.clustering.kmeans import KMeansSettings, fit_kmeans, image_segments
+from patchbank.clustering.kmeans import KMeansSettings, fit_kmeans
 from patchbank.clustering.projection import Projection, ProjectionSettings, fit_projection
+from patchbank.methods.tools.image_segments import image_segments
 from patchbank.methods.transfgu.centroids import Centroids, mean_of_members
 from patchbank.methods.transfgu.settings import TransFGUSettings
 from patchbank.progress import track
@@ -56,8 +57,7 @@ class Smoothing:
         values = tokens.astype(np.float32)
         if not self.segments:
             return values, np.arange(len(values))
-        fit_seed = derive("image-kmeans", self.segments, self.seed, image)  # as of the floor of that name
-        labels = image_segments(_unit(values - self.centre), self.segments, fit_seed, self.kmeans)
+        labels = image_segments(_unit(values - self.centre), self.segments, self.seed, image, self.kmeans)
         used, rows, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         sums = (rows == np.arange(len(used))[:, None]).astype(np.float32) @ values
         return sums / sizes[:, None].astype(np.float32), rows

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.bank.centring import EPSILON
-from patchbank.clustering.kmeans import KMeansSettings, image_segments, scores
+from patchbank.clustering.kmeans import KMeansSettings, scores
 from patchbank.clustering.projection import Projection
 from patchbank.methods.tools.coded import Coder
-from patchbank.seeds import derive
+from patchbank.methods.tools.image_segments import image_segments
 from patchbank.variants import is_variant
 
 EQUAL = np.float32(0.5**0.5)
@@ -46,15 +46,14 @@ class Segmenter:
 
         Args:
             tokens: (N, D).
-            image: content id, by which the fit is seeded, so that it depends on no other image.
+            image: content id.
 
         Returns:
             Segment (N,) of every patch, 0 to S - 1, and the mean features (S, E) of the segments, of unit length.
         """
         q = int(self.settings["segments"])
         points = self.features(tokens)
-        fit_seed = derive("image-kmeans", q, self.seed, image)  # as of the floor of that name
-        labels = image_segments(points, q, fit_seed, KMeansSettings(**self.settings["kmeans"]))
+        labels = image_segments(points, q, self.seed, image, KMeansSettings(**self.settings["kmeans"]))
         used, labels = np.unique(labels, return_inverse=True)
         sums = np.zeros((len(used), points.shape[1]), np.float32)
         np.add.at(sums, labels, points)

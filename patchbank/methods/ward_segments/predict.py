@@ -5,6 +5,7 @@ from __future__ import annotations
 from patchbank import threads as cpu_threads
 from patchbank.bank.reader import open_bank
 from patchbank.checkpoints.store import check_backbone
+from patchbank.errors import UserError
 from patchbank.methods.jobs import PredictJob
 from patchbank.methods.ward_segments.infer import load
 from patchbank.predictions import PredictionRecord, PredictionWriter
@@ -16,6 +17,8 @@ def predict(job: PredictJob) -> None:
     cpu_threads.limit(job.threads)
     bank, model = open_bank(job.banks["whole"]), load(job.trained())
     check_backbone(model.record, bank.record.get("backbone", {}), job.trained())
+    if bank.dim != model.dim:
+        raise UserError(f"{job.row} reads tokens of width {model.dim}, the bank's have {bank.dim}; train it again.")
     known = (bank.input_size, dict(job.settings), model.record.get("oracle"))
     record = PredictionRecord(job.dataset, job.split, job.row, "classes", job.seed, "nearest", *known)
     variants = {name: len(centres) for name, centres in model.fitted.centres.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class WardSettings(Settings):
         codes: a row of the same set by whose codes tokens are compared, too; empty for whitened tokens alone.
         segments: of every image.
         most: segments that are joined, of images drawn at random where the set has more: Ward's distances of all
-            pairs take 4 bytes times the square of it.
+            pairs take 8 bytes times the square of it, 0.8 GB.
         sample: how many train tokens the whitening is fitted on, drawn at random.
         pca: principal components that are kept, each divided by its deviation.
     """
@@ -29,9 +29,15 @@ class WardSettings(Settings):
     TITLE = "Ward's segments"
     codes: str = ruled(rules.text, "")
     segments: int = ruled(rules.whole_number(1), 8)
-    most: int = ruled(rules.whole_number(2), 10_000)
+    most: int = ruled(rules.whole_number(1, 20_000), 10_000)
     sample: int = ruled(rules.whole_number(100), 50_000)
     pca: int = ruled(rules.whole_number(1), 64)
+
+    def combined(self, wrong: Sequence[str]) -> list[str]:
+        """An image of which not all segments would be joined."""
+        if wrong or self.most >= self.segments:
+            return []
+        return [f"most is {self.most}, fewer than the {self.segments} segments of one image"]
 
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

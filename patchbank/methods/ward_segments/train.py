@@ -20,7 +20,7 @@ from patchbank.methods.ward_segments.fitted import Fitted, Segmenter
 from patchbank.methods.ward_segments.settings import WardSettings
 from patchbank.methods.ward_segments.tree import joined, means
 from patchbank.progress import track
-from patchbank.seeds import derive
+from patchbank.seeds import generator
 from patchbank.variants import variant_name
 
 LOG = logging.getLogger(__name__)
@@ -39,25 +39,28 @@ def train(job: TrainJob) -> None:
     options = WardSettings.part_of(job.settings)
     threads, bank = cpu_threads.limit(job.threads), open_bank(job.banks["whole"])
     record = job.record(bank.record, threads)
-    coder = None
+    coder, notes = None, []
     if options.codes:
         head, told = learned_head(job, options.codes)
         check_tokens(head, job, bank)
         coder = Coder(head.encoder, head.centring)
         record |= {**told, "after": {**told["after"], "head": dict(head.record["head"])}}
-        record["notes"] = [f"compares tokens by the codes of {options.codes}, too."]
+        notes.append(f"compares tokens by the codes of {options.codes}, too.")
     tokens = sample_tokens(bank, options.sample, job.seed)
     shape = ProjectionSettings(job.settings["centre"], pca=options.pca, whiten=True, normalise=True)
     whitening = fit_projection(tokens, shape, Statistics.load(job.statistics))
     segmenter = Segmenter(whitening, coder, job.settings, job.seed)
-    points = _segments(segmenter, bank, _images(len(bank), options, job.seed))
+    images = _images(len(bank), options, job.seed)
+    if len(images) < len(bank):
+        notes.append(f"segments of {len(images)} of {len(bank)} train images were joined (`most`).")
+    points = _segments(segmenter, bank, images)
     centres, rows = {}, ["k,classes,segments,distance"]
     for k, classes in joined(points, job.settings["k"]).items():
         name = variant_name(k, job.settings["kmeans_seeds"][0])
         centres[name], distance = means(points, classes)
         rows.append(f"{k},{len(centres[name])},{len(points)},{distance:.9g}")
         LOG.info("%d segments joined into %d classes: distance %.4g", len(points), len(centres[name]), distance)
-    save_arrays(job.files.checkpoint, Fitted(segmenter, centres).arrays(), record)
+    save_arrays(job.files.checkpoint, Fitted(segmenter, centres).arrays(), record | {"notes": notes})
     for log in (job.files.steps_csv, job.files.epochs_csv):
         write_text(log, "\n".join(rows) + "\n")
 
@@ -67,8 +70,7 @@ def _images(count: int, options: WardSettings, seed: int) -> NDArray[np.int64]:
     most = max(1, options.most // options.segments)
     if count <= most:
         return np.arange(count)
-    LOG.info("segments of %d of %d images are joined", most, count)
-    return np.sort(np.random.default_rng(derive("ward segments", seed)).choice(count, most, replace=False))
+    return np.sort(generator("ward segments", seed).choice(count, most, replace=False))
 
 
 def _segments(segmenter: Segmenter, bank: Bank, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.spatial.distance import pdist
 
 from patchbank.clustering.kmeans import cap
 
@@ -24,8 +25,9 @@ def joined(points: NDArray[np.float32], numbers: Sequence[int]) -> dict[int, NDA
     """
     if len(points) == 1:
         return {k: np.zeros(1, np.int64) for k in numbers}
-    tree = linkage(points.astype(np.float64), "ward")
-    return {k: cut_tree(tree, cap(k, len(points)))[:, 0].astype(np.int64) for k in numbers}
+    tree = linkage(pdist(points.astype(np.float64)), "ward")
+    cuts = cut_tree(tree, [cap(k, len(points)) for k in numbers])
+    return {k: cuts[:, column].astype(np.int64) for column, k in enumerate(numbers)}
 
 
 def means(points: NDArray[np.float32], classes: NDArray[np.int64]) -> tuple[NDArray[np.float32], float]:

@@ -161,13 +161,23 @@ def test_equal_trainings_are_equal_bytes_and_another_seed_is_not(ward_world: dic
     assert not np.array_equal(load_arrays(first)[0]["matrix"], load_arrays(other)[0]["matrix"])
 
 
-def test_more_segments_than_are_joined_take_some_images(
-    ward_world: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level("INFO"):
-        checkpoint = trained(job_in(ward_world, tmp_path, most=20))
-    assert "segments of 5 of 9 images are joined" in caplog.text
-    assert {len(load_arrays(checkpoint)[0][name]) for name in ("k3-s0", "k5-s0")} <= {3, 4, 5}
+def test_more_segments_than_are_joined_take_some_images(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    job = job_in(ward_world, tmp_path, most=20)
+    arrays, record = load_arrays(trained(job))
+    assert "segments of 5 of 9 train images were joined (`most`)." in record["notes"]
+    rows = [line.split(",") for line in job.files.steps_csv.read_text().splitlines()[1:]]
+    assert [(row[0], row[1]) for row in rows] == [("3", "3"), ("5", str(min(5, int(rows[1][2]) // 4)))]
+    assert [len(arrays[name]) for name in ("k3-s0", "k5-s0")] == [int(row[1]) for row in rows]
+
+
+def test_one_image_has_as_many_classes_as_its_segments_allow(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    arrays = load_arrays(trained(job_in(ward_world, tmp_path, segments=8, most=8)))[0]
+    assert {name: len(arrays[name]) for name in ("k3-s0", "k5-s0")} == {"k3-s0": 2, "k5-s0": 2}, "a quarter of 8"
+
+
+def test_more_segments_than_patches_are_refused_with_the_way_out(ward_world: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"an image has 36 patches, fewer than the 40 .*; ask for fewer segments or"):
+        trained(job_in(ward_world, tmp_path, segments=40))
 
 
 def test_without_codes_no_other_row_is_needed(ward_world: dict[str, Path], tmp_path: Path) -> None:
@@ -219,3 +229,5 @@ def test_heads_and_tokens_that_do_not_fit_are_refused(ward_world: dict[str, Path
         UserError, match=r"segments is 0, it must be at least 1; most is '9', it must be a whole number"
     ):
         settings(segments=0, most="9")
+    with pytest.raises(UserError, match="most is 7, fewer than the 8 segments of one image"):
+        settings(segments=8, most=7)
