@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from patchbank.config.plan.paths import manifest
+from patchbank.datasets.listing import state_of
 from patchbank.datasets.manifest import tree_fingerprint
 from patchbank.datasets.spec import DatasetSpec
 from patchbank.datasets.unchanged import still_describes
@@ -52,7 +53,7 @@ class TreesOfARun:
         seen = tree_fingerprint(spec)
         if not self._planning:
             return seen
-        now = {"spec": of, "seen": seen, "manifest": _state(Path(manifest(spec.name)))}
+        now = {"spec": of, "seen": seen, "manifest": state_of(Path(manifest(spec.name)))}
         if {key: kept.get(key) for key in now} != now or "tree" not in kept:
             kept = {**now, "tree": _value(spec, seen, kept.get("spec") == of)}
             write_json(left, kept)
@@ -76,15 +77,6 @@ def _value(spec: DatasetSpec, seen: str, again: bool) -> str:
     if still_describes(path, spec, SCANS):
         return made
     return seen if seen != made else digest([seen, "changed"], 16)  # it was made while they changed
-
-
-def _state(path: Path) -> str:
-    """What tells a file from the one that stood there before; "" for no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -67,7 +67,7 @@ def train(job: TrainJob) -> None:
 
 def _images(count: int, options: WardSettings, seed: int) -> NDArray[np.int64]:
     """Rows of the images whose segments are joined, ascending."""
-    most = max(1, options.most // options.segments)
+    most = options.most // options.segments
     if count <= most:
         return np.arange(count)
     return np.sort(generator("ward segments", seed).choice(count, most, replace=False))
