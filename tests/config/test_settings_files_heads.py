@@ -13,6 +13,7 @@ from patchbank.config.config import Config
 from patchbank.config.folders import PROJECT
 from patchbank.config.load import checked, read_config
 from patchbank.config.schema import merge
+from patchbank.datasets.classes import load_table
 from patchbank.evaluation import protocols
 
 FOLDER = PROJECT / "workflow" / "settings"
@@ -173,7 +174,10 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     assert [name for name, method in rows.items() if method.traits.oracle] == ["cause-mlp-leak"]
     chosen = {name: method.oracle for name, method in rows.items() if method.oracle}
     designed = {name: "train" for name, method in rows.items() if method.folder == "foreground_kmeans"}
-    tried = {"ward-stego": "val"} if dataset in ("msrc", "camvid", "voc_animals") else {}
+    ours = {name: method.settings["background"] for name, method in rows.items() if method.folder == "ward_segments"}
+    has_background = "background" in load_table(dataset).classes
+    assert ours == {"ward-stego": False, **({"ward-stego-background": True} if has_background else {})}
+    tried = dict.fromkeys(ours, "val") if dataset in ("msrc", "camvid", "voc_animals", "voc") else {}
     assert chosen == {**({"alignseg": "val"} if dataset == "msrc" else {}), **designed, **tried}
     assert {key: rows["cause-mlp-leak"].settings[key] for key in rows["cause-mlp-probe"].settings} == {
         **rows["cause-mlp-probe"].settings,

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
-from patchbank.methods.foreground_kmeans.split import Split
+from patchbank.methods.tools.foreground import Split
 from patchbank.variants import is_variant
-
-_SPLIT = ("split_shift", "split_direction", "split_scale", "split_threshold")
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,9 @@ class Fitted:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` needs, for storage."""
-        split = self.split
-        threshold = np.nan if split.threshold is None else split.threshold
-        values = (split.shift, split.direction, np.float64(split.scale), np.float64(threshold))
         return {
             **self.projection.arrays(),
-            **{name: np.asarray(value) for name, value in zip(_SPLIT, values, strict=True)},
+            **self.split.arrays(),
             "spherical": np.array(self.spherical, dtype=np.uint8),
             **self.centroids,
         }
@@ -72,7 +67,5 @@ class Fitted:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Fitted:
         """The inverse of `arrays`."""
-        shift, direction, scale, threshold = (arrays[name] for name in _SPLIT)
-        split = Split(shift, direction, float(scale), None if np.isnan(threshold) else float(threshold))
         centroids = {name: array for name, array in arrays.items() if is_variant(name)}
-        return cls(split, Projection.from_arrays(arrays), centroids, bool(arrays["spherical"]))
+        return cls(Split.from_arrays(arrays), Projection.from_arrays(arrays), centroids, bool(arrays["spherical"]))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from patchbank.errors import UserError
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
+from patchbank.methods.tools.foreground import check_numbers
 
 TITLE = "Foreground"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), fitted=True)
@@ -37,7 +37,5 @@ class ForegroundSettings(Settings):
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and those of the clusters; one of K is the background, so that K is 2 or more."""
     settings = ForegroundSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
-    few = [k for k in settings["k"] if k < 2]
-    if few:
-        raise UserError(f"{TITLE} needs 2 clusters or more, one for the background; K is {few[0]} here.")
+    check_numbers(TITLE, settings["k"])
     return settings

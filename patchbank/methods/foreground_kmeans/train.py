@@ -19,8 +19,8 @@ from patchbank.errors import UserError
 from patchbank.files import write_text
 from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.foreground_kmeans.settings import ForegroundSettings
-from patchbank.methods.foreground_kmeans.split import fit_split
 from patchbank.methods.jobs import TrainJob
+from patchbank.methods.tools.foreground import fit_split
 from patchbank.progress import track
 from patchbank.seeds import derive
 from patchbank.variants import variant_name
@@ -41,9 +41,8 @@ def train(job: TrainJob) -> None:
     kmeans = KMeansSettings(**job.settings["kmeans"])
     bank, statistics = open_bank(job.banks["whole"]), Statistics.load(job.statistics)
     tokens = sample_tokens(bank, options.sample, job.seed)
-    axis = fit_projection(tokens, ProjectionSettings("mean", pca=1), statistics)
     shape = ProjectionSettings("mean", pca=options.pca, whiten=options.whiten, normalise=True)
-    split = fit_split(bank, axis, options.threshold == "image", job.seed)
+    split = fit_split(bank, tokens, statistics, options.threshold == "image", job.seed)
     fitted = Fitted(split, fit_projection(tokens, shape, statistics), {}, kmeans.spherical)
     rows = track(range(len(bank)), "foregrounds", "image")
     seen = [fitted.embed(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim))[1] for row in rows]

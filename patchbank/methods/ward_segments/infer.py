@@ -37,7 +37,7 @@ class WardModel:
         check_method(record, METHOD, path)
         self.fitted = Fitted.from_arrays(arrays, record)
         self._variant = min(self.fitted.centres, key=k_and_seed)
-        self.dim, self.segments = len(self.fitted.segmenter.whitening.shift), len(self.fitted.centres[self._variant])
+        self.dim, self.segments = len(self.fitted.segmenter.whitening.shift), self.fitted.classes[self._variant]
         self.record: Mapping[str, Any] = {**record, "variants": [[self._variant, self.segments]]}
 
     def scores_of(self, seen: Seen) -> Tensor:

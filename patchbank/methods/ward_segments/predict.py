@@ -21,8 +21,7 @@ def predict(job: PredictJob) -> None:
         raise UserError(f"{job.row} reads tokens of width {model.dim}, the bank's have {bank.dim}; train it again.")
     known = (bank.input_size, dict(job.settings), model.record.get("oracle"))
     record = PredictionRecord(job.dataset, job.split, job.row, "classes", job.seed, "nearest", *known)
-    variants = {name: len(centres) for name, centres in model.fitted.centres.items()}
-    with PredictionWriter(job.out, record, bank.images, variants, bank.grid) as writer:
+    with PredictionWriter(job.out, record, bank.images, model.fitted.classes, bank.grid) as writer:
         for row in track(range(len(bank)), f"predict {job.row}", "image"):
             tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
             for name, scores in model.fitted.scores(tokens, bank.images[row]).items():

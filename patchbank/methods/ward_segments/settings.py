@@ -9,6 +9,7 @@ from typing import Any
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
+from patchbank.methods.tools.foreground import check_numbers
 
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",))
 
@@ -20,6 +21,9 @@ class WardSettings(Settings):
     Args:
         codes: a row of the same set by whose codes tokens are compared, too; empty for whitened tokens alone.
         segments: of every image.
+        background: one class is the background, as of sets of objects: that of segments that lie, by the mean over
+            their patches, behind Otsu's threshold of their image along the first principal direction of the set's
+            tokens. The others are joined into one class less.
         most: segments that are joined, of images drawn at random where the set has more: Ward's distances of all
             pairs take 8 bytes times the square of it, 0.8 GB.
         sample: how many train tokens the whitening is fitted on, drawn at random.
@@ -29,6 +33,7 @@ class WardSettings(Settings):
     TITLE = "Ward's segments"
     codes: str = ruled(rules.text, "")
     segments: int = ruled(rules.whole_number(1), 8)
+    background: bool = ruled(rules.flag, False)
     most: int = ruled(rules.whole_number(1, 20_000), 10_000)
     sample: int = ruled(rules.whole_number(100), 50_000)
     pca: int = ruled(rules.whole_number(1), 64)
@@ -43,6 +48,8 @@ class WardSettings(Settings):
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, with the centring, the fits and the numbers of clusters of the set."""
     found = WardSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
+    if found["background"]:
+        check_numbers(WardSettings.TITLE, found["k"])
     return {**found, "centre": shared["centre"]}
 
 

@@ -13,9 +13,11 @@ from patchbank.bank.sample import sample_tokens
 from patchbank.bank.statistics import Statistics
 from patchbank.checkpoints.store import save_arrays
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
+from patchbank.errors import UserError
 from patchbank.files import write_text
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.tools.coded import Coder, check_tokens, learned_head
+from patchbank.methods.tools.foreground import fit_split
 from patchbank.methods.ward_segments.fitted import Fitted, Segmenter
 from patchbank.methods.ward_segments.settings import WardSettings
 from patchbank.methods.ward_segments.tree import joined, means
@@ -30,11 +32,12 @@ def train(job: TrainJob) -> None:
     """Fit on the bank `whole`; short, and without a state to resume.
 
     The checkpoint holds the whitening (`shift`, `matrix`, `normalise`), the other row's head where one is read
-    (`decoder/...`, `centre/...`) and the centres of ``k<asked>-s<first k-means seed>``. Both logs have one row a number
-    of classes: classes asked for and made, segments, and the mean squared distance of a segment to its class.
+    (`decoder/...`, `centre/...`), the split into foreground and background where there is one (`split_...`) and the
+    centres of ``k<asked>-s<first k-means seed>``. Both logs have one row a number of classes: classes asked for and
+    made, segments that were joined, and the mean squared distance of a segment to its class.
 
     Raises:
-        UserError: a head that gives tokens no codes, or was trained on another encoder.
+        UserError: a head that gives tokens no codes, or was trained on another encoder; no segment is foreground.
     """
     options = WardSettings.part_of(job.settings)
     threads, bank = cpu_threads.limit(job.threads), open_bank(job.banks["whole"])
@@ -48,17 +51,21 @@ def train(job: TrainJob) -> None:
         notes.append(f"compares tokens by the codes of {options.codes}, too.")
     tokens = sample_tokens(bank, options.sample, job.seed)
     shape = ProjectionSettings(job.settings["centre"], pca=options.pca, whiten=True, normalise=True)
-    whitening = fit_projection(tokens, shape, Statistics.load(job.statistics))
-    segmenter = Segmenter(whitening, coder, job.settings, job.seed)
+    statistics = Statistics.load(job.statistics)
+    whitening = fit_projection(tokens, shape, statistics)
+    split = fit_split(bank, tokens, statistics, True, job.seed) if options.background else None
+    segmenter = Segmenter(whitening, coder, job.settings, job.seed, split)
     images = _images(len(bank), options, job.seed)
     if len(images) < len(bank):
         notes.append(f"segments of {len(images)} of {len(bank)} train images were joined (`most`).")
     points = _segments(segmenter, bank, images)
     centres, rows = {}, ["k,classes,segments,distance"]
-    for k, classes in joined(points, job.settings["k"]).items():
+    behind = 1 if options.background else 0
+    trees = joined(points, [k - behind for k in job.settings["k"]])
+    for k in job.settings["k"]:
         name = variant_name(k, job.settings["kmeans_seeds"][0])
-        centres[name], distance = means(points, classes)
-        rows.append(f"{k},{len(centres[name])},{len(points)},{distance:.9g}")
+        centres[name], distance = means(points, trees[k - behind])
+        rows.append(f"{k},{behind + len(centres[name])},{len(points)},{distance:.9g}")
         LOG.info("%d segments joined into %d classes: distance %.4g", len(points), len(centres[name]), distance)
     save_arrays(job.files.checkpoint, Fitted(segmenter, centres).arrays(), record | {"notes": notes})
     for log in (job.files.steps_csv, job.files.epochs_csv):
@@ -74,10 +81,11 @@ def _images(count: int, options: WardSettings, seed: int) -> NDArray[np.int64]:
 
 
 def _segments(segmenter: Segmenter, bank: Bank, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean features of all segments of some images, one image after the other."""
-    return np.concatenate(
-        [
-            segmenter.segments(bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim), bank.images[row])[1]
-            for row in track(rows.tolist(), "segments", "image")
-        ]
-    )
+    """Mean features of the segments of some images, one image after the other; those of the background are left out."""
+    points = []
+    for row in track(rows.tolist(), "segments", "image"):
+        tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
+        points.append(segmenter.segments(tokens, bank.images[row]).foreground())
+    if not any(map(len, points)):
+        raise UserError(f"No segment of {bank.folder} is foreground; train with background: false.")
+    return np.concatenate(points)

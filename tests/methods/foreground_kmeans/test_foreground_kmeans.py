@@ -22,7 +22,7 @@ from patchbank.errors import UserError
 from patchbank.methods.contract import load_model, run_predict, traits
 from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.foreground_kmeans.settings import resolve
-from patchbank.methods.foreground_kmeans.split import Split, border_of, fit_split, otsu
+from patchbank.methods.tools.foreground import Split, border_of, fit_split, otsu
 from patchbank.predictions import PredictionReader
 
 __all__ = ["head_world"]
@@ -58,8 +58,7 @@ def bank_of(tokens: NDArray[np.float32]) -> Any:
 def split_of(tokens: NDArray[np.float32], per_image: bool = False) -> Split:
     """The split of these images."""
     flat = tokens.reshape(-1, tokens.shape[2])
-    axis = fit_projection(flat, ProjectionSettings("mean", pca=1))
-    return fit_split(bank_of(tokens), axis, per_image, 0)
+    return fit_split(bank_of(tokens), flat, None, per_image, 0)
 
 
 def square() -> NDArray[np.bool_]:

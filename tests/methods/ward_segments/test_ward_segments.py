@@ -23,7 +23,8 @@ from patchbank.methods.contract import load_model, run_predict, run_train, trait
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.shape import Seen
 from patchbank.methods.tools.class_heads import load_coded
-from patchbank.methods.ward_segments.fitted import Segmenter
+from patchbank.methods.tools.foreground import Split
+from patchbank.methods.ward_segments.fitted import Fitted, Segmenter
 from patchbank.methods.ward_segments.settings import after, resolve
 from patchbank.methods.ward_segments.tree import joined, means
 from patchbank.predictions import PredictionReader
@@ -105,10 +106,10 @@ def test_codes_tell_apart_what_tokens_do_not() -> None:
     both = Segmenter(plain, Halves(), values, 0)  # type: ignore[arg-type]
     alone = Segmenter(plain, None, values, 0)
     np.testing.assert_allclose(np.linalg.norm(both.features(tokens), axis=1), 1, rtol=1e-5)
-    found, vectors = both.segments(tokens, "0")
-    assert len(set(zip(found, half, strict=True))) == 2
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    assert len(set(zip(alone.segments(tokens, "0")[0], half, strict=True))) == 4
+    found = both.segments(tokens, "0")
+    assert len(set(zip(found.labels, half, strict=True))) == 2
+    np.testing.assert_allclose(np.linalg.norm(found.means, axis=1), 1, rtol=1e-5)
+    assert len(set(zip(alone.segments(tokens, "0").labels, half, strict=True))) == 4
 
 
 def test_features_are_whitened_tokens_and_the_codes_of_the_other_row(
@@ -186,6 +187,66 @@ def test_without_codes_no_other_row_is_needed(ward_world: dict[str, Path], tmp_p
     checkpoint = trained(job)
     assert "after" not in load_arrays(checkpoint)[1]
     predicted(ward_world, job, checkpoint, tmp_path / "val.h5")
+
+
+# a background
+
+
+def test_segments_behind_the_threshold_are_background_and_others_of_the_nearest_class() -> None:
+    """Of four kinds of patches two lie at -3 along the first axis, the others at +1 and +2."""
+    rng = np.random.default_rng(0)
+    kind = np.arange(40) % 4
+    kinds = np.array([[-3, 4, 0, 0, 0], [-3, 0, 4, 0, 0], [1, 0, 0, 4, 0], [2, 0, 0, 0, 4]], np.float32)
+    tokens = kinds[kind] + rng.normal(0, 0.01, (40, 5)).astype(np.float32)
+    plain = Projection(np.zeros(5, np.float32), np.eye(5, dtype=np.float32), normalise=True)
+    split = Split(np.zeros(5, np.float32), np.eye(5, dtype=np.float32)[0], 1.0, None)
+    segmenter = Segmenter(plain, None, settings(codes="", segments=4), 0, split)
+    segments = segmenter.segments(tokens, "0")
+    assert segments.margins is not None
+    margins = segments.margins[segments.labels]
+    threshold = (tokens[:, 0] - split.margins(tokens)).mean()
+    np.testing.assert_allclose(margins, np.array([-3, -3, 1, 2])[kind] - threshold, atol=0.02)
+    assert sorted(segments.foreground().argmax(1)) == [3, 4]
+    fitted = Fitted(segmenter, {"k3-s0": np.eye(5, dtype=np.float32)[[4, 3]]})
+    scores = fitted.scores(tokens, "0")["k3-s0"]
+    assert fitted.classes == {"k3-s0": 3}
+    assert (scores.argmax(0) == np.array([0, 0, 2, 1])[kind]).all()
+    np.testing.assert_allclose(scores[1:].max(0) - scores[0], margins, atol=1e-5)
+
+
+def test_a_row_with_a_background_predicts_it_and_one_class_less_of_the_rest(
+    ward_world: dict[str, Path], tmp_path: Path
+) -> None:
+    job = job_in(ward_world, tmp_path / "a", background=True)
+    checkpoint = trained(job)
+    stored = load_arrays(checkpoint)[0]
+    assert len(stored["k3-s0"]) == 2
+    rows = [line.split(",") for line in job.files.steps_csv.read_text().splitlines()[1:]]
+    assert [int(row[1]) for row in rows] == [1 + len(stored[name]) for name in ("k3-s0", "k5-s0")]
+    assert int(rows[0][2]) < 9 * 4, "segments of the background are not joined"
+    model, bank = load_model("ward_segments", checkpoint), open_bank(ward_world["val-whole"])
+    assert model.segments == 3
+    split = Split.from_arrays(stored)
+    with PredictionReader(predicted(ward_world, job, checkpoint, tmp_path / "val.h5")) as reader:
+        assert dict(reader.variants) == {"k3-s0": 3, "k5-s0": 1 + len(stored["k5-s0"])}
+        for row in range(len(bank)):
+            tokens = bank.read([row], ("tokens",))["tokens"].reshape(-1, bank.dim)
+            seen = model.fitted.segmenter.segments(tokens, bank.images[row])  # type: ignore[union-attr]
+            behind = [split.margins(tokens)[seen.labels == one].mean() <= 0 for one in range(len(seen.means))]
+            labels = reader.labels("k3-s0", row, row + 1)[0].ravel()
+            assert ((labels == 0) == np.array(behind)[seen.labels]).all()
+    again = trained(job_in(ward_world, tmp_path / "b", background=True))
+    assert again.read_bytes() == checkpoint.read_bytes()
+
+
+def test_a_background_needs_two_classes_and_a_foreground(
+    ward_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="needs 2 clusters or more, one for the background; K is 1 here"):
+        resolve({"background": True}, {**SHARED, "k": [1, 4], "centre": "mean", "kmeans": {}})
+    monkeypatch.setattr(Split, "margins", lambda self, tokens: -np.ones(len(tokens), np.float32))
+    with pytest.raises(UserError, match=r"No segment of .* is foreground; train with background: false\."):
+        trained(job_in(ward_world, tmp_path, background=True))
 
 
 # what is said and refused

@@ -1,7 +1,8 @@
-"""Foreground and background of images, along one direction of the set's tokens."""
+"""Foreground and background of images, along the first principal direction of the set's tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchbank.bank.reader import Bank
-from patchbank.clustering.projection import Projection
+from patchbank.bank.statistics import Statistics
+from patchbank.clustering.projection import ProjectionSettings, fit_projection
+from patchbank.errors import UserError
 from patchbank.seeds import generator
 
 IMAGES = 2_000
 """The most images that sign and threshold are measured on, drawn at random; bounds time and memory."""
 BINS = 256
 """Of the histogram in which a threshold is searched."""
+_STORED = ("split_shift", "split_direction", "split_scale", "split_threshold")
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,40 @@ class Split:
         margins: NDArray[np.float32] = (positions - threshold).astype(np.float32)
         return margins
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `from_arrays` needs, for storage."""
+        threshold = np.nan if self.threshold is None else self.threshold
+        values = (self.shift, self.direction, np.float64(self.scale), np.float64(threshold))
+        return {name: np.asarray(value) for name, value in zip(_STORED, values, strict=True)}
 
-def fit_split(bank: Bank, axis: Projection, per_image: bool, seed: int) -> Split:
-    """The split along the first column of a projection.
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Split:
+        """The inverse of `arrays`."""
+        shift, direction, scale, threshold = (arrays[name] for name in _STORED)
+        return cls(shift, direction, float(scale), None if np.isnan(threshold) else float(threshold))
+
+
+def is_stored(arrays: Mapping[str, Any]) -> bool:
+    """Whether these are arrays with a split among them."""
+    return set(_STORED) <= set(arrays)
+
+
+def check_numbers(title: str, numbers: Sequence[int]) -> None:
+    """Refuse a number of classes K that leaves none beside the background.
+
+    Args:
+        title: the method as messages call it.
+        numbers: all K of the set.
+    """
+    few = [k for k in numbers if k < 2]
+    if few:
+        raise UserError(f"{title} needs 2 clusters or more, one for the background; K is {few[0]} here.")
+
+
+def fit_split(
+    bank: Bank, tokens: NDArray[np.floating[Any]], statistics: Statistics | None, per_image: bool, seed: int
+) -> Split:
+    """The split along the first principal direction of a set's tokens.
 
     The sign of a principal direction is arbitrary: the foreground is the side on which patches at an image's border
     lie less far out than those inside, by their mean positions. Deep Spectral Methods
@@ -51,10 +86,12 @@ def fit_split(bank: Bank, axis: Projection, per_image: bool, seed: int) -> Split
 
     Args:
         bank: of whole images of the fit split.
-        axis: principal directions of its tokens.
+        tokens: (n, D), a sample of them.
+        statistics: moments of all of them; without, those of the sample.
         per_image: whether each image has a threshold of its own.
         seed: chooses the images where there are more than `IMAGES`.
     """
+    axis = fit_projection(tokens, ProjectionSettings("mean", pca=1), statistics)
     chosen = np.sort(generator("foreground", seed).permutation(len(bank.images))[:IMAGES])
     border = border_of(bank.grid)
     positions = np.stack(
