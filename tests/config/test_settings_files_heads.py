@@ -170,7 +170,9 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     rows = {method.name: method for method in config.methods(dataset)}
     assert {method.folder for method in rows.values()} >= {*HEADS, "alignseg", "transfgu", "kmeans"}
     assert {name for name, method in rows.items() if len(method.seeds) < 5} == {"primaps-proposals"}, "draws nothing"
-    assert {"kmeans", "kmeans-whitened", "image-kmeans-whitened", "primaps-proposals"} <= set(rows)
+    assert {"kmeans", "kmeans-whitened", "primaps-proposals"} <= set(rows)
+    inside = {name: method.settings["segments"] for name, method in rows.items() if method.folder.endswith("_whitened")}
+    assert inside == {"image-kmeans-whitened": 5, **{f"image-kmeans-whitened-{n}": n for n in (3, 8, 12)}}
     assert [name for name, method in rows.items() if method.traits.oracle] == ["cause-mlp-leak"]
     chosen = {name: method.oracle for name, method in rows.items() if method.oracle}
     designed = {name: "train" for name, method in rows.items() if method.folder == "foreground_kmeans"}
@@ -183,7 +185,7 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
         **rows["cause-mlp-probe"].settings,
         "supervised_leak": "reference",
     }
-    assert {rows[name].after for name in ("primaps-stego", "ward-stego")} == {"stego"}
+    assert {rows[name].after for name in ("primaps-stego", *ours)} == {"stego"}
     of_classes = {name for name in protocols.names() if protocols.get(name).labels == "class"}
     assert set(config.of(dataset)["protocols"]) == of_classes
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from patchbank.clustering.kmeans import scores
 from patchbank.clustering.projection import Projection
-from patchbank.methods.tools.foreground import Split
+from patchbank.methods.tools.foreground_split import Split, with_background
 from patchbank.variants import is_variant
 
 
@@ -51,9 +51,7 @@ class Fitted:
         near = np.zeros(len(centroids), np.float32)
         if embedding is not None:
             near = scores(embedding[None], centroids, self.spherical)[0]
-        values = np.zeros((len(centroids) + 1, len(tokens)), np.float32)
-        values[1:] = margins + (near - near.max())[:, None]
-        return values
+        return with_background(near[None], margins).T
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What `from_arrays` needs, for storage."""

@@ -15,7 +15,7 @@ from patchbank.bank.centring import EPSILON
 from patchbank.checkpoints.store import load_arrays
 from patchbank.errors import UserError
 from patchbank.methods.foreground_kmeans.clusters import Fitted
-from patchbank.methods.tools.foreground import is_stored
+from patchbank.methods.tools.foreground_split import has_split
 from patchbank.variants import k_and_seed
 
 
@@ -43,7 +43,7 @@ class Inference(nn.Module):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         arrays, record = load_arrays(path)
-        if not is_stored(arrays):
+        if not has_split(arrays):
             raise UserError(f"{path} holds no split into foreground and background; train the row again.")
         self._fitted = Fitted.from_arrays(arrays)
         self._variant = min(self._fitted.centroids, key=k_and_seed)

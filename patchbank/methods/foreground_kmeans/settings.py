@@ -8,8 +8,7 @@ from typing import Any
 
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
-from patchbank.methods.tools.fields import Settings, ruled
-from patchbank.methods.tools.foreground import check_numbers
+from patchbank.methods.tools.fields import Settings, refuse_background_alone, ruled
 
 TITLE = "Foreground"
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), fitted=True)
@@ -37,5 +36,5 @@ class ForegroundSettings(Settings):
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and those of the clusters; one of K is the background, so that K is 2 or more."""
     settings = ForegroundSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
-    check_numbers(TITLE, settings["k"])
+    refuse_background_alone(TITLE, settings["k"])
     return settings

@@ -20,7 +20,7 @@ from patchbank.files import write_text
 from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.foreground_kmeans.settings import ForegroundSettings
 from patchbank.methods.jobs import TrainJob
-from patchbank.methods.tools.foreground import fit_split
+from patchbank.methods.tools.foreground_split import fit_split
 from patchbank.progress import track
 from patchbank.seeds import derive
 from patchbank.variants import variant_name

@@ -91,6 +91,21 @@ def refuse(title: str, wrong: Sequence[str]) -> None:
         raise UserError(f"{title} settings: {'; '.join(wrong)}.")
 
 
+def refuse_background_alone(title: str, numbers: Sequence[int], way_out: str = "") -> None:
+    """Raise `UserError` where a number of classes K leaves none beside the background.
+
+    Args:
+        title: the method as messages call it.
+        numbers: all K of the set.
+        way_out: besides a larger K, as in ``", or background: false"``.
+    """
+    few = [k for k in numbers if k < 2]
+    if few:
+        raise UserError(
+            f"{title} has one cluster for the background and needs 2 or more; K is {few[0]}: ask for more{way_out}."
+        )
+
+
 def choice(*options: str) -> Rule:
     """One of some words."""
     return lambda name, value: None if value in options else f"{name} is {value!r}, choose {' | '.join(options)}"

@@ -4,8 +4,9 @@ Tokens are compared by two things at once: 64 whitened principal directions, whi
 the codes of a head that another row learned (`codes: stego`), which keep what belongs together over the set. By both,
 every image is cut into a few segments, and the segments of the train split (of images drawn at random where it is
 large) are joined, the two whose union costs least variance first, until as many are left as there are classes. That
-is one tree for all numbers of classes, which has no start to be drawn, as k-means has. No label is read. Of a set of
-objects before a background (`background: true`) the segments that lie behind make one class and are not joined.
+is one tree for all numbers of classes, which has no start to be drawn, as k-means has. No label is read. With
+`background: true` segments outside the foreground of their image make one class and are not joined: for sets one of
+whose classes is the background, whose objects lie more often inside an image than at its border.
 
 Ours; its parts were tried on labels of `msrc`, `camvid` and `voc_animals` val (docs/field.md), so that its rows
 there say `oracle: val`. Ward's criterion: J. H. Ward, "Hierarchical Grouping to Optimize an Objective Function",

@@ -13,7 +13,7 @@ from patchbank.bank.centring import EPSILON
 from patchbank.clustering.kmeans import KMeansSettings, scores
 from patchbank.clustering.projection import Projection
 from patchbank.methods.tools.coded import Coder
-from patchbank.methods.tools.foreground import Split, is_stored
+from patchbank.methods.tools.foreground_split import Split, with_background
 from patchbank.methods.tools.image_segments import image_segments
 from patchbank.variants import is_variant
 
@@ -99,21 +99,21 @@ class Fitted:
     @property
     def classes(self) -> dict[str, int]:
         """Number K of classes by variant, the background among them."""
-        behind = 0 if self.segmenter.split is None else 1
-        return {name: behind + len(centres) for name, centres in self.centres.items()}
+        backgrounds = int(self.segmenter.split is not None)
+        return {name: backgrounds + len(centres) for name, centres in self.centres.items()}
 
     def scores(self, tokens: NDArray[np.floating[Any]], image: str) -> dict[str, NDArray[np.float32]]:
         """Scores (K, N) of one image's tokens (N, D) by variant: every patch has those of its segment.
 
-        The highest is the class whose mean is nearest to that of the segment; the background's is above or below it by
-        as much as the segment lies behind or in the foreground.
+        The highest is the class whose mean is nearest to that of the segment. Where there is a background, that of a
+        foreground segment is its margin, all of a background segment are its margin, and the background's is 0.
         """
         segments, values = self.segmenter.segments(tokens, image), {}
         for name, centres in self.centres.items():
             near = scores(segments.means, centres, False)
             if segments.margins is not None:
-                behind = near.max(1) - segments.margins
-                near = np.concatenate([behind[:, None], near], 1)
+                near[segments.margins <= 0] = 0  # no class is nearer, so that none shows at an object's border
+                near = with_background(near, segments.margins)
             values[name] = near[segments.labels].T
         return values
 
@@ -129,6 +129,6 @@ class Fitted:
         """The inverse of `arrays`, with the checkpoint's record."""
         coder = Coder.from_arrays(arrays, record["after"]["head"]) if "after" in record else None
         whitening = Projection.from_arrays(arrays)
-        split = Split.from_arrays(arrays) if is_stored(arrays) else None
+        split = Split.from_arrays(arrays) if record["settings"].get("background") else None
         segmenter = Segmenter(whitening, coder, record["settings"], int(record["seed"]), split)
         return cls(segmenter, {name: array for name, array in arrays.items() if is_variant(name)})

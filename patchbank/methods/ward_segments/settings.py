@@ -8,8 +8,7 @@ from typing import Any
 
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
-from patchbank.methods.tools.fields import Settings, ruled
-from patchbank.methods.tools.foreground import check_numbers
+from patchbank.methods.tools.fields import Settings, refuse_background_alone, ruled
 
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",))
 
@@ -22,10 +21,10 @@ class WardSettings(Settings):
         codes: a row of the same set by whose codes tokens are compared, too; empty for whitened tokens alone.
         segments: of every image.
         background: one class is the background, as of sets of objects: that of segments that lie, by the mean over
-            their patches, behind Otsu's threshold of their image along the first principal direction of the set's
+            their patches, below Otsu's threshold of their image along the first principal direction of the set's
             tokens. The others are joined into one class less.
-        most: segments that are joined, of images drawn at random where the set has more: Ward's distances of all
-            pairs take 8 bytes times the square of it, 0.8 GB.
+        most: segments of the images that are used, drawn at random where the set has more: Ward's distances of all
+            pairs take 8 bytes times the square of it, 0.8 GB. Those of the background are among them.
         sample: how many train tokens the whitening is fitted on, drawn at random.
         pca: principal components that are kept, each divided by its deviation.
     """
@@ -49,7 +48,7 @@ def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
     """Complete, checked settings, with the centring, the fits and the numbers of clusters of the set."""
     found = WardSettings.resolved(entry, shared, "k", "kmeans_seeds", "kmeans")
     if found["background"]:
-        check_numbers(WardSettings.TITLE, found["k"])
+        refuse_background_alone(WardSettings.TITLE, found["k"], ", or background: false")
     return {**found, "centre": shared["centre"]}
 
 

@@ -17,7 +17,7 @@ from patchbank.errors import UserError
 from patchbank.files import write_text
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.tools.coded import Coder, check_tokens, learned_head
-from patchbank.methods.tools.foreground import fit_split
+from patchbank.methods.tools.foreground_split import fit_split
 from patchbank.methods.ward_segments.fitted import Fitted, Segmenter
 from patchbank.methods.ward_segments.settings import WardSettings
 from patchbank.methods.ward_segments.tree import joined, means
@@ -53,21 +53,24 @@ def train(job: TrainJob) -> None:
     shape = ProjectionSettings(job.settings["centre"], pca=options.pca, whiten=True, normalise=True)
     statistics = Statistics.load(job.statistics)
     whitening = fit_projection(tokens, shape, statistics)
-    split = fit_split(bank, tokens, statistics, True, job.seed) if options.background else None
+    split = fit_split(bank, tokens, statistics, per_image=True, seed=job.seed) if options.background else None
     segmenter = Segmenter(whitening, coder, job.settings, job.seed, split)
     images = _images(len(bank), options, job.seed)
     if len(images) < len(bank):
         notes.append(f"segments of {len(images)} of {len(bank)} train images were joined (`most`).")
     points = _segments(segmenter, bank, images)
-    centres, rows = {}, ["k,classes,segments,distance"]
-    behind = 1 if options.background else 0
-    trees = joined(points, [k - behind for k in job.settings["k"]])
+    if options.background:
+        notes.append(f"{len(points)} segments are no background and were joined.")
+    centres: dict[str, NDArray[np.float32]] = {}
+    fitted, rows = Fitted(segmenter, centres), ["k,classes,segments,distance"]
+    backgrounds = int(options.background)
+    classes_of = joined(points, [k - backgrounds for k in job.settings["k"]])
     for k in job.settings["k"]:
         name = variant_name(k, job.settings["kmeans_seeds"][0])
-        centres[name], distance = means(points, trees[k - behind])
-        rows.append(f"{k},{behind + len(centres[name])},{len(points)},{distance:.9g}")
-        LOG.info("%d segments joined into %d classes: distance %.4g", len(points), len(centres[name]), distance)
-    save_arrays(job.files.checkpoint, Fitted(segmenter, centres).arrays(), record | {"notes": notes})
+        centres[name], distance = means(points, classes_of[k - backgrounds])
+        rows.append(f"{k},{fitted.classes[name]},{len(points)},{distance:.9g}")
+        LOG.info("%d segments, %d classes: distance %.4g", len(points), fitted.classes[name], distance)
+    save_arrays(job.files.checkpoint, fitted.arrays(), record | {"notes": notes})
     for log in (job.files.steps_csv, job.files.epochs_csv):
         write_text(log, "\n".join(rows) + "\n")
 

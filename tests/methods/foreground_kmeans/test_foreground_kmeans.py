@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from foreground_pictures import AXES, pictures, split_of, square
 from head_world import SHARED, head_world, train_in
-from hypothesis import given
-from hypothesis import strategies as st
 from jobs import predict_job
 from numpy.typing import NDArray
 
@@ -22,85 +20,13 @@ from patchbank.errors import UserError
 from patchbank.methods.contract import load_model, run_predict, traits
 from patchbank.methods.foreground_kmeans.clusters import Fitted
 from patchbank.methods.foreground_kmeans.settings import resolve
-from patchbank.methods.tools.foreground import Split, border_of, fit_split, otsu
 from patchbank.predictions import PredictionReader
 
 __all__ = ["head_world"]
 
-GRID = (6, 6)
-AXES = np.eye(5, dtype=np.float32)
-
 
 def settings(**own: Any) -> dict[str, Any]:
     return resolve(own, SHARED)
-
-
-def pictures(kinds: list[int]) -> NDArray[np.float32]:
-    """Tokens (n, 36, 5): background along -axis 0, a square of 3x3 patches along +axis 0 and an axis of its kind."""
-    rng = np.random.default_rng(0)
-    tokens = np.tile(-3 * AXES[0], (len(kinds), *GRID, 1))
-    for image, kind in enumerate(kinds):
-        tokens[image, 1:4, 2:5] = 3 * AXES[0] + AXES[1 + kind]
-    tokens += rng.normal(0, 0.05, tokens.shape).astype(np.float32)
-    return tokens.reshape(len(kinds), -1, 5)
-
-
-def bank_of(tokens: NDArray[np.float32]) -> Any:
-    """Tokens in memory as a bank of whole images."""
-    return SimpleNamespace(
-        images=[f"{number:016x}" for number in range(len(tokens))],
-        grid=GRID,
-        dim=tokens.shape[2],
-        read=lambda rows, _: {"tokens": tokens[list(rows)][:, None]},
-    )
-
-
-def split_of(tokens: NDArray[np.float32], per_image: bool = False) -> Split:
-    """The split of these images."""
-    flat = tokens.reshape(-1, tokens.shape[2])
-    return fit_split(bank_of(tokens), flat, None, per_image, 0)
-
-
-def square() -> NDArray[np.bool_]:
-    """The patches (36,) of the object of `pictures`."""
-    inside = np.zeros(GRID, bool)
-    inside[1:4, 2:5] = True
-    return inside.ravel()
-
-
-@pytest.mark.parametrize("per_image", [False, True])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_foreground_is_the_side_that_keeps_away_from_the_border(per_image: bool, sign: int) -> None:
-    tokens = sign * pictures([0, 1, 2, 0])
-    split = split_of(tokens, per_image)
-    for image in tokens:
-        assert ((split.margins(image) > 0) == square()).all()
-
-
-@given(st.lists(st.integers(0, 1000), min_size=2, max_size=60))
-def test_otsu_is_as_good_as_the_best_of_all_thresholds_on_a_fine_grid(numbers: list[int]) -> None:
-    values = np.array(numbers, np.float64)
-    threshold = otsu(values)
-    if values.min() == values.max():
-        assert threshold < values.min()
-        return
-
-    def between(cut: float) -> float:
-        below, above = values[values <= cut], values[values > cut]
-        if not len(below) or not len(above):
-            return 0.0
-        return float(len(below) * len(above) * (below.mean() - above.mean()) ** 2)
-
-    assert values.min() < threshold < values.max()
-    best = max(between(cut) for cut in values)
-    width = (values.max() - values.min()) / 256
-    assert between(threshold) >= 0.9 * best - len(values) ** 2 * width**2
-
-
-def test_the_border_of_grids_has_an_outside_and_an_inside() -> None:
-    assert border_of((3, 4)).reshape(3, 4).tolist() == [[True] * 4, [True, False, False, True], [True] * 4]
-    for grid in [(1, 2), (2, 2), (2, 9), (1, 7)]:
-        assert 0 < border_of(grid).sum() < grid[0] * grid[1]
 
 
 def fitted_on(tokens: NDArray[np.float32], centroids: NDArray[np.float32]) -> Fitted:
@@ -131,7 +57,7 @@ def test_an_image_without_foreground_is_background_alone() -> None:
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(UserError, match=r"threshold is 'none', choose set \| image; pca is 0"):
         settings(threshold="none", pca=0)
-    with pytest.raises(UserError, match="one for the background; K is 1 here"):
+    with pytest.raises(UserError, match="one cluster for the background and needs 2 or more; K is 1: ask for more"):
         resolve({}, {**SHARED, "k": [1]})
 
 

@@ -23,7 +23,7 @@ from patchbank.methods.contract import load_model, run_predict, run_train, trait
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.shape import Seen
 from patchbank.methods.tools.class_heads import load_coded
-from patchbank.methods.tools.foreground import Split
+from patchbank.methods.tools.foreground_split import Split
 from patchbank.methods.ward_segments.fitted import Fitted, Segmenter
 from patchbank.methods.ward_segments.settings import after, resolve
 from patchbank.methods.ward_segments.tree import joined, means
@@ -133,10 +133,11 @@ def test_features_are_whitened_tokens_and_the_codes_of_the_other_row(
 # a row
 
 
+@pytest.mark.parametrize("background", [False, True])
 def test_a_row_predicts_classes_of_both_numbers_and_pictures_get_the_same(
-    ward_world: dict[str, Path], tmp_path: Path
+    ward_world: dict[str, Path], tmp_path: Path, background: bool
 ) -> None:
-    job = job_in(ward_world, tmp_path / "a")
+    job = job_in(ward_world, tmp_path / "a", background=background)
     checkpoint = trained(job)
     record = load_arrays(checkpoint)[1]
     assert (record["after"]["row"], record["after"]["method"]) == ("stego", "stego")
@@ -211,7 +212,12 @@ def test_segments_behind_the_threshold_are_background_and_others_of_the_nearest_
     scores = fitted.scores(tokens, "0")["k3-s0"]
     assert fitted.classes == {"k3-s0": 3}
     assert (scores.argmax(0) == np.array([0, 0, 2, 1])[kind]).all()
-    np.testing.assert_allclose(scores[1:].max(0) - scores[0], margins, atol=1e-5)
+    assert (scores[0] == 0).all()
+    np.testing.assert_allclose(scores[1:].max(0), margins, atol=1e-5)
+    assert (scores[1:, kind < 2] == margins[kind < 2]).all(), "no class is nearer to the background than another"
+    nothing = replace(segmenter, split=replace(split, threshold=9.0))
+    assert nothing.segments(tokens, "0").foreground().shape == (0, 5)
+    assert (replace(fitted, segmenter=nothing).scores(tokens, "0")["k3-s0"].argmax(0) == 0).all()
 
 
 def test_a_row_with_a_background_predicts_it_and_one_class_less_of_the_rest(
@@ -221,6 +227,7 @@ def test_a_row_with_a_background_predicts_it_and_one_class_less_of_the_rest(
     checkpoint = trained(job)
     stored = load_arrays(checkpoint)[0]
     assert len(stored["k3-s0"]) == 2
+    assert any("segments are no background and were joined" in note for note in load_arrays(checkpoint)[1]["notes"])
     rows = [line.split(",") for line in job.files.steps_csv.read_text().splitlines()[1:]]
     assert [int(row[1]) for row in rows] == [1 + len(stored[name]) for name in ("k3-s0", "k5-s0")]
     assert int(rows[0][2]) < 9 * 4, "segments of the background are not joined"
@@ -242,7 +249,7 @@ def test_a_row_with_a_background_predicts_it_and_one_class_less_of_the_rest(
 def test_a_background_needs_two_classes_and_a_foreground(
     ward_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="needs 2 clusters or more, one for the background; K is 1 here"):
+    with pytest.raises(UserError, match="and needs 2 or more; K is 1: ask for more, or background: false"):
         resolve({"background": True}, {**SHARED, "k": [1, 4], "centre": "mean", "kmeans": {}})
     monkeypatch.setattr(Split, "margins", lambda self, tokens: -np.ones(len(tokens), np.float32))
     with pytest.raises(UserError, match=r"No segment of .* is foreground; train with background: false\."):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from patchbank.bank.reader import Bank
 from patchbank.bank.statistics import Statistics
 from patchbank.clustering.projection import ProjectionSettings, fit_projection
-from patchbank.errors import UserError
 from patchbank.seeds import generator
 
 IMAGES = 2_000
@@ -58,21 +57,20 @@ class Split:
         return cls(shift, direction, float(scale), None if np.isnan(threshold) else float(threshold))
 
 
-def is_stored(arrays: Mapping[str, Any]) -> bool:
-    """Whether these are arrays with a split among them."""
+def has_split(arrays: Mapping[str, Any]) -> bool:
+    """Whether a split is among these arrays."""
     return set(_STORED) <= set(arrays)
 
 
-def check_numbers(title: str, numbers: Sequence[int]) -> None:
-    """Refuse a number of classes K that leaves none beside the background.
+def with_background(near: NDArray[np.float32], margins: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores (n, 1 + K) with the background's as the first, 0; the highest of the others is the margin.
 
     Args:
-        title: the method as messages call it.
-        numbers: all K of the set.
+        near: (n, K), or (1, K) where they are those of all; higher is nearer.
+        margins: (n,), how far each lies in the foreground.
     """
-    few = [k for k in numbers if k < 2]
-    if few:
-        raise UserError(f"{title} needs 2 clusters or more, one for the background; K is {few[0]} here.")
+    others = (near - near.max(1, keepdims=True)) + margins[:, None]
+    return np.concatenate([np.zeros((len(margins), 1), np.float32), others], 1)
 
 
 def fit_split(
@@ -85,7 +83,7 @@ def fit_split(
     (https://arxiv.org/abs/2205.07839) choose by the border too.
 
     Args:
-        bank: of whole images of the fit split.
+        bank: of whole images of the split that is learned from.
         tokens: (n, D), a sample of them.
         statistics: moments of all of them; without, those of the sample.
         per_image: whether each image has a threshold of its own.
