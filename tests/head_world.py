@@ -44,11 +44,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "probe_epochs": 2,
         "checkpoint_every": 2,
     },
-    "primaps": {"start_epochs": 2, "epochs": 4, "batch_size": 4, "checkpoint_every": 2},
+    "primaps": {"start_epochs": 2, "epochs": 4, "batch_size": 4, "teacher_every": 2, "checkpoint_every": 2},
     "smooseg": {"steps": 6, "batch_size": 4, "width": 8, "checkpoint_every": 2},
 }
 """Short trainings, by method."""
-SIZES = {"whole": 96, "five": 48, "center320": 64, "mirrored": 96}
+SIZES = {"whole": 96, "five": 48, "center320": 64, "mirrored": 96, "recoloured": 96}
 
 
 def shift_masks(manifest: Path) -> None:
@@ -69,7 +69,7 @@ def head_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         own = ExtractSettings(recipe, {"size": size}, images_per_shard=16)
         if recipe != "mirrored":
             found[recipe] = extract_all(folder, own)
-        if size == SIZES["whole"]:
+        if recipe in ("whole", "mirrored"):
             found[f"val-{recipe}"] = extract_all(folder, own, "val")
     compute_statistics(found["whole"], found["statistics"])
     return found

@@ -42,6 +42,7 @@ SHAPING = (
     "patchbank.views.lastblock",
     "patchbank.views.mirrored",
     "patchbank.views.multicrop",
+    "patchbank.views.recoloured",
     "patchbank.views.resize",
     "patchbank.views.whole",
     "patchbank.views.windows",

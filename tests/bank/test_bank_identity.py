@@ -30,6 +30,7 @@ RECIPES = (
     "lastblock",
     "mirrored",
     "multicrop",
+    "recoloured",
     "whole",
     "windows",
 )
@@ -97,6 +98,7 @@ CODES = {
     "lastblock": "ccd1badfb3d75548",
     "mirrored": "89f7f9a2e0ce2131",
     "multicrop": "1058b2b6bc28c8a8",
+    "recoloured": "b00e61f7313706fd",
     "whole": "765b5950c2c2de22",
     "windows": "e8681c21d70be7b9",
 }
@@ -176,7 +178,7 @@ SHAPING_CHANGES = {
     "settings of views": ("views/augmented.py", "JITTER, GREY, BLUR, FLIP = 0.3", "JITTER, GREY, BLUR, FLIP = 0.4",
                           {"augmented"}),
     "mirror": ("views/flipped.py", "/ 2)", "/ 3)", {"flipped"}),
-    "seeds": ("seeds.py", "[:8]", "[8:16]", {"augmented", "multicrop"}),
+    "seeds": ("seeds.py", "[:8]", "[8:16]", {"augmented", "multicrop", "recoloured"}),
     "encoder read": ("backbones/vit.py", "(x[:, self.prefix :]", "(x[:, self.prefix - 1 :]", set(RECIPES)),
     "attention read": ("backbones/attention.py", "logits.softmax(-1)", "logits.sigmoid()", set(RECIPES)),
     "rotation": ("backbones/attention.py", "half=self._attention.rotate_half", "half=False", set(RECIPES)),

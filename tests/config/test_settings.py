@@ -170,7 +170,8 @@ def test_a_row_says_on_which_split_its_classes_were_found() -> None:
     rows = {method.name: method for method in config.methods("msrc")}
     fits = {name: context_of(method, (), replace(SCORING, fit="val")).fit for name, method in rows.items()}
     assert {name for name, fit in fits.items() if fit == "val"} == {
-        *("alignseg", "image-kmeans-whitened", "kmeans", "kmeans-whitened", "primaps-proposals")
+        *("alignseg", "kmeans", "kmeans-whitened", "primaps-proposals"),
+        *("image-kmeans-whitened", *(f"image-kmeans-whitened-{n}" for n in (3, 8, 12))),
     }
     assert {"stego", "smooseg", "primaps", "cause-mlp", "transfgu-tokens"} <= {
         n for n, f in fits.items() if f == "train"

@@ -88,6 +88,7 @@ COMMON: dict[str, dict[str, Any]] = {
         "threshold": 0.4,
         "reference": True,
         "size": 320,
+        "student": "recoloured",
         "start_epochs": 2,
         "epochs": 50,
         "pca_batches": 93,

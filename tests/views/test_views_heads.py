@@ -19,6 +19,7 @@ from patchbank.bank.settings import CodingSettings
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.views.base import make_recipe
 from patchbank.views.five import five_boxes
+from patchbank.views.recoloured import recoloured
 
 SIZES = st.integers(1, 700)
 
@@ -72,6 +73,46 @@ def test_the_central_square_is_central(width: int, height: int) -> None:
     assert (x1 - x0, y1 - y0) == (min(width, height),) * 2
     assert abs((width - x1) - x0) <= 1
     assert abs((height - y1) - y0) <= 1
+
+
+@pytest.mark.parametrize("of", ["whole", "center320"])
+def test_other_colours_stay_in_their_places(of: str) -> None:
+    plain, other = (
+        make_recipe(name, own, 8) for name, own in [(of, {"size": 32}), ("recoloured", {"of": of, "size": 32})]
+    )
+    views = [other.make(picture(), "a", draw) for draw in range(other.draws)]
+    expected = plain.make(picture(), "a", 0)
+    assert (other.draws, other.size) == (4, plain.size)
+    for one in views:
+        np.testing.assert_array_equal(one.boxes, expected.boxes)
+        assert (one.pixels.shape, one.pixels.dtype) == (expected.pixels.shape, np.float32)
+        assert (one.pixels.min() >= 0, one.pixels.max() <= 255.001) == (True, True)
+    assert len({one.pixels.tobytes() for one in views}) == 4
+    fewer = make_recipe("recoloured", {"of": of, "size": 32, "draws": 2}, 8)
+    assert fewer.make(picture(), "a", 1).pixels.tobytes() == views[1].pixels.tobytes()
+    assert other.record() == {**plain.record(), "name": "recoloured", "of": of, "draws": 4, "seed": 0}
+
+
+def test_colours_change_as_often_as_published() -> None:
+    """Of an even grey picture blur changes nothing, grey neither; of an even red one jitter and grey do."""
+    red = np.full((4, 4, 3), (200, 40, 40), np.float32)
+    grey = changed = 0
+    for number in range(2000):
+        pixels = recoloured(red, np.random.default_rng(number))[0, 0]
+        is_grey = np.ptp(pixels) < 1e-3
+        grey += is_grey
+        changed += not is_grey and np.abs(pixels - red[0, 0]).max() > 1e-3
+    assert changed / 2000 == pytest.approx(0.5 * 0.3, abs=0.03)
+    assert grey / 2000 == pytest.approx(0.5 * 0.1, abs=0.02)
+
+
+def test_every_draw_is_blurred() -> None:
+    noise = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
+    for number in range(20):
+        rng = np.random.default_rng(number)
+        sigma = np.random.default_rng(number).uniform(0.1, 2)
+        ratio = recoloured(noise, rng).std() / noise.std()
+        assert ratio < (1.1 if sigma < 0.3 else 0.98)
 
 
 class _Bank:

@@ -7,16 +7,20 @@ The defaults are our own: whole images, centred tokens, everything on the patch 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from patchbank.errors import UserError
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "PriMaPs"
-TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), epochs=True, curves=True)
+STUDENT_VIEWS = ("whole", "center320")
+"""Views whose colours the student's may be."""
+NEEDS = (*STUDENT_VIEWS, "recoloured")
+TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), needs=NEEDS, epochs=True, curves=True)
 _SHARE = rules.number("must lie between 0 and 1", lambda value: 0 < value < 1)
 
 
@@ -35,6 +39,8 @@ class PrimapsSettings(Settings):
         most: most proposals of an image; what is left is background. Nothing is published.
         reference: the published choices where proposals are made (`proposals`).
         size: side in pixels at which labels are compared while EM trains; 0 is the patch grid, 320 is published.
+        student: what the student of EM sees: the ``same`` tokens as the teacher, or those of the same views in other
+            colours (recipe `recoloured`, a draw at random in every step), published.
         start_epochs: of the baseline before EM; none on codes, which start from their classes.
         epochs: of EM, or of the baseline where it is the row.
         pca_batches: batches of images whose tokens give the start.
@@ -55,6 +61,7 @@ class PrimapsSettings(Settings):
     most: int = ruled(rules.whole_number(1, 254), 31)
     reference: bool = ruled(rules.flag, False)
     size: int = ruled(rules.whole_number(0), 0)
+    student: str = ruled(rules.choice("same", "recoloured"), "same")
     start_epochs: int = ruled(rules.whole_number(0), 2)
     epochs: int = ruled(rules.whole_number(1), 50)
     pca_batches: int = ruled(rules.whole_number(1), 93)
@@ -72,6 +79,10 @@ class PrimapsSettings(Settings):
             return [f"codes is {self.codes!r}, which stage: {self.stage} does not read; leave it out"]
         if self.codes and self.start_epochs:
             return [f"start_epochs is {self.start_epochs} on the codes of {self.codes}, whose classes are the start: 0"]
+        if self.student != "same" and self.stage == "baseline":
+            return [f"student is {self.student!r}, which stage: baseline does not read; leave it out"]
+        if self.student != "same" and self.views not in STUDENT_VIEWS:
+            return [f"student is {self.student!r}, and views is {self.views!r}: choose {' | '.join(STUDENT_VIEWS)}"]
         if self.stage != "proposals":
             return []
         read = ("stage", "centre", "threshold", "most", "reference")
@@ -84,14 +95,29 @@ class PrimapsSettings(Settings):
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters."""
     start = {"start_epochs": 0} if entry.get("codes") else {}
-    return PrimapsSettings.resolved({**start, **entry}, shared, "k", "kmeans_seeds")
+    settings = PrimapsSettings.resolved({**start, **entry}, shared, "k", "kmeans_seeds")
+    if settings["student"] == "recoloured":
+        _same_views(settings["views"], shared["recipes"])
+    return settings
 
 
 def traits(settings: Mapping[str, Any]) -> Traits:
     """Traits under these settings: proposals are segments, as many as an image has, and nothing is trained."""
     if settings["stage"] == "proposals":
         return Traits(kind="segments", trained=False, varying=True)
-    return on_views(TRAITS, settings)
+    of = on_views(TRAITS, settings)
+    return replace(of, recipes=(*of.recipes, "recoloured")) if settings["student"] == "recoloured" else of
+
+
+def _same_views(views: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a student's views that are others than the teacher's, before anything is extracted."""
+    wanted, given = {"of": views, **recipes[views]}, recipes["recoloured"]
+    dense = wanted.pop("shift", 1) != 1
+    other = {key: value for key, value in wanted.items() if given[key] != value}
+    if other or dense:
+        ways = [f"recipes.recoloured.{key} to {value!r}" for key, value in other.items()]
+        ways += ["recipes.whole.shift to 1"] if dense else []
+        raise UserError(f"{TITLE} settings: the student has to see what the teacher sees; set {', '.join(ways)}.")
 
 
 def after(settings: Mapping[str, Any]) -> str:

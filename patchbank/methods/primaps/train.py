@@ -3,6 +3,7 @@
 | in | what |
 |---|---|
 | bank `whole`, or `center320` | tokens of the views that are trained on (`patchbank.methods.tools.training_views`) |
+| bank `recoloured` | with `student: recoloured`: tokens of the same views in other colours |
 | statistics | what tokens are centred with |
 | checkpoint of another row | with `codes`: the head whose codes EM runs on, and whose classes it starts from |
 
@@ -16,7 +17,7 @@ are equal bit for bit on a CPU, whether or not the run was interrupted. What is 
 the last step. Proposals are made once for all seeds (`patchbank.methods.primaps.stored`). On codes there is no
 baseline, and the checkpoint holds the other row's head too, as it is, so that predictions need no other file.
 
-Published and not done here: a dense CRF over proposals, mirrored views, and the student's augmented view.
+Published and not done here: a dense CRF over proposals, and mirrored views.
 
 Source: PriMaPs-EM, https://github.com/visinf/primaps.
 """
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchbank.bank.centring import Centring
+from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.codes import coded_head
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
@@ -63,7 +65,8 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     """
     settings = PrimapsSettings.part_of(job.settings)
     head, learned = coded_head(job, settings.codes)
-    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, learned)
+    also = ("recoloured",) if settings.student == "recoloured" else ()
+    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, learned, also)
     phases = opened.phases
     run = _Run(opened, settings, job, head)
     if head is not None:
@@ -89,7 +92,17 @@ class _Run:
         self._views, self._device, self._origin = opened.views, opened.device, opened.origin
         self._settings, self._job = settings, job
         self._head = None if head is None else head.to(opened.device)
-        self._stored = TrainingViews(opened.views.bank, settings.views, Centring())
+        centring = opened.centring if head is None else Centring()  # a head centres tokens itself
+        self._teacher = TrainingViews(opened.views.bank, settings.views, centring)
+        self._student: TrainingViews | None = None
+        if settings.student != "same":
+            self._student = TrainingViews(opened.banks["recoloured"], settings.views, centring)
+            if self._student.grid != self._teacher.grid:
+                (h, w), (height, width) = self._student.grid, self._teacher.grid
+                raise UserError(
+                    f"{self._student.bank.folder} has {h}x{w} patches, {self._teacher.bank.folder} {height}x{width}; "
+                    "give both recipes the same size."
+                )
         self._each = steps_in_epoch(self._views.count, settings.batch_size, keep_last=False)
 
     def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
@@ -123,16 +136,15 @@ class _Run:
         optimiser = torch.optim.Adam(student.parameters(), lr=settings.lr)
         order = self._order("em", settings.epochs * self._each)
 
-        def load(number: int) -> tuple[Tensor, Tensor]:
+        def load(number: int) -> tuple[Tensor, Tensor | None, Tensor]:
             samples = order[number][1]
-            views = self._views if self._head is None else self._stored  # a head centres tokens itself
-            return views.read(samples), proposals.read(samples)
+            return self._teacher.read(samples), self._recoloured(samples, number), proposals.read(samples)
 
-        def step(number: int, batch: tuple[Tensor, Tensor]) -> list[float]:
-            tokens, masks = batch[0].to(self._device), batch[1].to(self._device)
-            tokens = tokens if self._head is None else self._head.codes(tokens)
+        def step(number: int, batch: tuple[Tensor, Tensor | None, Tensor]) -> list[float]:
+            tokens, masks = self._codes(batch[0]), batch[2].to(self._device)
             labels = pseudo_labels(teacher.prototypes, tokens, masks, grid)
-            loss = focal_loss(upsampled(student(tokens), grid, size), labels, settings.gamma)
+            learned = tokens if batch[1] is None else self._codes(batch[1])
+            loss = focal_loss(upsampled(student(learned), grid, size), labels, settings.gamma)
             _move(optimiser, loss)
             teacher.after_step(student, number)
             return [float(loss.detach())]
@@ -140,6 +152,19 @@ class _Run:
         models: dict[str, nn.Module] = {"student": student, "teacher": teacher}
         rows = phases.run(Phase("em", len(order), models, optimiser, load, step))
         return teacher.prototypes.vectors(), [[number, order[number][0], *row] for number, row in enumerate(rows)]
+
+    def _codes(self, tokens: Tensor) -> Tensor:
+        """What prototypes are compared with, on the device: tokens, or the other row's codes."""
+        tokens = tokens.to(self._device)
+        return tokens if self._head is None else self._head.codes(tokens)
+
+    def _recoloured(self, samples: NDArray[np.int64], step: int) -> Tensor | None:
+        """Tokens that the student sees of views; None where it sees those of the teacher."""
+        if self._student is None:
+            return None
+        draws = self._student.bank.draws
+        chosen = generator("primaps student", self._job.seed, step).integers(draws, size=len(samples))
+        return self._student.read(samples * draws + chosen)
 
     def _order(self, phase: str, steps: int) -> list[tuple[int, NDArray[np.int64]]]:
         seed = int(generator("primaps", phase, self._job.seed).integers(2**31))

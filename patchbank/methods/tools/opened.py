@@ -71,7 +71,12 @@ class Opened:
 
 
 def open_training(
-    job: TrainJob, settings: OnViews, code: str, on_step: OnStep | None, more: Mapping[str, Any] = MappingProxyType({})
+    job: TrainJob,
+    settings: OnViews,
+    code: str,
+    on_step: OnStep | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    also: Sequence[str] = (),
 ) -> Opened:
     """Open what a job names.
 
@@ -81,11 +86,12 @@ def open_training(
         code: module of the training.
         on_step: called with the number of every finished step.
         more: JSON values that shape the run besides, so that a run that differs in them does not go on from its state.
+        also: recipes of further banks that the training reads.
 
     Raises:
         UserError: banks that do not belong together.
     """
-    banks = {name: open_bank(job.banks[name]) for name in recipes(settings.views)}
+    banks = {name: open_bank(job.banks[name]) for name in (*recipes(settings.views), *also)}
     count, device = cpu_threads.limit(job.threads), torch_device(job.device)
     same_images(settings.TITLE, banks)
     centring = Centring.of(Statistics.load(job.statistics), settings.centre, banks["whole"].dim)

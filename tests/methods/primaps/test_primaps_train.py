@@ -29,8 +29,16 @@ from patchbank.predictions import PredictionReader
 __all__ = ["head_world"]
 
 
+WHOLE = {"size": 96, "resize": "pil", "shift": 1}
+RECIPES: dict[str, dict[str, Any]] = {
+    "whole": WHOLE,
+    "center320": {"size": 64, "resize": "pil"},
+    "recoloured": {"of": "whole", "size": 96, "resize": "pil", "draws": 4, "seed": 0},
+}
+
+
 def settings(**own: Any) -> dict[str, Any]:
-    return resolve({**RUNS["primaps"], **own}, SHARED)
+    return resolve({**RUNS["primaps"], **own}, {**SHARED, "recipes": RECIPES})
 
 
 def blocks_image() -> torch.Tensor:
@@ -123,7 +131,12 @@ def test_more_classes_than_the_tokens_are_wide_have_different_starts() -> None:
 
 @pytest.mark.parametrize(
     "own",
-    [{"stage": "baseline"}, {"views": "center320", "size": 16, "centre": "none"}, {"views": "five", "reference": True}],
+    [
+        {"stage": "baseline"},
+        {"views": "center320", "size": 16, "centre": "none"},
+        {"views": "five", "reference": True},
+        {"student": "recoloured"},
+    ],
 )
 def test_every_choice_trains_and_repeats_bit_by_bit(
     own: dict[str, Any], head_world: dict[str, Path], tmp_path: Path
@@ -134,13 +147,13 @@ def test_every_choice_trains_and_repeats_bit_by_bit(
     assert tensors_of(first) != tensors_of(train_in(head_world, "primaps", tmp_path / "c", settings(**own), traits, 1))
 
 
-@pytest.mark.parametrize("step", [2, 7])
+@pytest.mark.parametrize(("step", "student"), [(2, "same"), (7, "same"), (7, "recoloured")])
 def test_a_killed_training_ends_as_if_nothing_had_happened(
-    step: int, head_world: dict[str, Path], tmp_path: Path
+    step: int, student: str, head_world: dict[str, Path], tmp_path: Path
 ) -> None:
     """Four steps of the baseline, then eight of EM."""
-    whole = train_in(head_world, "primaps", tmp_path / "whole", settings(), traits)
-    job = train_in.job(head_world, "primaps", tmp_path / "killed", settings(), traits)
+    whole = train_in(head_world, "primaps", tmp_path / "whole", settings(student=student), traits)
+    job = train_in.job(head_world, "primaps", tmp_path / "killed", settings(student=student), traits)
     with pytest.raises(Killed):
         stage.train(job, kill_at(step))
     seen: list[int] = []
@@ -169,6 +182,55 @@ def test_proposals_are_segments_of_images_and_need_no_training(head_world: dict[
         np.testing.assert_array_equal(found, labels[row])
     with pytest.raises(UserError, match="learns prototypes"):
         make_model({**record, "settings": resolve({}, SHARED)}, None)
+
+
+def test_the_student_learns_from_views_in_other_colours_that_it_draws_anew_in_every_step(
+    head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[np.ndarray] = []
+    bank = open_bank(head_world["recoloured"])
+    plain = stage.TrainingViews.read
+
+    def watched(self: Any, samples: np.ndarray, *rest: Any) -> torch.Tensor:
+        if self.bank.record["recipe"]["name"] == "recoloured":
+            read.append(samples)
+        return plain(self, samples, *rest)
+
+    monkeypatch.setattr(stage.TrainingViews, "read", watched)
+    train_in(head_world, "primaps", tmp_path / "a", settings(student="recoloured"), traits)
+    assert bank.draws == 4
+    assert len(read) == 8, "steps of EM, none of the baseline"
+    drawn = np.concatenate(read)
+    for start in (0, 8, 16, 24):  # two steps of four of nine images are an epoch
+        images = drawn[start : start + 8] // 4
+        assert len(set(images.tolist())) == 8
+    assert set((drawn % 4).tolist()) == {0, 1, 2, 3}
+    same = train_in(head_world, "primaps", tmp_path / "b", settings(), traits)
+    assert len(read) == 8
+    assert tensors_of(same) != tensors_of(tmp_path / "a" / "checkpoint.safetensors")
+
+
+def test_a_student_that_would_see_something_else_is_refused(head_world: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"student is 'recoloured', and views is 'five': choose whole \| center320"):
+        settings(student="recoloured", views="five")
+    with pytest.raises(UserError, match="student is 'recoloured', which stage: baseline does not read"):
+        settings(student="recoloured", stage="baseline")
+    with pytest.raises(
+        UserError, match=r"set recipes\.recoloured\.of to 'center320', recipes\.recoloured\.size to 64\."
+    ):
+        settings(student="recoloured", views="center320")
+    dense = {**RECIPES, "whole": {**WHOLE, "shift": 2}}
+    with pytest.raises(UserError, match=r"what the teacher sees; set recipes\.whole\.shift to 1\."):
+        resolve({"student": "recoloured"}, {**SHARED, "recipes": dense})
+    job = train_in.job(
+        {**head_world, "recoloured": head_world["center320"]},
+        "primaps",
+        tmp_path,
+        settings(student="recoloured"),
+        traits,
+    )
+    with pytest.raises(UserError, match=r"has 4x4 patches, .* 6x6; give both recipes the same size"):
+        stage.train(job)
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
