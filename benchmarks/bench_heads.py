@@ -1,107 +1,129 @@
-"""Steps of STEGO and SmooSeg from the bank against their own arithmetic.
+"""Steps of heads on single tokens from the bank against the same steps on tensors in memory.
 
-    python benchmarks/bench_heads.py --bank results/msrc/bank/train-whole.json [--views windows] [--steps 6]
-        [--repetitions 3] [--only stego|smooseg]
+    python benchmarks/bench_heads.py --bank results/msrc/bank/train-whole.json --statistics results/msrc/statistics.npz
+        [--steps 10] [--repetitions 3] [--only stego|smooseg|cause_mlp|primaps|cause_tr]
 
-A step from the bank reads its views (a thread reads the next ones meanwhile) and is then the same step as on tensors in
-memory: forward, losses, backward, Adam, everything random drawn. The share is the one's time over the other's.
+Both are trainings as the pipeline runs them, in turns: one reads its views (a thread reads the next ones while a step
+is taken), the other is given those of its first step again. The share is the one's time over the other's, of every
+phase; the first step of a phase and the last, which stores a state, are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from timing import as_a_stage, machine, paired, spread
+from timing import as_a_stage, machine, spread
 
-from patchbank.bank.centring import Centring
 from patchbank.bank.reader import open_bank
-from patchbank.methods.smooseg import step as smooseg
-from patchbank.methods.smooseg.settings import SmooSegSettings
-from patchbank.methods.stego import step as stego
-from patchbank.methods.stego.settings import StegoSettings
-from patchbank.methods.tools.batches import read_ahead
-from patchbank.methods.tools.training_views import TrainingViews
+from patchbank.methods.contract import Row, resolve, run_train, traits
+from patchbank.methods.jobs import TrainingFiles, TrainJob
+from patchbank.methods.tools.phases import Phase, Phases
 
-CPU = torch.device("cpu")
-Step = Callable[[Any], None]
-Load = Callable[[int], Any]
-
-
-def stego_step(views: TrainingViews) -> tuple[Load, Step]:
-    """What reads a batch of STEGO, and its step."""
-    settings = StegoSettings(shifts="given")
-    model = stego.Stego(views.dim, 27, settings, 0)
-    optimiser, rng = torch.optim.Adam(model.parameters(), lr=settings.lr), np.random.default_rng(0)
-    order = np.random.default_rng(1)
-
-    def load(_: int) -> Any:
-        samples = [order.integers(0, views.count, settings.batch_size) for _ in range(2)]
-        return views.read(samples[0]), views.read(samples[1])
-
-    def step(batch: Any) -> None:
-        drawn = stego.draw(rng, settings.batch_size, views.dim, settings, CPU)
-        shifts = (settings.shift_intra, settings.shift_inter, settings.shift_negative)
-        parts, probe = stego.losses(model, batch, views.grid, drawn, shifts, settings)
-        optimiser.zero_grad()
-        (parts.total + probe).backward()
-        optimiser.step()
-
-    return load, step
+WHOLE: dict[str, Any] = {"size": 448, "resize": "pil"}
+SHARED: dict[str, Any] = {
+    "k": [27],
+    "kmeans_seeds": [0],
+    "kmeans": {"niter": 1, "nredo": 1},
+    "recipes": {"whole": WHOLE, "five": WHOLE, "center320": WHOLE, "recoloured": {"of": "whole", **WHOLE}},
+}
 
 
-def smooseg_step(views: TrainingViews) -> tuple[Load, Step]:
-    """What reads a batch of SmooSeg, and its step."""
-    settings = SmooSegSettings()
-    model = smooseg.SmooSeg(views.dim, 27, settings, 0)
-    optimiser, rng = smooseg.build_optimiser(model, settings), np.random.default_rng(0)
-    order = np.random.default_rng(1)
+def lengths(steps: int, images: int) -> dict[str, dict[str, Any]]:
+    """Settings under which every phase of a head takes about `steps` steps."""
+    cause = steps * 16 / (5 * images)
+    return {
+        "stego": {"steps": steps, "shifts": "given"},
+        "smooseg": {"steps": steps},
+        "cause_mlp": {"mediator_epochs": cause, "epochs": cause, "batch_size": 16},
+        "primaps": {"start_epochs": -(-steps * 32 // images), "epochs": -(-steps * 32 // images)},
+        "cause_tr": {"mediator_epochs": steps * 8 / images, "epochs": steps * 8 / images, "probe_epochs": 0.01},
+    }
 
-    def load(_: int) -> Any:
-        return views.read(order.integers(0, views.count, settings.batch_size))
 
-    def step(tokens: Any) -> None:
-        drawn = smooseg.draw(rng, settings.batch_size, views.dim, settings, CPU)
-        found = smooseg.losses(model, tokens, drawn, settings)
-        smooseg.update(model, optimiser, found.total, settings.decay)
+class Watch:
+    """Times the steps of all trainings while it lasts, and may hold what they read.
 
-    return load, step
+    Attributes:
+        held: whether every step is given what the first one read.
+        seconds: of each step by phase.
+    """
+
+    def __init__(self, held: bool) -> None:
+        self.held, self.seconds = held, dict[str, list[float]]()
+
+    def __enter__(self) -> Watch:
+        self._plain: Callable[..., Any] = Phases.run
+        Phases.run = lambda phases, phase: self._run(phases, phase)  # type: ignore[assignment, method-assign]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Phases.run = self._plain  # type: ignore[method-assign]
+
+    def _run(self, phases: Phases, phase: Phase[Any]) -> list[list[float]]:
+        ends: list[float] = []
+
+        def step(number: int, batch: Any) -> list[float]:
+            values = phase.step(number, batch)
+            ends.append(time.perf_counter())
+            return values
+
+        first = [phase.load(0)] if self.held else []
+        load = (lambda _: first[0]) if self.held else phase.load
+        rows: list[list[float]] = self._plain(phases, replace(phase, load=load, step=step))
+        inner = ends[:-1]
+        self.seconds[phase.name] = [late - early for early, late in pairwise(inner)]
+        return rows
+
+
+def trained(name: str, own: dict[str, Any], arguments: argparse.Namespace, held: bool, root: Path) -> Watch:
+    """One training; what it makes is left in a folder of its own, but for what all seeds share."""
+    method = resolve(name, Row(name, traits(name), {**own, "checkpoint_every": 10**6}), SHARED, (0,))
+    with tempfile.TemporaryDirectory() as folder, Watch(held) as watch:
+        files = TrainingFiles.below(Path(folder))
+        run_train(
+            TrainJob(
+                folder=name,
+                banks=dict.fromkeys(method.traits.recipes, Path(arguments.bank)),
+                statistics=Path(arguments.statistics),
+                settings=method.settings,
+                seed=0,
+                files=files,
+                state_root=root,
+            )
+        )
+    return watch
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bank", required=True)
-    parser.add_argument("--views", default="windows")
-    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--statistics", required=True)
+    parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--only", choices=["stego", "smooseg"])
+    parser.add_argument("--only", choices=list(lengths(1, 1)))
     arguments = parser.parse_args()
-    views = TrainingViews(open_bank(arguments.bank), arguments.views, Centring())
     print(machine())
-    for name, make in {"stego": stego_step, "smooseg": smooseg_step}.items():
-        if arguments.only not in (None, name):
-            continue
-        load, step = make(views)
-        held = load(0)
-
-        def in_memory(step: Step = step, held: Any = held) -> None:
-            for _ in range(arguments.steps):
-                step(held)
-
-        def from_bank(step: Step = step, load: Load = load) -> None:
-            for batch in read_ahead(load, arguments.steps):
-                step(batch)
-
-        times = paired([in_memory, from_bank], arguments.repetitions)
-        memory, bank = ([value / arguments.steps for value in part] for part in times)
-        share = 100 * statistics.median(memory) / statistics.median(bank)
-        print(f"{name}, {views.grid[0]}x{views.grid[1]} tokens x {views.dim}, seconds a step:")
-        print(f"  in memory {spread(memory)}, from the bank {spread(bank)}: {share:.0f} % (bar: 90 %)")
+    heads = lengths(arguments.steps, len(open_bank(arguments.bank).images))
+    for name, own in heads.items() if not arguments.only else [(arguments.only, heads[arguments.only])]:
+        with tempfile.TemporaryDirectory() as root:
+            rounds = [
+                [trained(name, own, arguments, held, Path(root)).seconds for held in (True, False)]
+                for _ in range(1 + arguments.repetitions)
+            ][1:]
+        print(f"{name}, seconds a step:")
+        for phase in rounds[0][0]:
+            memory, bank = ([statistics.median(one[side][phase]) for one in rounds] for side in (0, 1))
+            share = 100 * statistics.median(memory) / statistics.median(bank)
+            print(f"  {phase}: in memory {spread(memory)}, from the bank {spread(bank)}: {share:.0f} % (bar: 90 %)")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,18 @@ from patchbank.methods.contract import Row, run_train
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.shape import Traits
 
-SHARED: dict[str, Any] = {"k": [3], "kmeans_seeds": [0], "kmeans": {"niter": 5, "nredo": 1}}
+RECIPES: dict[str, dict[str, Any]] = {
+    "whole": {"size": 96, "resize": "pil", "shift": 1},
+    "five": {"size": 48, "resize": "pil"},
+    "center320": {"size": 64, "resize": "pil"},
+    "recoloured": {"of": "whole", "size": 96, "resize": "pil", "draws": 4, "seed": 0},
+}
+SHARED: dict[str, Any] = {
+    "k": [3],
+    "kmeans_seeds": [0],
+    "kmeans": {"niter": 5, "nredo": 1},
+    "recipes": RECIPES,
+}
 RUNS: dict[str, dict[str, Any]] = {
     "stego": {"steps": 6, "search_steps": 4, "batch_size": 4, "points": 3, "width": 8, "checkpoint_every": 2},
     "cause_mlp": {

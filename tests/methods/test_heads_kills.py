@@ -27,6 +27,10 @@ from patchbank.stopping import STATUS, Stopped, install
 KILLS = 5
 CASES: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in sorted(RUNS)}
 CASES["primaps-codes"] = ("primaps", {"codes": "stego", "start_epochs": 0})
+CASES["primaps-baseline"] = ("primaps", {"stage": "baseline"})
+CASES["primaps-student"] = ("primaps", {"student": "recoloured"})
+CASES["stego-probe"] = ("stego", {"probe": "reference"})
+CASES["cause-mlp-leak"] = ("cause_mlp", {"probe": "reference", "probe_epochs": 30, "supervised_leak": "reference"})
 LONG: dict[str, dict[str, Any]] = {name: {"steps": 60, "checkpoint_every": 4} for name in RUNS}
 LONG |= {name: {"epochs": 30, "checkpoint_every": 4} for name in ("primaps", "cause_mlp", "cause_tr")}
 __all__ = ["head_world"]

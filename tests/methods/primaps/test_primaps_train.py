@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_world import RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
+from head_world import RECIPES, RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs import predict_job
@@ -29,16 +29,8 @@ from patchbank.predictions import PredictionReader
 __all__ = ["head_world"]
 
 
-WHOLE = {"size": 96, "resize": "pil", "shift": 1}
-RECIPES: dict[str, dict[str, Any]] = {
-    "whole": WHOLE,
-    "center320": {"size": 64, "resize": "pil"},
-    "recoloured": {"of": "whole", "size": 96, "resize": "pil", "draws": 4, "seed": 0},
-}
-
-
 def settings(**own: Any) -> dict[str, Any]:
-    return resolve({**RUNS["primaps"], **own}, {**SHARED, "recipes": RECIPES})
+    return resolve({**RUNS["primaps"], **own}, SHARED)
 
 
 def blocks_image() -> torch.Tensor:
@@ -219,7 +211,7 @@ def test_a_student_that_would_see_something_else_is_refused(head_world: dict[str
         UserError, match=r"set recipes\.recoloured\.of to 'center320', recipes\.recoloured\.size to 64\."
     ):
         settings(student="recoloured", views="center320")
-    dense = {**RECIPES, "whole": {**WHOLE, "shift": 2}}
+    dense = {**RECIPES, "whole": {**RECIPES["whole"], "shift": 2}}
     with pytest.raises(UserError, match=r"what the teacher sees; set recipes\.whole\.shift to 1\."):
         resolve({"student": "recoloured"}, {**SHARED, "recipes": dense})
     job = train_in.job(
