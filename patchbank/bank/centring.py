@@ -68,6 +68,14 @@ class Centring:
             return tokens
         return tokens - shift if scale is None else (tokens - shift) * scale
 
+    def in_place(self, tokens: Tensor) -> None:
+        """The same of tokens that are given up for it; no number differs."""
+        shift, scale = self.shift_and_scale(tokens.device)
+        if shift is not None:
+            tokens -= shift
+        if scale is not None:
+            tokens *= scale
+
 
 def shift_and_scale(
     statistics: Statistics | None, centre: str, dim: int

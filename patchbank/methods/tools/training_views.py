@@ -54,40 +54,35 @@ class TrainingViews:
         self._corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
 
     def read(self, samples: Samples, rng: np.random.Generator | None = None) -> Tensor:
-        """Tokens (b, N, D) float32, centred, of views in the given order; `rng` places the windows of ``random``."""
-        order = np.argsort(samples, kind="stable")  # ascending rows are read fastest
-        image, view = np.divmod(samples[order], self.each)
-        if self.kind == "five":
-            chosen = self._one_of_five(image, view)
-        elif self.kind in ("center320", "whole"):
-            chosen = self._first(image)
-        else:
-            corners = [self._corners[v] for v in view.tolist()]
-            if self.kind == "random" and rng is not None:
-                corners = [(int(rng.integers(self._free[0] + 1)), int(rng.integers(self._free[1] + 1))) for _ in view]
-            grids = self._first(image).reshape(len(view), *self._full, self.dim)
-            (h, w) = self.grid
-            cut = [grid[y : y + h, x : x + w] for grid, (y, x) in zip(grids, corners, strict=True)]
-            chosen = np.stack(cut).reshape(len(view), h * w, self.dim)
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return self._centring(torch.from_numpy(chosen[back]).float())
+        """Tokens (b, N, D) float32, centred, of views in the given order; `rng` places the windows of ``random``.
 
-    def _first(self, images: Samples) -> NDArray[Any]:
-        """Stored tokens (b, h * w, D) of the one view of images."""
-        tokens: NDArray[Any] = self.bank.read(images, ("tokens",))["tokens"][:, 0]
+        One view after the other, so that each is converted and centred while it lies in the processor's cache, into
+        an array of numpy, whose pages are large ones.
+        """
+        tokens = torch.from_numpy(np.empty((len(samples), self.grid[0] * self.grid[1], self.dim), np.float32))
+        for place in np.argsort(samples, kind="stable").tolist():  # ascending rows are read fastest
+            image, view = divmod(int(samples[place]), self.each)
+            tokens[place].copy_(torch.from_numpy(self._stored(image, view, rng)))
+            self._centring.in_place(tokens[place])
         return tokens
 
-    def _one_of_five(self, images: Samples, views: Samples) -> NDArray[Any]:
-        """Stored tokens (b, N, D) of one view each; those of the others are not read."""
-        n = self.bank.tokens_per_view
-        positions = views[:, None] * n + np.arange(n)
-        tokens = self.bank.tokens_at(np.repeat(images, n), positions.ravel())
-        return tokens.reshape(len(views), n, self.dim)
+    def _stored(self, image: int, view: int, rng: np.random.Generator | None) -> NDArray[Any]:
+        """Tokens (N, D) of one view as the bank has them."""
+        if self.kind == "five":
+            n = self.bank.tokens_per_view  # those of other views are not read
+            return self.bank.tokens_at(image, view * n + np.arange(n))
+        whole: NDArray[Any] = self.bank.read(np.array([image]), ("tokens",))["tokens"][0, 0]
+        if self.kind in ("center320", "whole"):
+            return whole
+        (h, w), (y, x) = self.grid, self._corners[view]
+        if self.kind == "random" and rng is not None:
+            y, x = int(rng.integers(self._free[0] + 1)), int(rng.integers(self._free[1] + 1))
+        return whole.reshape(*self._full, self.dim)[y : y + h, x : x + w].reshape(h * w, self.dim)
 
     def _whole(self, images: Samples) -> Tensor:
         """Tokens (b, h * w, D) float32, centred, of whole images."""
-        return self._centring(torch.from_numpy(self._first(images)).float())
+        stored = self.bank.read(images, ("tokens",))["tokens"][:, 0]
+        return self._centring(torch.from_numpy(stored).float())
 
     def cut(self, maps: NDArray[np.int16], samples: Samples) -> NDArray[np.int16]:
         """The part (b, h, w) that views see of maps (images, h, w) on the grid of ``windows`` or ``whole``."""
