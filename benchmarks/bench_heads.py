@@ -1,4 +1,4 @@
-"""Steps of heads on single tokens from the bank against the same steps on tensors in memory.
+"""Steps of heads from the bank against the same steps on tensors in memory.
 
     python benchmarks/bench_heads.py --bank results/msrc/bank/train-whole.json --statistics results/msrc/statistics.npz
         [--steps 10] [--repetitions 3] [--only stego|smooseg|cause_mlp|primaps|cause_tr]
@@ -44,7 +44,7 @@ def lengths(steps: int, images: int) -> dict[str, dict[str, Any]]:
         "smooseg": {"steps": steps},
         "cause_mlp": {"mediator_epochs": cause, "epochs": cause, "batch_size": 16},
         "primaps": {"start_epochs": -(-steps * 32 // images), "epochs": -(-steps * 32 // images)},
-        "cause_tr": {"mediator_epochs": steps * 8 / images, "epochs": steps * 8 / images, "probe_epochs": 0.01},
+        "cause_tr": {"mediator_epochs": steps * 8 / images, "epochs": steps * 8 / images},
     }
 
 
@@ -111,6 +111,8 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--only", choices=list(lengths(1, 1)))
     arguments = parser.parse_args()
+    if arguments.steps < 5:
+        parser.error("--steps is below 5, too few for a median without the first and the last")
     print(machine())
     heads = lengths(arguments.steps, len(open_bank(arguments.bank).images))
     for name, own in heads.items() if not arguments.only else [(arguments.only, heads[arguments.only])]:
@@ -123,7 +125,9 @@ def main() -> None:
         for phase in rounds[0][0]:
             memory, bank = ([statistics.median(one[side][phase]) for one in rounds] for side in (0, 1))
             share = 100 * statistics.median(memory) / statistics.median(bank)
-            print(f"  {phase}: in memory {spread(memory)}, from the bank {spread(bank)}: {share:.0f} % (bar: 90 %)")
+            print(
+                f"  {phase}: in memory {spread(memory, 3)}, from the bank {spread(bank, 3)}: {share:.0f} % (bar: 90 %)"
+            )
 
 
 if __name__ == "__main__":

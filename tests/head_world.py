@@ -12,6 +12,7 @@ from bank_factory import extract_all, make_images
 from jobs import train_job
 
 from patchbank.bank.extract import ExtractSettings
+from patchbank.bank.reader import open_bank
 from patchbank.bank.statistics import compute_statistics
 from patchbank.checkpoints.store import load_checkpoint
 from patchbank.datasets import Manifest
@@ -76,6 +77,9 @@ def head_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("heads")
     make_images(folder, 9)
     found = {"statistics": folder / "statistics.npz", "manifest": folder / "manifest.json"}
+    squares = {"of": "center320", "size": SIZES["center320"], "draws": 2}
+    pointer = extract_all(folder, ExtractSettings("recoloured", squares, images_per_shard=16))
+    found["recoloured-center320"] = open_bank(pointer).folder  # the pointer soon leads to another bank
     for recipe, size in SIZES.items():
         own = ExtractSettings(recipe, {"size": size}, images_per_shard=16)
         if recipe != "mirrored":

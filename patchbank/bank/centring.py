@@ -64,12 +64,11 @@ class Centring:
     def __call__(self, tokens: Tensor) -> Tensor:
         """Centre float32 tokens (..., D), which are on the same device."""
         shift, scale = self.shift_and_scale(tokens.device)
-        if shift is None:
-            return tokens
-        return tokens - shift if scale is None else (tokens - shift) * scale
+        tokens = tokens if shift is None else tokens - shift
+        return tokens if scale is None else tokens * scale
 
     def in_place(self, tokens: Tensor) -> None:
-        """The same of tokens that are given up for it; no number differs."""
+        """The same, bit for bit, written over the tokens."""
         shift, scale = self.shift_and_scale(tokens.device)
         if shift is not None:
             tokens -= shift

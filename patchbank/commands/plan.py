@@ -109,6 +109,7 @@ def _halves(
     """One line for each setting that brings GB or hours to about the half."""
     from patchbank.config.load import checked
     from patchbank.config.schema import merge
+    from patchbank.errors import UserError
     from patchbank.planning.cost import stages_of
 
     size, seconds = sum(stage.size for stage in stages), _seconds(stages)
@@ -116,7 +117,10 @@ def _halves(
     known = {key: value for key, value in config.values.items() if key not in OF_FOLDER}
     for change in _changes(config, dataset):
         values = merge(known, {"datasets": {dataset: {"settings": change}}})
-        changed = checked(values)
+        try:
+            changed = checked(values)
+        except UserError:
+            continue  # some row allows no such change: it is no way to save
         changed.suggested = config.suggested
         after = stages_of(changed, dataset, images, machine)
         if _unknown(after) - _unknown(stages):
@@ -133,15 +137,16 @@ def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
     from patchbank.methods.contract import cheaper
 
     options = config.of(dataset)
-    extract, crops = options["extract"], options["recipes"].get("multicrop", {})
+    extract = options["extract"]
     whole, shift = (options["recipes"].get("whole", {}).get(key, plain) for key, plain in (("size", 448), ("shift", 1)))
     changes: list[dict[str, Any]] = []
     if extract["dtype"] != "int8":
         changes.append({"extract": {"dtype": "float16" if extract["dtype"] == "float32" else "int8"}})
     if extract["precision"] == "float32":
         changes.append({"extract": {"precision": "bfloat16"}})
-    if crops.get("draws", 1) > 1:
-        changes.append({"recipes": {"multicrop": {"draws": crops["draws"] // 2}}})
+    for name, recipe in options["recipes"].items():
+        if recipe.get("draws", 1) > 1:
+            changes.append({"recipes": {name: {"draws": recipe["draws"] // 2}}})
     if shift > 1:
         changes.append({"recipes": {"whole": {"shift": 1}}})
     if isinstance(whole, int) and whole > 320:

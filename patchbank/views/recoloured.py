@@ -2,10 +2,10 @@
 
 Shapes the values of banks (`patchbank.bank.identity`).
 
-Every draw is blurred by a Gaussian of 21x21 pixels, sigma U(.1, 2). Then, with probability .5, brightness, contrast and
-saturation U(.9, 1.1) and hue U(-.1, .1) change in random order, with probability .3; otherwise the view becomes grey
-with probability .1. Places stay, so that patches are those of the plain view. All of it in [0, 1]; the published code
-changes colours of normalised pixels, which torchvision cuts to [0, 1].
+Every draw is blurred by a Gaussian of 21x21 pixels, sigma U(.1, 2). With probability .5 its colours may change: then,
+with probability .3, brightness, contrast and saturation U(.9, 1.1) and hue U(-.1, .1) do, in random order. In the other
+half it becomes grey with probability .1. Places stay, so that patches are those of the plain view. All of it in
+[0, 1]; the published code changes colours of normalised pixels, which torchvision cuts to [0, 1].
 
 Draw d of an image depends only on (seed, image id, d), so that fewer draws are a prefix of more.
 
@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
 
+from patchbank.errors import UserError
 from patchbank.seeds import generator
 from patchbank.views import center320, whole
 from patchbank.views.base import Views
@@ -56,10 +58,16 @@ class Recipe:
         seed: int = 0,
         resize: Rule = "pil",
     ) -> None:
-        side = size if isinstance(size, int) else size[0]
-        plain = center320.Recipe(patch, side, resize) if of == "center320" else whole.Recipe(patch, size, resize)
-        self._plain: center320.Recipe | whole.Recipe = plain
-        self.draws, self.views, self.size, self.seed = draws, 1, plain.size, seed
+        self._plain: center320.Recipe | whole.Recipe
+        if of == "whole":
+            self._plain = whole.Recipe(patch, size, resize)
+        elif isinstance(size, int):
+            self._plain = center320.Recipe(patch, size, resize)
+        else:
+            raise UserError(
+                f"recipes.recoloured.size is {list(size)}, and the views of center320 have one side; give it."
+            )
+        self.draws, self.views, self.size, self.seed = draws, 1, self._plain.size, seed
 
     def record(self) -> dict[str, Any]:
         """Everything that shapes the views."""
@@ -73,7 +81,7 @@ class Recipe:
         return replace(plain, pixels=recoloured(plain.pixels[0].astype(np.float32), rng)[None])
 
 
-def recoloured(pixels: np.ndarray[Any, np.dtype[np.float32]], rng: np.random.Generator) -> Any:
+def recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """(H, W, 3) float32, 0 to 255, in other colours; every number is drawn whether it is used or not."""
     planes = torch.from_numpy(pixels / np.float32(255)).permute(2, 0, 1)
     sigma, chances = float(rng.uniform(*SIGMA)), rng.random(2)
@@ -86,7 +94,8 @@ def recoloured(pixels: np.ndarray[Any, np.dtype[np.float32]], rng: np.random.Gen
                 planes = functional.adjust_hue(planes, hue) if index == 3 else steps[index](planes, factors[index])
     elif chances[1] < GREY:
         planes = functional.rgb_to_grayscale(planes, 3)
-    return planes.permute(1, 2, 0).numpy() * np.float32(255)
+    changed: NDArray[np.float32] = planes.permute(1, 2, 0).numpy() * np.float32(255)
+    return changed
 
 
 def _blurred(planes: Tensor, sigma: float) -> Tensor:

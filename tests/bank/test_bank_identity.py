@@ -98,7 +98,7 @@ CODES = {
     "lastblock": "ccd1badfb3d75548",
     "mirrored": "89f7f9a2e0ce2131",
     "multicrop": "1058b2b6bc28c8a8",
-    "recoloured": "b00e61f7313706fd",
+    "recoloured": "233173536f538dee",
     "whole": "765b5950c2c2de22",
     "windows": "e8681c21d70be7b9",
 }

@@ -103,6 +103,14 @@ def test_the_command_prints_a_table_and_what_halves_it(capsys: pytest.CaptureFix
     assert total[-2] == ">"  # trainings of k-means have no rate
 
 
+def test_draws_of_any_recipe_that_a_row_reads_can_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    methods = {"primaps": {"stage": "em", "student": "recoloured"}}
+    own = {"datasets": {"demo": {"settings": {"methods": methods, "recipes": {"recoloured": {"draws": 40}}}}}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    assert main(["plan", "demo", "--config", str(tmp_path / "own.yaml")]) == 0
+    assert "`recipes: recoloured: draws: 20` leaves" in capsys.readouterr().out
+
+
 def test_a_dense_grid_is_named_and_a_full_disk(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

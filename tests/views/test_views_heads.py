@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from bank_factory import extract_all, make_images
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import functional
 
 from patchbank.bank.centring import Centring
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.settings import CodingSettings
+from patchbank.errors import UserError
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.views.base import make_recipe
 from patchbank.views.five import five_boxes
@@ -106,6 +109,33 @@ def test_colours_change_as_often_as_published() -> None:
     assert grey / 2000 == pytest.approx(0.5 * 0.1, abs=0.02)
 
 
+class _Largest:
+    """Draws the upper bound of everything, and chances that let colours change."""
+
+    def uniform(self, low: float, high: float, size: int | None = None) -> Any:
+        return high if size is None else np.full(size, high)
+
+    def random(self, size: int) -> np.ndarray:
+        return np.zeros(size)
+
+    def permutation(self, count: int) -> np.ndarray:
+        return np.arange(count)
+
+
+def test_colours_change_by_what_is_published() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
+    planes = functional.gaussian_blur(torch.from_numpy(pixels / 255).permute(2, 0, 1), [21, 21], [2.0, 2.0])
+    for change in (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation):
+        planes = change(planes, 1.1)
+    expected = functional.adjust_hue(planes, 0.1).permute(1, 2, 0).numpy() * 255
+    np.testing.assert_allclose(recoloured(pixels, _Largest()), expected, atol=1e-3)  # type: ignore[arg-type]
+
+
+def test_a_central_square_has_one_side() -> None:
+    with pytest.raises(UserError, match=r"recoloured\.size is \[32, 64\], and the views of center320 have one side"):
+        make_recipe("recoloured", {"of": "center320", "size": [32, 64]}, 8)
+
+
 def test_every_draw_is_blurred() -> None:
     noise = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
     for number in range(20):
@@ -168,6 +198,26 @@ def test_of_five_stored_views_only_one_is_read(dtype: Any, tmp_path: Path, monke
     expected = stored[samples // 5, samples % 5].astype(np.float32)
     np.testing.assert_array_equal(views.read(samples).numpy(), expected)
     assert views.means().shape == (25, bank.dim)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("centre", ["mean", "standardise"])
+def test_views_are_centred_bit_by_bit_as_tokens_are_and_draws_are_rows(dtype: Any, centre: str, tmp_path: Path) -> None:
+    make_images(tmp_path, 3)
+    coding = CodingSettings("train", {"size": 32}) if dtype == "int8" else None
+    how = ExtractSettings("recoloured", {"size": 32, "draws": 2}, dtype=dtype, images_per_shard=2, coding=coding)
+    bank = open_bank(extract_all(tmp_path, how))
+    stored = torch.from_numpy(bank.read(np.arange(len(bank)), ("tokens",))["tokens"][:, 0]).float()
+    deviation = stored.flatten(0, 1).std(0) if centre == "standardise" else None
+    centring = Centring(stored.flatten(0, 1).mean(0).double(), deviation)
+    views = TrainingViews(bank, "whole", centring)
+    assert views.count == 3
+    found = views.read(np.array([2, 0, 1]), draws=np.array([1, 1, 0]))
+    assert torch.equal(found, centring(stored)[[5, 1, 2]])
+    assert torch.equal(
+        TrainingViews(bank, "whole", Centring(None, deviation)).read(np.array([0]), draws=np.array([0])),
+        Centring(None, deviation)(stored)[:1],
+    )
 
 
 @given(st.integers(1, 40), st.integers(1, 20), st.booleans())

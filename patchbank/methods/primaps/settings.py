@@ -18,7 +18,7 @@ from patchbank.methods.tools.view_names import VIEWS, on_views
 
 TITLE = "PriMaPs"
 STUDENT_VIEWS = ("whole", "center320")
-"""Views whose colours the student's may be."""
+"""Views that the student may see in other colours."""
 NEEDS = (*STUDENT_VIEWS, "recoloured")
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), needs=NEEDS, epochs=True, curves=True)
 _SHARE = rules.number("must lie between 0 and 1", lambda value: 0 < value < 1)
@@ -113,11 +113,16 @@ def _same_views(views: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse a student's views that are others than the teacher's, before anything is extracted."""
     wanted, given = {"of": views, **recipes[views]}, recipes["recoloured"]
     dense = wanted.pop("shift", 1) != 1
-    other = {key: value for key, value in wanted.items() if given[key] != value}
+    other = {key: value for key, value in wanted.items() if _both_sides(given[key]) != _both_sides(value)}
     if other or dense:
         ways = [f"recipes.recoloured.{key} to {value!r}" for key, value in other.items()]
         ways += ["recipes.whole.shift to 1"] if dense else []
         raise UserError(f"{TITLE} settings: the student has to see what the teacher sees; set {', '.join(ways)}.")
+
+
+def _both_sides(value: Any) -> Any:
+    """A size as [H, W]; any other value as it is."""
+    return [value, value] if isinstance(value, int) else value
 
 
 def after(settings: Mapping[str, Any]) -> str:

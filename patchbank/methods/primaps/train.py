@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchbank.bank.centring import Centring
+from patchbank.bank.reader import Bank
 from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.codes import coded_head
@@ -97,12 +98,7 @@ class _Run:
         self._student: TrainingViews | None = None
         if settings.student != "same":
             self._student = TrainingViews(opened.banks["recoloured"], settings.views, centring)
-            if self._student.grid != self._teacher.grid:
-                (h, w), (height, width) = self._student.grid, self._teacher.grid
-                raise UserError(
-                    f"{self._student.bank.folder} has {h}x{w} patches, {self._teacher.bank.folder} {height}x{width}; "
-                    "give both recipes the same size."
-                )
+            _check_places(opened.views.bank, self._student.bank)
         self._each = steps_in_epoch(self._views.count, settings.batch_size, keep_last=False)
 
     def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
@@ -162,14 +158,25 @@ class _Run:
         """Tokens that the student sees of views; None where it sees those of the teacher."""
         if self._student is None:
             return None
-        draws = self._student.bank.draws
-        chosen = generator("primaps student", self._job.seed, step).integers(draws, size=len(samples))
-        return self._student.read(samples * draws + chosen)
+        rng = generator("primaps student", self._job.seed, step)
+        return self._student.read(samples, draws=rng.integers(self._student.bank.draws, size=len(samples)))
 
     def _order(self, phase: str, steps: int) -> list[tuple[int, NDArray[np.int64]]]:
         seed = int(generator("primaps", phase, self._job.seed).integers(2**31))
         ordered = sample_order(self._views.count, self._settings.batch_size, seed, keep_last=False)
         return list(itertools.islice(ordered, steps))
+
+
+def _check_places(plain: Bank, recoloured: Bank) -> None:
+    """Refuse a student's bank whose patches do not lie where those of the teacher's bank lie."""
+    recipe = dict(recoloured.record["recipe"])
+    of = {**recipe, "name": recipe.pop("of", None)}
+    wanted = dict(plain.record["recipe"])
+    if any(of.get(key) != value for key, value in wanted.items()):
+        raise UserError(
+            f"{recoloured.folder} does not hold the views of {plain.folder} in other colours, "
+            f"{of} instead of {wanted}; name banks that one configuration extracts."
+        )
 
 
 def _move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:

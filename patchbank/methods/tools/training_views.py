@@ -8,6 +8,7 @@
 | `whole` | `whole` | the whole image | 1 |
 | `center320` | `center320` | the central square | 1 |
 
+Those of `whole` and `center320` may be read from a bank of recipe `recoloured`, too, which has draws of them.
 Tokens of a window have seen the whole image, those of `five` have not. View v of image i has number i * views + v.
 """
 
@@ -53,8 +54,13 @@ class TrainingViews:
         self._free = (down, right)
         self._corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
 
-    def read(self, samples: Samples, rng: np.random.Generator | None = None) -> Tensor:
-        """Tokens (b, N, D) float32, centred, of views in the given order; `rng` places the windows of ``random``.
+    def read(self, samples: Samples, rng: np.random.Generator | None = None, draws: Samples | None = None) -> Tensor:
+        """Tokens (b, N, D) float32, centred, of views in the given order.
+
+        Args:
+            samples: (b,) numbers of views.
+            rng: places the windows of ``random``.
+            draws: (b,) which draw of its image each view is of; for banks with several.
 
         One view after the other, so that each is converted and centred while it lies in the processor's cache, into
         an array of numpy, whose pages are large ones.
@@ -62,16 +68,17 @@ class TrainingViews:
         tokens = torch.from_numpy(np.empty((len(samples), self.grid[0] * self.grid[1], self.dim), np.float32))
         for place in np.argsort(samples, kind="stable").tolist():  # ascending rows are read fastest
             image, view = divmod(int(samples[place]), self.each)
-            tokens[place].copy_(torch.from_numpy(self._stored(image, view, rng)))
+            row = image if draws is None else image * self.bank.draws + int(draws[place])
+            tokens[place].copy_(torch.from_numpy(self._stored(row, view, rng)))
             self._centring.in_place(tokens[place])
         return tokens
 
-    def _stored(self, image: int, view: int, rng: np.random.Generator | None) -> NDArray[Any]:
-        """Tokens (N, D) of one view as the bank has them."""
+    def _stored(self, row: int, view: int, rng: np.random.Generator | None) -> NDArray[Any]:
+        """Tokens (N, D) of one view as the bank has them in one of its rows."""
         if self.kind == "five":
             n = self.bank.tokens_per_view  # those of other views are not read
-            return self.bank.tokens_at(image, view * n + np.arange(n))
-        whole: NDArray[Any] = self.bank.read(np.array([image]), ("tokens",))["tokens"][0, 0]
+            return self.bank.tokens_at(row, view * n + np.arange(n))
+        whole: NDArray[Any] = self.bank.read(np.array([row]), ("tokens",))["tokens"][0, 0]
         if self.kind in ("center320", "whole"):
             return whole
         (h, w), (y, x) = self.grid, self._corners[view]

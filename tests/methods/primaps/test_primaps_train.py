@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from head_world import RECIPES, RUNS, SHARED, Killed, head_world, kill_at, tensors_of, train_in
+from head_world import RECIPES, RUNS, SHARED, Killed, head_world, job_of, kill_at, tensors_of, train_in
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs import predict_job
 
 from patchbank.bank.reader import open_bank
 from patchbank.errors import UserError
-from patchbank.methods.contract import make_model, run_predict
+from patchbank.methods.contract import make_model, run_predict, run_train
 from patchbank.methods.primaps import stored
 from patchbank.methods.primaps import train as stage
 from patchbank.methods.primaps.proposals import NONE, Rule, log_probabilities, most_frequent, soft_masks
@@ -176,6 +176,26 @@ def test_proposals_are_segments_of_images_and_need_no_training(head_world: dict[
         make_model({**record, "settings": resolve({}, SHARED)}, None)
 
 
+def test_a_student_of_central_squares_and_one_on_codes_train_and_repeat(
+    head_world: dict[str, Path], tmp_path: Path
+) -> None:
+    learned = job_of(head_world, "stego", tmp_path / "stego")
+    run_train(learned)
+    known = {**head_world, "stego": learned.files.checkpoint}
+    squares = {**known, "recoloured": head_world["recoloured-center320"]}
+    recipes = {**RECIPES, "recoloured": {**RECIPES["recoloured"], "of": "center320", "size": [64, 64]}}
+    own = {"student": "recoloured", "views": "center320"}
+    cases = [
+        (squares, resolve({**RUNS["primaps"], **own}, {**SHARED, "recipes": recipes})),
+        (known, settings(student="recoloured", codes="stego", start_epochs=0)),
+    ]
+    for number, (world, chosen) in enumerate(cases):
+        one, two = (train_in(world, "primaps", tmp_path / f"{number}{name}", chosen, traits) for name in "ab")
+        assert tensors_of(one) == tensors_of(two)
+        plain = {**chosen, "student": "same"}
+        assert tensors_of(one) != tensors_of(train_in(world, "primaps", tmp_path / f"{number}c", plain, traits))
+
+
 def test_the_student_learns_from_views_in_other_colours_that_it_draws_anew_in_every_step(
     head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,10 +203,10 @@ def test_the_student_learns_from_views_in_other_colours_that_it_draws_anew_in_ev
     bank = open_bank(head_world["recoloured"])
     plain = stage.TrainingViews.read
 
-    def watched(self: Any, samples: np.ndarray, *rest: Any) -> torch.Tensor:
+    def watched(self: Any, samples: np.ndarray, **rest: Any) -> torch.Tensor:
         if self.bank.record["recipe"]["name"] == "recoloured":
-            read.append(samples)
-        return plain(self, samples, *rest)
+            read.append(samples * 4 + rest["draws"])
+        return plain(self, samples, **rest)
 
     monkeypatch.setattr(stage.TrainingViews, "read", watched)
     train_in(head_world, "primaps", tmp_path / "a", settings(student="recoloured"), traits)
@@ -221,8 +241,14 @@ def test_a_student_that_would_see_something_else_is_refused(head_world: dict[str
         settings(student="recoloured"),
         traits,
     )
-    with pytest.raises(UserError, match=r"has 4x4 patches, .* 6x6; give both recipes the same size"):
+    with pytest.raises(UserError, match=r"does not hold the views of .* in other colours, .* instead of .*name banks"):
         stage.train(job)
+    swapped = {**head_world, "center320": head_world["whole"], "recoloured": head_world["recoloured"]}
+    own = {**settings(student="recoloured"), "views": "center320"}
+    stage.train(train_in.job(swapped, "primaps", tmp_path / "fits", own, traits))
+    swapped["recoloured"] = head_world["recoloured-center320"]
+    with pytest.raises(UserError, match="does not hold the views of"):
+        stage.train(train_in.job(swapped, "primaps", tmp_path / "not", own, traits))
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
