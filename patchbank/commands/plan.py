@@ -144,9 +144,9 @@ def _changes(config: Config, dataset: str) -> list[dict[str, Any]]:
         changes.append({"extract": {"dtype": "float16" if extract["dtype"] == "float32" else "int8"}})
     if extract["precision"] == "float32":
         changes.append({"extract": {"precision": "bfloat16"}})
-    for name, recipe in options["recipes"].items():
-        if recipe.get("draws", 1) > 1:
-            changes.append({"recipes": {name: {"draws": recipe["draws"] // 2}}})
+    for name in sorted({recipe for method in config.methods(dataset) for recipe in method.traits.recipes}):
+        if (draws := options["recipes"].get(name, {}).get("draws", 1)) > 1:
+            changes.append({"recipes": {name: {"draws": draws // 2}}})
     if shift > 1:
         changes.append({"recipes": {"whole": {"shift": 1}}})
     if isinstance(whole, int) and whole > 320:

@@ -94,7 +94,7 @@ class _Run:
         self._settings, self._job = settings, job
         self._head = None if head is None else head.to(opened.device)
         centring = opened.centring if head is None else Centring()  # a head centres tokens itself
-        self._teacher = TrainingViews(opened.views.bank, settings.views, centring)
+        self._teacher = opened.views if head is None else TrainingViews(opened.views.bank, settings.views, centring)
         self._student: TrainingViews | None = None
         if settings.student != "same":
             self._student = TrainingViews(opened.banks["recoloured"], settings.views, centring)
@@ -169,10 +169,9 @@ class _Run:
 
 def _check_places(plain: Bank, recoloured: Bank) -> None:
     """Refuse a student's bank whose patches do not lie where those of the teacher's bank lie."""
-    recipe = dict(recoloured.record["recipe"])
-    of = {**recipe, "name": recipe.pop("of", None)}
-    wanted = dict(plain.record["recipe"])
-    if any(of.get(key) != value for key, value in wanted.items()):
+    wanted, stored = plain.record["recipe"], recoloured.record["recipe"]
+    of = {key: stored.get("of" if key == "name" else key) for key in wanted}
+    if of != wanted:
         raise UserError(
             f"{recoloured.folder} does not hold the views of {plain.folder} in other colours, "
             f"{of} instead of {wanted}; name banks that one configuration extracts."

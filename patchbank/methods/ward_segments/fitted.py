@@ -79,8 +79,9 @@ class Segmenter:
         means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), EPSILON)
         margins = None
         if self.split is not None:
-            margins = np.bincount(labels, self.split.margins(tokens)) / np.bincount(labels)
-        return Segments(labels, means, None if margins is None else margins.astype(np.float32))
+            sizes = np.bincount(labels)
+            margins = (np.bincount(labels, self.split.margins(tokens)) / sizes).astype(np.float32)
+        return Segments(labels, means, margins)
 
 
 @dataclass(frozen=True)
