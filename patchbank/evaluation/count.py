@@ -39,7 +39,6 @@ from patchbank.evaluation.counts import (
     mean_used_segments,
     save_counts,
 )
-from patchbank.evaluation.crf import DenseCRF, TookTooLong
 from patchbank.evaluation.postprocessing import PostProcessing
 from patchbank.evaluation.preprocessing import SOFT
 from patchbank.evaluation.soft import soft_assignments
@@ -47,6 +46,7 @@ from patchbank.evaluation.truth_file import Asked, Compared, Truth, decode
 from patchbank.left_out import CannotBeMade
 from patchbank.predictions import MAX_SCORES, PredictionReader, check_origin
 from patchbank.progress import track
+from patchbank.refinement.crf import DenseCRF, TookTooLong
 from patchbank.threads import available
 
 LOG = logging.getLogger(__name__)
@@ -150,9 +150,10 @@ def _labels(manifest: Manifest, labels: LabelKind | Truth, asked: Asked) -> Call
 
 def _refinement(postprocess: str, crf: DenseCRF) -> Refine:
     """What makes ids of pixels from those of patches."""
-    from patchbank.evaluation.refine import Rule, pamr_winners, refined_ids  # here: no other count needs torch
+    from patchbank.evaluation.refine import refined_ids  # here: no other count needs torch
+    from patchbank.refinement.pamr import Rule, pamr_winners
 
-    rules: dict[str, Rule] = {"pamr": pamr_winners, "crf": crf}
+    rules: dict[str, Rule] = {"pamr": pamr_winners, "crf": crf.of_labels}
     return partial(refined_ids, rule=rules[postprocess])
 
 

@@ -7,7 +7,8 @@
 | `pamr` | pixel-adaptive mask refinement, at the size that is compared | predictions and picture |
 | `crf` | dense CRF, at the encoder's input size | predictions and picture |
 
-The last three are other counts of the same predictions (`patchbank.evaluation.refine`, `patchbank.evaluation.crf`).
+The last three are other counts of the same predictions; `pamr` and `crf` are rules of `patchbank.refinement`
+(`patchbank.evaluation.refine`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from patchbank.evaluation import crf
+from patchbank.refinement import crf
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from plan_factory import Plan
 
 from patchbank.config.plan.rows import INSTANCES
-from patchbank.evaluation import crf
+from patchbank.refinement import crf
 
 
 @pytest.fixture

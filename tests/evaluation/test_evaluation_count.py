@@ -17,9 +17,10 @@ from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions, summarise
 from patchbank.evaluation.counts import Counts, CountsFile, confusion, count_image, mean_used_segments
 from patchbank.evaluation.preprocessing import Frame, frame
-from patchbank.evaluation.refine import pamr_winners, refined_ids
+from patchbank.evaluation.refine import refined_ids
 from patchbank.evaluation.truth import near_another
 from patchbank.predictions import PredictionReader
+from patchbank.refinement.pamr import pamr_winners
 
 
 def expected_counts(manifest: Manifest, labels: np.ndarray, k: int, size: tuple[int, int]) -> np.ndarray:

@@ -23,12 +23,13 @@ from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.statistics import compute_statistics
 from patchbank.errors import UserError
 from patchbank.evaluation.count import count_predictions
-from patchbank.evaluation.crf import DenseCRF
-from patchbank.evaluation.refine import MOST, pamr_winners, refined_ids
+from patchbank.evaluation.refine import MOST, refined_ids
 from patchbank.files import read_json, write_json, write_npz, write_text
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, left_out_at, write_left_out
 from patchbank.methods.contract import run_predict, run_train
 from patchbank.methods.linear_probe.settings import resolve
+from patchbank.refinement.crf import DenseCRF
+from patchbank.refinement.pamr import pamr_winners
 from patchbank.report.page.build import write_page
 from patchbank.report.page.index import write_index
 from patchbank.report.panel import panel_columns

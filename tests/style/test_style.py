@@ -29,7 +29,7 @@ def test_tool_is_content(tool: str) -> None:
 
 
 PACKAGE = ROOT / "patchbank"
-GROUND = ("weights", "datasets", "backbones", "views", "bank", "clustering", "criteria")
+GROUND = ("weights", "datasets", "backbones", "views", "bank", "clustering", "criteria", "refinement")
 """Rooms below the methods, the lowest first."""
 ABOVE = {
     "segments",

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -18,14 +19,16 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from patchbank.evaluation import crf_worker
 from patchbank.left_out import CannotBeMade
+from patchbank.refinement import crf_worker
 
 LIMIT = 60.0
 """Seconds for one image; one of 448x448 with five ids takes about one."""
-INSTALL = (
-    "post-processing `crf` needs pydensecrf2: pip install 'patchbank[crf]' (it needs a C++ compiler), or choose pamr"
-)
+CERTAIN = 0.7
+"""How sure a patch is of its own label, the library's default for labels without scores; the others share the rest."""
+NEEDS = "needs pydensecrf2: pip install 'patchbank[crf]' (it needs a C++ compiler), or choose pamr"
+INSTALL = f"the dense CRF {NEEDS}"
+"""What is said where the library is not there."""
 
 
 class TookTooLong(Exception):
@@ -35,6 +38,11 @@ class TookTooLong(Exception):
 def installed() -> bool:
     """Whether the library is there."""
     return find_spec("pydensecrf") is not None
+
+
+def version() -> str:
+    """Version of the library, which shapes what it returns; "" where it is not there."""
+    return metadata.version("pydensecrf2") if installed() else ""
 
 
 class DenseCRF:
@@ -63,7 +71,7 @@ class DenseCRF:
         """Refine the masks of an image.
 
         Args:
-            masks: (K, H, W), sum 1 over K.
+            masks: (K, H, W) probabilities, sum 1 over K.
             pixels: (H, W, 3), RGB.
 
         Returns:
@@ -92,7 +100,12 @@ class DenseCRF:
         if worker.returncode == -signal.SIGALRM:
             raise TookTooLong
         reason = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise CannotBeMade(f"the dense CRF ended with code {worker.returncode} ({reason[-1]}); {INSTALL}.")
+        raise CannotBeMade(f"the dense CRF ended with code {worker.returncode} ({reason[-1]}); it {NEEDS}.")
+
+    def of_labels(self, masks: NDArray[np.float32], pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The same for masks that come of labels without scores: a patch is sure of its label to `CERTAIN`."""
+        others = max(1, len(masks) - 1)
+        return self(CERTAIN * masks + (1 - CERTAIN) / others * (1 - masks), pixels)
 
     def _start(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE

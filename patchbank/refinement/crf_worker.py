@@ -1,4 +1,4 @@
-"""One worker of `patchbank.evaluation.crf`: masks and pixels come in on stdin, ids go out on stdout, until stdin ends.
+"""One worker of `patchbank.refinement.crf`: masks and pixels come in on stdin, ids go out on stdout, until stdin ends.
 
 Run as a file of its own, so that it imports nothing but numpy and pydensecrf and starts in a moment. A message is three
 int32 (K, H, W), masks (K, H, W) float32 with sum 1 over K, and pixels (H, W, 3) uint8; the answer is the index (H, W)
@@ -16,8 +16,6 @@ import numpy as np
 STEPS = 10
 SMOOTH = {"sxy": 1, "compat": 3}
 ALIKE = {"sxy": 67, "srgb": 3, "compat": 4}
-CERTAIN = 0.7
-"""How sure a patch is of its own label, the library's default for labels without scores; the others share the rest."""
 
 
 def main(source: BinaryIO, sink: BinaryIO, limit: float) -> None:
@@ -31,7 +29,7 @@ def main(source: BinaryIO, sink: BinaryIO, limit: float) -> None:
         masks: Any = np.frombuffer(source.read(4 * k * height * width), np.float32).reshape(k, height, width)
         pixels: Any = np.frombuffer(source.read(3 * height * width), np.uint8).reshape(height, width, 3)
         field = DenseCRF2D(width, height, k)
-        field.setUnaryEnergy(unary_from_softmax(CERTAIN * masks + (1 - CERTAIN) / (k - 1) * (1 - masks)))
+        field.setUnaryEnergy(unary_from_softmax(masks))
         field.addPairwiseGaussian(**SMOOTH)
         field.addPairwiseBilateral(**ALIKE, rgbim=pixels.copy())
         ids = np.asarray(field.inference(STEPS)).argmax(0).astype(np.int32)
