@@ -16,7 +16,7 @@ file, contiguous and uncompressed:
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
 | `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all tokens of the shard, as readers get them |
 
-A recipe may store other datasets instead (`views.lastblock`, `views.windows`), and an encoder without a class token has
+A recipe may store other datasets instead (`views.lastblock`, `views.pixels`, `views.windows`), and an encoder without a class token has
 neither `cls` nor `cls_attention`: the record then lists `fields`, in the order in which the checksum reads them. Sums
 stand beside `tokens` only, the last of them not in older shards.
 

@@ -42,6 +42,7 @@ SHAPING = (
     "patchbank.views.lastblock",
     "patchbank.views.mirrored",
     "patchbank.views.multicrop",
+    "patchbank.views.pixels",
     "patchbank.views.recoloured",
     "patchbank.views.resize",
     "patchbank.views.whole",
@@ -85,6 +86,10 @@ REWRITTEN: tuple[tuple[str, str], ...] = (
     (  # views/lastblock.py
         "a688975d06a0df2953ec4b258f2e8cd3cc83fc1d7fcd23c74b0e57c9c2ac5dbb",
         "ec32d12ee3b932983d8e68eecd00b45a0532f5d95a2b5cb98adf8cb495f3dd5f",
+    ),
+    (  # views/recoloured.py
+        "f37ae0c94df928971f142ac194e2dbeafa78a23b75cc0735e88143ec2a1cc87e",
+        "ba78dbb6f9ce2cb72da954f950d70f6fee3342c6dd604f6a32c15742584dcbad",
     ),
     (  # views/windows.py
         "cee88b203d44f7edfd3ae8f07c13d41bca5c71f27ae082c893d6cdb3d74c0f37",

@@ -7,7 +7,7 @@ from typing import Any
 
 from patchbank.views.geometry import MIN_OVERLAP
 
-ONE_BLOCK = frozenset({"dense", "flipped", "lastblock", "windows"})
+ONE_BLOCK = frozenset({"dense", "flipped", "lastblock", "pixels", "windows"})
 """Recipes that encode by themselves (`patchbank.views.base.EncodingRecipe`), at one block of the encoder a pass."""
 
 

@@ -58,15 +58,7 @@ class Recipe:
         seed: int = 0,
         resize: Rule = "pil",
     ) -> None:
-        self._plain: center320.Recipe | whole.Recipe
-        if of == "whole":
-            self._plain = whole.Recipe(patch, size, resize)
-        elif isinstance(size, int):
-            self._plain = center320.Recipe(patch, size, resize)
-        else:
-            raise UserError(
-                f"recipes.recoloured.size is {list(size)}, and the views of center320 have one side; give it."
-            )
+        self._plain = plain_views("recoloured", patch, of, size, resize)
         self.draws, self.views, self.size, self.seed = draws, 1, self._plain.size, seed
 
     def record(self) -> dict[str, Any]:
@@ -79,6 +71,21 @@ class Recipe:
         plain = self._plain.make(image, image_id, 0)
         rng = generator("recoloured", self.seed, image_id, draw)
         return replace(plain, pixels=recoloured(plain.pixels[0].astype(np.float32), rng)[None])
+
+
+def plain_views(
+    name: str, patch: int, of: str, size: int | Sequence[int], resize: Rule
+) -> center320.Recipe | whole.Recipe:
+    """The recipe whose views those of recipe `name` are.
+
+    Raises:
+        UserError: a size that views of `of` do not have.
+    """
+    if of == "whole":
+        return whole.Recipe(patch, size, resize)
+    if isinstance(size, int):
+        return center320.Recipe(patch, size, resize)
+    raise UserError(f"recipes.{name}.size is {list(size)}, and the views of center320 have one side; give it.")
 
 
 def recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -30,6 +30,7 @@ RECIPES = (
     "lastblock",
     "mirrored",
     "multicrop",
+    "pixels",
     "recoloured",
     "whole",
     "windows",
@@ -98,6 +99,7 @@ CODES = {
     "lastblock": "ccd1badfb3d75548",
     "mirrored": "89f7f9a2e0ce2131",
     "multicrop": "1058b2b6bc28c8a8",
+    "pixels": "7a85b181622ced51",
     "recoloured": "233173536f538dee",
     "whole": "765b5950c2c2de22",
     "windows": "e8681c21d70be7b9",
@@ -178,7 +180,7 @@ SHAPING_CHANGES = {
     "settings of views": ("views/augmented.py", "JITTER, GREY, BLUR, FLIP = 0.3", "JITTER, GREY, BLUR, FLIP = 0.4",
                           {"augmented"}),
     "mirror": ("views/flipped.py", "/ 2)", "/ 3)", {"flipped"}),
-    "seeds": ("seeds.py", "[:8]", "[8:16]", {"augmented", "multicrop", "recoloured"}),
+    "seeds": ("seeds.py", "[:8]", "[8:16]", {"augmented", "multicrop", "pixels", "recoloured"}),
     "encoder read": ("backbones/vit.py", "(x[:, self.prefix :]", "(x[:, self.prefix - 1 :]", set(RECIPES)),
     "attention read": ("backbones/attention.py", "logits.softmax(-1)", "logits.sigmoid()", set(RECIPES)),
     "rotation": ("backbones/attention.py", "half=self._attention.rotate_half", "half=False", set(RECIPES)),
@@ -321,5 +323,6 @@ def test_a_recipe_declares_its_fields_in_the_order_of_existing_checksums(name: s
     recipe = make_recipe(name, {"size": 64}, vit.patch)
     declared = tuple(row_shapes(vit, recipe, np.dtype(np.float16)))
     assert (*declared, "image") == row_fields({"recipe": recipe.record()})
-    order = ("tokens", "cls", "cls_attention", "last_values", "last_mixed", "last_residual", "window", "boxes", "flip")
+    order = ("tokens", "cls", "cls_attention", "last_values", "last_mixed", "last_residual", "window", "pixels")
+    order += ("boxes", "flip")
     assert declared == tuple(field for field in order if field in declared)

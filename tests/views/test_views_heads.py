@@ -18,6 +18,8 @@ from patchbank.bank.centring import Centring
 from patchbank.bank.extract import ExtractSettings
 from patchbank.bank.reader import open_bank
 from patchbank.bank.settings import CodingSettings
+from patchbank.bank.verify import describe_bank, verify_bank
+from patchbank.datasets import Manifest
 from patchbank.errors import UserError
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.views.base import make_recipe
@@ -131,9 +133,40 @@ def test_colours_change_by_what_is_published() -> None:
     np.testing.assert_allclose(recoloured(pixels, _Largest()), expected, atol=1e-3)  # type: ignore[arg-type]
 
 
-def test_a_central_square_has_one_side() -> None:
-    with pytest.raises(UserError, match=r"recoloured\.size is \[32, 64\], and the views of center320 have one side"):
-        make_recipe("recoloured", {"of": "center320", "size": [32, 64]}, 8)
+@pytest.mark.parametrize("recipe", ["recoloured", "pixels"])
+def test_a_central_square_has_one_side(recipe: str) -> None:
+    with pytest.raises(UserError, match=rf"{recipe}\.size is \[32, 64\], and the views of center320 have one side"):
+        make_recipe(recipe, {"of": "center320", "size": [32, 64]}, 8)
+
+
+@pytest.mark.parametrize("of", ["whole", "center320"])
+@pytest.mark.parametrize("resize", ["pil", "torch"])
+def test_pixels_are_those_of_the_view_in_eight_bits(of: str, resize: str) -> None:
+    own = {"size": 32, "resize": resize}
+    plain, pixels = make_recipe(of, own, 8), make_recipe("pixels", {"of": of, **own}, 8)
+    expected, found = (recipe.make(picture(), "a", 0) for recipe in (plain, pixels))
+    assert (found.pixels.dtype, found.pixels.shape) == (np.uint8, (1, 32, 32, 3))
+    assert np.abs(found.pixels.astype(float) - expected.pixels).max() <= 0.5
+    assert len(np.unique(found.pixels)) > 50
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    fields = ["pixels", "boxes", "flip", "image"]
+    assert pixels.record() == {**plain.record(), "name": "pixels", "of": of, "fields": fields}
+
+
+def test_a_bank_of_pixels_holds_them_and_nothing_of_the_encoder(tmp_path: Path) -> None:
+    make_images(tmp_path, 5)
+    pointer = extract_all(tmp_path, ExtractSettings("pixels", {"size": [32, 48]}, images_per_shard=2))
+    bank = open_bank(pointer, check=True)
+    stored = bank.read(np.arange(5), ("pixels", "boxes"))
+    assert (stored["pixels"].dtype, stored["pixels"].shape) == (np.uint8, (5, 1, 32, 48, 3))
+    manifest = Manifest.load(tmp_path / "manifest.json")
+    recipe = make_recipe("whole", {"size": [32, 48]}, 16)
+    for entry in manifest.entries("train"):
+        row = bank.images.index(entry.id)
+        np.testing.assert_array_equal(stored["pixels"][row], recipe.make(manifest.image(entry), entry.id, 0).pixels)
+    assert not {"tokens", "cls"} & set(bank.fields)
+    assert verify_bank(bank.folder) == 5
+    assert "(5, 1, 32, 48, 3) uint8" in describe_bank(bank.folder)
 
 
 def test_every_draw_is_blurred() -> None:
