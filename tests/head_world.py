@@ -26,6 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "five": {"size": 48, "resize": "pil"},
     "center320": {"size": 64, "resize": "pil"},
     "recoloured": {"of": "whole", "size": 96, "resize": "pil", "draws": 4, "seed": 0},
+    "pixels": {"of": "whole", "size": 96, "resize": "pil"},
 }
 SHARED: dict[str, Any] = {
     "k": [3],
@@ -60,7 +61,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "smooseg": {"steps": 6, "batch_size": 4, "width": 8, "checkpoint_every": 2},
 }
 """Short trainings, by method."""
-SIZES = {"whole": 96, "five": 48, "center320": 64, "mirrored": 96, "recoloured": 96}
+SIZES = {"whole": 96, "five": 48, "center320": 64, "mirrored": 96, "recoloured": 96, "pixels": 96}
 
 
 def shift_masks(manifest: Path) -> None:
@@ -77,9 +78,10 @@ def head_world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("heads")
     make_images(folder, 9)
     found = {"statistics": folder / "statistics.npz", "manifest": folder / "manifest.json"}
-    squares = {"of": "center320", "size": SIZES["center320"], "draws": 2}
-    pointer = extract_all(folder, ExtractSettings("recoloured", squares, images_per_shard=16))
-    found["recoloured-center320"] = open_bank(pointer).folder  # the pointer soon leads to another bank
+    squares = {"of": "center320", "size": SIZES["center320"]}
+    for recipe, rest in (("recoloured", {"draws": 2}), ("pixels", {})):
+        pointer = extract_all(folder, ExtractSettings(recipe, {**squares, **rest}, images_per_shard=16))
+        found[f"{recipe}-center320"] = open_bank(pointer).folder  # the pointer soon leads to another bank
     for recipe, size in SIZES.items():
         own = ExtractSettings(recipe, {"size": size}, images_per_shard=16)
         if recipe != "mirrored":

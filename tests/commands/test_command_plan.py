@@ -71,6 +71,15 @@ def test_a_dense_bank_takes_a_pass_a_shift() -> None:
     assert dense.seconds == pytest.approx(4 * (plain.seconds - reading) + reading)
 
 
+def test_a_bank_of_pixels_takes_no_pass() -> None:
+    methods = {"primaps": {"refine": "pamr", "size": 320}}
+    stages = {s.name: s for s in stages_of(demo_with({"methods": methods}), "demo", COUNTED, Machine("cpu", 2))}
+    bank = stages["bank train-pixels"]
+    assert bank.size == 1000 * (448 * 448 * 3 + 16 + 1)
+    assert bank.seconds == pytest.approx(1000 / 457)
+    assert "bank val-pixels" not in stages
+
+
 def demo_with(settings: dict[str, Any]) -> Config:
     return checked(merge(default_config().values, {"datasets": {"demo": {"settings": settings}}}))
 

@@ -144,11 +144,14 @@ def _median(maps: Tensor) -> Tensor:
 
 def proposal_labels(log_probs: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """Proposals (h, w), or (H, W) where they are upsampled to `size`: 1 to n, `NONE` for the background."""
-    if size is not None:
-        large = functional.interpolate(log_probs[None], size, mode="bilinear", align_corners=False)
-        log_probs = large[0].softmax(0)
-    labels = log_probs.argmax(0)
+    labels = (log_probs if size is None else probabilities(log_probs, size)).argmax(0)
     return torch.where(labels == 0, NONE, labels)
+
+
+def probabilities(log_probs: Tensor, size: tuple[int, int]) -> Tensor:
+    """What every pixel is, (1 + n, H, W), sum 1, from the log probabilities (1 + n, h, w) of patches."""
+    large = functional.interpolate(log_probs[None], size, mode="bilinear", align_corners=False)
+    return large[0].softmax(0)
 
 
 def most_frequent(labels: Tensor, classes: Tensor, count: int) -> Tensor:

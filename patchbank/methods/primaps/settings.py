@@ -15,11 +15,16 @@ from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
 from patchbank.methods.tools.view_names import VIEWS, on_views
+from patchbank.refinement import crf
 
 TITLE = "PriMaPs"
-STUDENT_VIEWS = ("whole", "center320")
-"""Views that the student may see in other colours."""
-NEEDS = (*STUDENT_VIEWS, "recoloured")
+PLAIN_VIEWS = ("whole", "center320")
+"""Views that other banks hold too: in other colours, and as pixels."""
+OPTIONS = {"student": ("same", "recoloured"), "refine": ("none", "pixels")}
+"""Of options that need such a bank: the value without it, and its recipe."""
+WHOSE = {"recoloured": "the student's views", "pixels": "the pixels that proposals follow"}
+"""What is read from these banks."""
+NEEDS = (*PLAIN_VIEWS, *(recipe for _, recipe in OPTIONS.values()))
 TRAITS = Traits(kind="classes", trained=True, recipes=("whole",), needs=NEEDS, epochs=True, curves=True)
 _SHARE = rules.number("must lie between 0 and 1", lambda value: 0 < value < 1)
 
@@ -39,6 +44,8 @@ class PrimapsSettings(Settings):
         most: most proposals of an image; what is left is background. Nothing is published.
         reference: the published choices where proposals are made (`proposals`).
         size: side in pixels at which labels are compared while EM trains; 0 is the patch grid, 320 is published.
+        refine: how proposals follow the pixels of their view (recipe `pixels`), at `size`: ``none``, by ``pamr``, or by
+            ``crf`` (`patchbank.refinement`), published.
         student: what the student of EM sees: the ``same`` tokens as the teacher, or those of the same views in other
             colours (recipe `recoloured`, a draw at random in every step), published.
         start_epochs: of the baseline before EM; none on codes, which start from their classes.
@@ -61,6 +68,7 @@ class PrimapsSettings(Settings):
     most: int = ruled(rules.whole_number(1, 254), 31)
     reference: bool = ruled(rules.flag, False)
     size: int = ruled(rules.whole_number(0), 0)
+    refine: str = ruled(rules.choice("none", "pamr", "crf"), "none")
     student: str = ruled(rules.choice("same", "recoloured"), "same")
     start_epochs: int = ruled(rules.whole_number(0), 2)
     epochs: int = ruled(rules.whole_number(1), 50)
@@ -79,25 +87,38 @@ class PrimapsSettings(Settings):
             return [f"codes is {self.codes!r}, which stage: {self.stage} does not read; leave it out"]
         if self.codes and self.start_epochs:
             return [f"start_epochs is {self.start_epochs} on the codes of {self.codes}, whose classes are the start: 0"]
-        if self.student != "same" and self.stage == "baseline":
-            return [f"student is {self.student!r}, which stage: baseline does not read; leave it out"]
-        if self.student != "same" and self.views not in STUDENT_VIEWS:
-            return [f"student is {self.student!r}, and views is {self.views!r}: choose {' | '.join(STUDENT_VIEWS)}"]
         if self.stage != "proposals":
-            return []
+            return self._of_options()
         read = ("stage", "centre", "threshold", "most", "reference")
         idle = [one.name for one in fields(self) if one.name not in read and getattr(self, one.name) != one.default]
         return [
             f"{name} is {getattr(self, name)!r}, which stage: proposals does not read; leave it out" for name in idle
         ]
 
+    def _of_options(self) -> list[str]:
+        """What is wrong with options that need a bank of their own."""
+        given = [
+            f"{name} is {getattr(self, name)!r}"
+            for name, (without, _) in OPTIONS.items()
+            if getattr(self, name) != without
+        ]
+        if self.stage == "baseline":
+            return [f"{option}, which stage: baseline does not read; leave it out" for option in given]
+        if self.views not in PLAIN_VIEWS:
+            return [f"{option}, and views is {self.views!r}: choose {' | '.join(PLAIN_VIEWS)}" for option in given]
+        if self.refine != "none" and not self.size:
+            return [f"refine is {self.refine!r}, and size is 0, the patch grid: give pixels a side; published is 320"]
+        return []
+
 
 def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
     """Complete, checked settings, and the numbers of clusters."""
     start = {"start_epochs": 0} if entry.get("codes") else {}
     settings = PrimapsSettings.resolved({**start, **entry}, shared, "k", "kmeans_seeds")
-    if settings["student"] == "recoloured":
-        _same_views(settings["views"], shared["recipes"])
+    for recipe in more_recipes(settings):
+        _same_views(recipe, settings["views"], shared["recipes"])
+    if settings["refine"] == "crf" and not crf.installed():
+        raise UserError(f"{TITLE} settings: refine is 'crf', and {crf.INSTALL}, or none.")
     return settings
 
 
@@ -106,18 +127,23 @@ def traits(settings: Mapping[str, Any]) -> Traits:
     if settings["stage"] == "proposals":
         return Traits(kind="segments", trained=False, varying=True)
     of = on_views(TRAITS, settings)
-    return replace(of, recipes=(*of.recipes, "recoloured")) if settings["student"] == "recoloured" else of
+    return replace(of, recipes=(*of.recipes, *more_recipes(settings)))
 
 
-def _same_views(views: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a student's views that are others than the teacher's, before anything is extracted."""
-    wanted, given = {"of": views, **recipes[views]}, recipes["recoloured"]
+def more_recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Recipes of banks that options need."""
+    return tuple(recipe for name, (without, recipe) in OPTIONS.items() if settings[name] != without)
+
+
+def _same_views(recipe: str, views: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a recipe with other views than those that are trained on, before anything is extracted."""
+    wanted, given = {"of": views, **recipes[views]}, recipes[recipe]
     dense = wanted.pop("shift", 1) != 1
     other = {key: value for key, value in wanted.items() if _both_sides(given[key]) != _both_sides(value)}
     if other or dense:
-        ways = [f"recipes.recoloured.{key} to {value!r}" for key, value in other.items()]
+        ways = [f"recipes.{recipe}.{key} to {value!r}" for key, value in other.items()]
         ways += ["recipes.whole.shift to 1"] if dense else []
-        raise UserError(f"{TITLE} settings: the student has to see what the teacher sees; set {', '.join(ways)}.")
+        raise UserError(f"{TITLE} settings: {WHOSE[recipe]} have to be those of {views}; set {', '.join(ways)}.")
 
 
 def _both_sides(value: Any) -> Any:

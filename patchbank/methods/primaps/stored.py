@@ -12,25 +12,38 @@ Trainings beside each other may write the same file: the bytes are equal, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from patchbank.bank.reader import Bank
+from patchbank.errors import UserError
 from patchbank.files import check_space, read_json, write_json
-from patchbank.methods.primaps.proposals import NONE, Rule, log_probabilities, proposal_labels, soft_masks
+from patchbank.methods.primaps.proposals import (
+    NONE,
+    Rule,
+    log_probabilities,
+    probabilities,
+    proposal_labels,
+    soft_masks,
+)
 from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
 from patchbank.methods.tools.seedless import kept_in
 from patchbank.methods.tools.training_views import TrainingViews
 from patchbank.progress import track
+from patchbank.refinement import crf, pamr
 
-_BLOCK = 256
-"""Views between two counts on disk."""
-_SHAPING = ("views", "threshold", "most", "reference")
+_BLOCK = 64
+"""Views between two counts on disk, and views whose edges are looked for beside each other."""
+_SHAPING = ("views", "threshold", "most", "reference", "refine")
 """Settings that proposals depend on, beside the centring of the tokens."""
 
 
@@ -42,10 +55,11 @@ class StoredProposals:
         views: of the train split.
         settings: how proposals are made.
         size: (H, W) at which they are kept.
-        origin: of the training (`patchbank.methods.tools.phases.origin`).
+        origin: of the training (`patchbank.methods.tools.phases.origin`, and `threads`).
+        pixels: bank of the views' pixels, for `settings.refine`; None without.
 
     Raises:
-        UserError: no room on the disk.
+        UserError: no room on the disk, or a view whose refinement takes too long.
     """
 
     def __init__(
@@ -55,10 +69,13 @@ class StoredProposals:
         settings: PrimapsSettings,
         size: tuple[int, int],
         origin: Mapping[str, Any],
+        pixels: Bank | None,
     ) -> None:
-        self._views, self._size, self._reference = views, size, settings.reference
-        self._rule = Rule(settings.threshold, settings.most, settings.reference)
+        self._views, self._size, self._settings, self._pixels = views, size, settings, pixels
+        self._threads = int(origin["threads"])
         shapes = {"size": list(size), **{name: getattr(settings, name) for name in _SHAPING}}
+        if settings.refine == "crf":
+            shapes["pydensecrf2"] = crf.version()
         self.folder, self._identity = kept_in(root, "proposals", "patchbank.methods.primaps.stored", origin, shapes)
         self._count = self.folder / "done.json"
         self._masks = self._mapped()
@@ -83,12 +100,40 @@ class StoredProposals:
         return int(read_json(self._count)["done"]) if self._count.is_file() else 0
 
     def _make(self, first: int) -> None:
-        total, grid = self._views.count, self._views.grid
+        total, made = self._views.count, self._labels(first)
         for number in track(range(first, total), f"{TITLE} proposals", "view"):
-            masks, _ = soft_masks(self._views.read(np.array([number]))[0], self._rule)
-            log_probs = log_probabilities(masks, grid, self._reference)
-            labels = proposal_labels(log_probs, None if self._size == grid else self._size)
-            self._masks[number] = torch.where(labels == NONE, 0, labels).numpy()
+            self._masks[number] = next(made)
             if (number + 1) % _BLOCK == 0 or number + 1 == total:
                 self._masks.flush()  # type: ignore[attr-defined]
                 write_json(self._count, {"done": number + 1, "identity": self._identity})
+
+    def _labels(self, first: int) -> Iterator[NDArray[np.uint8]]:
+        """Proposals (H, W) of the views from number `first` on, 0 for none."""
+        with crf.DenseCRF() as dense, ThreadPoolExecutor(self._threads) as pool:
+            rules: dict[str, pamr.Rule | None] = {"none": None, "pamr": pamr.pamr_winners, "crf": dense}
+            follow = partial(self._followed, rule=rules[self._settings.refine])
+            for start in range(first, self._views.count, _BLOCK):
+                numbers = range(start, min(start + _BLOCK, self._views.count))
+                yield from pool.map(follow, numbers, [self._on_grid(number) for number in numbers])
+
+    def _on_grid(self, number: int) -> Tensor:
+        """Log probabilities (1 + n, h, w) of a view's patches."""
+        settings = self._settings
+        rule = Rule(settings.threshold, settings.most, settings.reference)
+        masks, _ = soft_masks(self._views.read(np.array([number]))[0], rule)
+        return log_probabilities(masks, self._views.grid, settings.reference)
+
+    def _followed(self, number: int, log_probs: Tensor, rule: pamr.Rule | None) -> NDArray[np.uint8]:
+        """Proposals (H, W) of a view, 0 for none, along the edges of its pixels where there is a rule."""
+        if rule is None or self._pixels is None:
+            labels = proposal_labels(log_probs, None if self._size == self._views.grid else self._size)
+            return torch.where(labels == NONE, 0, labels).numpy().astype(np.uint8)
+        picture = Image.fromarray(self._pixels.read(np.array([number]), ("pixels",))["pixels"][0, 0])
+        pixels = np.asarray(picture.resize(self._size[::-1], Image.Resampling.BILINEAR))
+        try:
+            return rule(probabilities(log_probs, self._size).numpy(), pixels).astype(np.uint8)
+        except crf.TookTooLong:
+            raise UserError(
+                f"{TITLE}: the dense CRF took over {crf.LIMIT:.0f} s on the proposals of image "
+                f"{self._pixels.images[number]}; choose refine: pamr, or a smaller size."
+            ) from None

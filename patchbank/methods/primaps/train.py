@@ -4,6 +4,7 @@
 |---|---|
 | bank `whole`, or `center320` | tokens of the views that are trained on (`patchbank.methods.tools.training_views`) |
 | bank `recoloured` | with `student: recoloured`: tokens of the same views in other colours |
+| bank `pixels` | with `refine`: pixels of the same views, whose edges the proposals follow |
 | statistics | what tokens are centred with |
 | checkpoint of another row | with `codes`: the head whose codes EM runs on, and whose classes it starts from |
 
@@ -17,7 +18,7 @@ are equal bit for bit on a CPU, whether or not the run was interrupted. What is 
 the last step. Proposals are made once for all seeds (`patchbank.methods.primaps.stored`). On codes there is no
 baseline, and the checkpoint holds the other row's head too, as it is, so that predictions need no other file.
 
-Published and not done here: a dense CRF over proposals, and mirrored views.
+Published and not done here: mirrored views.
 
 Source: PriMaPs-EM, https://github.com/visinf/primaps.
 """
@@ -37,7 +38,7 @@ from patchbank.errors import UserError
 from patchbank.methods.jobs import TrainJob
 from patchbank.methods.primaps.codes import coded_head
 from patchbank.methods.primaps.prototypes import Prototypes, Teacher, principal_directions
-from patchbank.methods.primaps.settings import TITLE, PrimapsSettings
+from patchbank.methods.primaps.settings import TITLE, PrimapsSettings, more_recipes
 from patchbank.methods.primaps.step import focal_loss, pseudo_labels, upsampled
 from patchbank.methods.primaps.stored import StoredProposals
 from patchbank.methods.tools.class_heads import ClassHead, repeat_classes, save_class_head
@@ -66,8 +67,10 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     """
     settings = PrimapsSettings.part_of(job.settings)
     head, learned = coded_head(job, settings.codes)
-    also = ("recoloured",) if settings.student == "recoloured" else ()
+    also = more_recipes(job.settings)
     opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, learned, also)
+    for recipe in also:
+        _check_views(opened.views.bank, opened.banks[recipe])
     phases = opened.phases
     run = _Run(opened, settings, job, head)
     if head is not None:
@@ -98,7 +101,7 @@ class _Run:
         self._student: TrainingViews | None = None
         if settings.student != "same":
             self._student = TrainingViews(opened.banks["recoloured"], settings.views, centring)
-            _check_places(opened.views.bank, self._student.bank)
+        self._pixels = opened.banks.get("pixels")
         self._each = steps_in_epoch(self._views.count, settings.batch_size, keep_last=False)
 
     def baseline(self, phases: Phases, epochs: int) -> tuple[ClusterProbe, list[list[float]]]:
@@ -126,7 +129,7 @@ class _Run:
         """Vectors of the teacher's classes, from (K, C) vectors at the start, and the rows of the log."""
         settings, grid = self._settings, self._views.grid
         size = (settings.size, settings.size) if settings.size else grid
-        proposals = StoredProposals(self._job.state_root, self._views, settings, size, self._origin)
+        proposals = StoredProposals(self._job.state_root, self._views, settings, size, self._origin, self._pixels)
         student = Prototypes(start).to(self._device)
         teacher = Teacher(student, settings.teacher_decay, settings.teacher_every).to(self._device)
         optimiser = torch.optim.Adam(student.parameters(), lr=settings.lr)
@@ -167,13 +170,13 @@ class _Run:
         return list(itertools.islice(ordered, steps))
 
 
-def _check_places(plain: Bank, recoloured: Bank) -> None:
-    """Refuse a student's bank whose patches do not lie where those of the teacher's bank lie."""
-    wanted, stored = plain.record["recipe"], recoloured.record["recipe"]
+def _check_views(plain: Bank, other: Bank) -> None:
+    """Refuse a bank whose views are others than those that are trained on."""
+    wanted, stored = plain.record["recipe"], other.record["recipe"]
     of = {key: stored.get("of" if key == "name" else key) for key in wanted}
     if of != wanted:
         raise UserError(
-            f"{recoloured.folder} does not hold the views of {plain.folder} in other colours, "
+            f"{other.folder} does not hold the views of {plain.folder}, "
             f"{of} instead of {wanted}; name banks that one configuration extracts."
         )
 
