@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from patchbank.errors import UserError
 from patchbank.methods.contract import Method, oracle_of
+from patchbank.oracle import splits
 
 
 def joined(method: Method, known: Mapping[str, Method]) -> Method:
@@ -33,8 +34,7 @@ def joined(method: Method, known: Mapping[str, Method]) -> Method:
     for row in chain:
         if not row.traits.codes:
             raise UserError(f"{method.name} learns after {row.name!r}, which gives tokens no codes; {_able(known)}.")
-    oracles = [split for row in (method, *chain) if (split := oracle_of(row))]
-    return replace(method, oracle=oracles[0]) if chain and oracles else method
+    return replace(method, oracle=splits(*map(oracle_of, (method, *chain)))) if chain else method
 
 
 def _able(known: Mapping[str, Method]) -> str:

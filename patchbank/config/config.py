@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from patchbank import oracle
 from patchbank.config import sweeps
 from patchbank.config.after import joined
 from patchbank.config.encoders import backbone_spec, with_normalisation
@@ -253,7 +254,7 @@ class Config:
         method = contract.resolve(row, of, self._shared(dataset, of), tuple(written.get("seeds", options["seeds"])))
         told = written.get("oracle", {}).items()
         splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
-        return replace(method, oracle=splits[0] if splits else None)
+        return replace(method, oracle=oracle.splits(*splits))
 
     def _shared(self, dataset: str, row: contract.Row) -> dict[str, Any]:
         """What `resolve` is told of the rest of the configuration."""

@@ -30,6 +30,7 @@ from patchbank.evaluation.measures import Score, mean
 from patchbank.files import read_npz
 from patchbank.methods.contract import Method, oracle_of
 from patchbank.methods.shape import Traits
+from patchbank.oracle import splits
 from patchbank.variants import k_and_seed
 
 
@@ -38,8 +39,8 @@ class ScoreContext:
     """What the rows say about where they come from, and which protocols are asked for.
 
     `k` is the number of clusters of the protocols with as many clusters as classes; 0 is the number of classes.
-    `oracle` is the split whose labels the row used, as the configuration knows it; where it knows of none, rows say
-    what the counts do, which have it from the checkpoint.
+    `oracle` is the splits whose labels the row used (`patchbank.oracle`), as the configuration knows them; rows say
+    besides what the counts do, which have it from the checkpoint.
     `fit` is the split that the row's clusters or learned classes were fitted on, None for a method without any.
     `things` says of each class whether it is a thing (else stuff); empty where the set makes no difference.
     """
@@ -269,7 +270,7 @@ def _row(protocol: str, variant: str, group: _Group, context: ScoreContext) -> d
         "settings": dict(context.settings),
         "floor": context.floor,
         "ceiling": context.ceiling,
-        "oracle": context.oracle or next((run.oracle for run in runs if run.oracle), None),
+        "oracle": splits(context.oracle, *(run.oracle for run in runs)),
         "seeds": {
             "training": sorted({run.training for run in runs}),
             "kmeans": sorted({run.kmeans for run in runs if run.kmeans is not None}),

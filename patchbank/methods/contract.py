@@ -42,6 +42,7 @@ from patchbank.methods.shape import (
     Traits,
     Untrained,
 )
+from patchbank.oracle import splits
 from patchbank.plain import to_plain
 
 LOG = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ class Method:
         source: row whose predictions and segment clusters it reads, where that is another one.
         trained: row whose checkpoint it predicts with, where that is another one.
         features: recipe of the bank that it reads in place of `whole`.
-        oracle: split whose labels chose one of its settings, as the configuration says, or were used by a row that it
-            learns after; its stages are given none.
+        oracle: splits whose labels chose one of its settings, as the configuration says, or were used by a row that it
+            learns after, as `patchbank.oracle` names them; its stages are given none.
         after: row of the set whose checkpoint of the same seed its training reads, where it does (`Following`).
     """
 
@@ -82,8 +83,8 @@ class Method:
 
 
 def oracle_of(method: Method) -> str | None:
-    """Split whose labels a row used: for a choice, as the configuration says, or in its stages; None for none."""
-    return method.oracle or method.traits.oracle
+    """Splits whose labels a row used: for a choice, as the configuration says, or in its stages; None for none."""
+    return splits(method.oracle, method.traits.oracle)
 
 
 @dataclass(frozen=True)

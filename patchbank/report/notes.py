@@ -171,8 +171,9 @@ def _compared(row: Row, floor: Row, entry: Comparison | None) -> str:
 
 def _oracles(rows: Sequence[Row]) -> list[str]:
     return [
-        f"{method} used labels of the {split} split for a choice or for training (oracle: {split})."
-        for method, split in sorted({(row.method, row.oracle) for row in rows if row.oracle})
+        f"{method} used labels of the {oracle.replace(', ', ' and the ')} split for a choice or for training "
+        f"(oracle: {oracle})."
+        for method, oracle in sorted({(row.method, row.oracle) for row in rows if row.oracle})
     ]
 
 

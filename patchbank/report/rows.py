@@ -72,7 +72,7 @@ class Row:
         segments: mean number used in an image.
         settings: of the method.
         floor, ceiling: what the row is beside the methods.
-        oracle: split whose labels were used for a choice or for training, None for none.
+        oracle: splits whose labels were used for a choice or for training (`patchbank.oracle`), None for none.
         seeds: behind the spreads.
         miou, accuracy, class_accuracy: None where the protocol has none.
         per_class: percent by class id, None where a class is dropped; empty without classes.

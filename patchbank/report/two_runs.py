@@ -30,6 +30,7 @@ from patchbank.errors import UserError
 from patchbank.evaluation.compare import Compared, compare_methods
 from patchbank.evaluation.counts import CountsFile
 from patchbank.evaluation.score import ScoreContext
+from patchbank.oracle import splits
 from patchbank.recognise import mistaken
 from patchbank.report.content import Report
 from patchbank.report.page.scores import ImageScores, stored_scores, tables_beside
@@ -188,7 +189,7 @@ def _scored(row: Mapping[str, Any]) -> str:
 def _score(a: Row, b: Row, intervals: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[str, Any]:
     bounds = intervals.get(a.key, {"low": None, "high": None})
     change = _change(mean_of(a.miou), mean_of(b.miou))
-    return {**_named(a), "oracle": a.oracle or b.oracle, **change, "low": bounds["low"], "high": bounds["high"]}
+    return {**_named(a), "oracle": splits(a.oracle, b.oracle), **change, "low": bounds["low"], "high": bounds["high"]}
 
 
 def _intervals(method: str, a: RunFolder, b: RunFolder, notes: list[str]) -> dict[tuple[Any, ...], Any]:

@@ -207,7 +207,12 @@ def test_a_choice_that_labels_made_is_said_of_the_row_and_gives_it_no_labels(val
     assert checked(values).method("msrc", "alignseg").oracle is None
     values["methods"]["kmeans"]["oracle"] = {"train": {}}
     assert checked(values).method("voc", "kmeans").oracle == "train"
-    for wrong in ("val", {"test": {}}, {"val": {}, "train": {}}):
+    values["methods"]["kmeans"]["oracle"] = {"val": {}, "train": {}}
+    both = checked(values).method("voc", "kmeans")
+    assert context_of(both, (), SCORING).oracle == both.oracle == "train, val"
+    values["methods"]["kmeans"]["oracle"] = {"val": {"pca": 3}, "train": {}}
+    assert checked(values).method("voc", "kmeans").oracle == "train", "the other one is of other settings"
+    for wrong in ("val", {"test": {}}):
         values["methods"]["kmeans"]["oracle"] = wrong
         with pytest.raises(UserError, match="oracle"):
             checked(values)

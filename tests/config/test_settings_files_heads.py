@@ -188,7 +188,8 @@ def test_a_table_of_the_field_has_every_head_five_times_and_every_protocol(path:
     ours = {name: method.settings["background"] for name, method in rows.items() if method.folder == "ward_segments"}
     has_background = "background" in load_table(dataset).classes
     assert ours == {"ward-stego": False, **({"ward-stego-background": True} if has_background else {})}
-    tried = dict.fromkeys(ours, "val") if dataset in ("msrc", "camvid", "voc_animals", "voc") else {}
+    said = {name: "train, val" if background else "val" for name, background in ours.items()}
+    tried = said if dataset in ("msrc", "camvid", "voc_animals", "voc") else {}
     assert chosen == {**({"alignseg": "val"} if dataset == "msrc" else {}), **designed, **tried}
     assert {key: rows["cause-mlp-leak"].settings[key] for key in rows["cause-mlp-probe"].settings} == {
         **rows["cause-mlp-probe"].settings,

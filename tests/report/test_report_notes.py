@@ -140,6 +140,9 @@ def test_notes_on_draws_seeds_caps_oracles_and_fit() -> None:
     assert any("asked for K = 300 under `overcluster` and used 88" in note for note in notes)
     assert sum("asked for K" in note for note in notes) == 1
     assert any("probe used labels of the val split" in note for note in notes)
+    both = build_notes([make_row("probe", "hungarian", 50.0, oracle="train, val")])
+    said = "probe used labels of the train and the val split for a choice or for training (oracle: train, val)."
+    assert said in both
     assert any("probe were fitted on the images they are scored on" in note for note in notes)
     assert any("probe ran with 1 training seed;" in note for note in notes)
     assert any("probe ran with 2 k-means seeds;" in note for note in notes)

@@ -9,7 +9,8 @@ is one tree for all numbers of classes, which has no start to be drawn, as k-mea
 whose classes is the background, whose objects lie more often inside an image than at its border.
 
 Ours; its parts were tried on labels of `msrc`, `camvid` and `voc_animals` val (docs/field.md), so that its rows
-there say `oracle: val`; how it finds the background was designed with labels of `voc_animals` train. Ward's criterion:
+there say `oracle: val`; with a background, whose way was designed with labels of `voc_animals` train, `oracle: train,
+val`. Ward's criterion:
 J. H. Ward, "Hierarchical Grouping to Optimize an Objective Function", JASA 58 (1963),
 https://doi.org/10.1080/01621459.1963.10500845.
 """
