@@ -33,6 +33,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     record = package.parent / "pydensecrf2-0.dist-info"
     record.mkdir()
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: pydensecrf2\nVersion: 0\n")
+    (record / "top_level.txt").write_text("pydensecrf\n")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))  # of the workers
     monkeypatch.syspath_prepend(package.parent)
     return package

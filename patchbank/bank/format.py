@@ -16,9 +16,9 @@ file, contiguous and uncompressed:
 | `crc` | (samples,) | uint32 | CRC-32 over the row's bytes of all datasets above, in their order |
 | `sum`, `square_sum`, `square_sum_about_mean` | (D,) | float64 | over all tokens of the shard, as readers get them |
 
-A recipe may store other datasets instead (`views.lastblock`, `views.pixels`, `views.windows`), and an encoder without a class token has
-neither `cls` nor `cls_attention`: the record then lists `fields`, in the order in which the checksum reads them. Sums
-stand beside `tokens` only, the last of them not in older shards.
+A recipe may store other datasets instead (`views.lastblock`, `views.pixels`, `views.windows`), and an encoder without a
+class token has neither `cls` nor `cls_attention`: the record then lists `fields`, in the order in which the checksum
+reads them. Sums stand beside `tokens` only, the last of them not in older shards.
 
 One sample is one (image, draw) with its views adjacent; draws of an image stand together. Shard attributes: `format`,
 `content` (hash of what shapes the values of a row), `count` (tokens summed), `complete` (written last). Images are cut

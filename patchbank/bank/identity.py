@@ -88,7 +88,7 @@ REWRITTEN: tuple[tuple[str, str], ...] = (
         "ec32d12ee3b932983d8e68eecd00b45a0532f5d95a2b5cb98adf8cb495f3dd5f",
     ),
     (  # views/recoloured.py
-        "f37ae0c94df928971f142ac194e2dbeafa78a23b75cc0735e88143ec2a1cc87e",
+        "c85187b3ca22333b3976f42b399b6fa772b6df304414a0fa266c996a7cbe2b4c",
         "ba78dbb6f9ce2cb72da954f950d70f6fee3342c6dd604f6a32c15742584dcbad",
     ),
     (  # views/windows.py

@@ -13,6 +13,7 @@ from patchbank.datasets.directions import Directions
 from patchbank.datasets.manifest import Manifest
 from patchbank.errors import UserError
 from patchbank.views.base import RecipeProtocol
+from patchbank.views.bounds import WITHOUT_ENCODER
 from patchbank.weights.spec import BackboneSpec, Read
 
 
@@ -88,7 +89,7 @@ def recipe_record(recipe: RecipeProtocol, class_token: bool) -> dict[str, Any]:
         UserError: a recipe that stores something else of the class token alone.
     """
     record = recipe.record()
-    if class_token:
+    if class_token or record["name"] in WITHOUT_ENCODER:
         return record
     if "fields" in record:
         raise UserError(

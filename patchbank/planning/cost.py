@@ -29,15 +29,16 @@ from patchbank.files import read_json
 from patchbank.methods.contract import Method, training_steps
 from patchbank.plain import from_plain
 from patchbank.planning.there import Asked, bank_there
-from patchbank.views import dense, pixels
+from patchbank.views import dense
 from patchbank.views.base import EncodingRecipe, make_recipe
+from patchbank.views.bounds import WITHOUT_ENCODER
 from patchbank.weights.facts import ModelFacts
 from patchbank.yaml_text import parse_yaml
 
 RATES = Path(__file__).parent / "rates.yaml"
 STEP = 32 * 3 * 256 * 384
 """Tokens x width of the step that the rates of AlignSeg were measured with."""
-BY_ITSELF = ("lastblock", "dense", "pixels")
+BY_ITSELF = ("lastblock", "dense", *WITHOUT_ENCODER)
 """Recipes that encode by themselves and whose passes are counted: one a view, like most, shift^2, or none."""
 
 
@@ -171,7 +172,7 @@ def _bank(
     passes = images * recipe.draws * recipe.views
     if isinstance(recipe, dense.Recipe):
         passes *= recipe.shift**2
-    elif isinstance(recipe, pixels.Recipe):
+    elif options.recipe in WITHOUT_ENCODER:
         passes = 0
     encoding, reading = passes * one_pass / (tflops * 1e12), images / pictures
     # beside a GPU the processors decode while it encodes, without one they do both

@@ -41,8 +41,9 @@ def installed() -> bool:
 
 
 def version() -> str:
-    """Version of the library, which shapes what it returns; "" where it is not there."""
-    return metadata.version("pydensecrf2") if installed() else ""
+    """Package and version that the library comes from, which shape what it returns; "" where it is not there."""
+    names = metadata.packages_distributions().get("pydensecrf", [])
+    return ", ".join(f"{name} {metadata.version(name)}" for name in sorted(set(names)))
 
 
 class DenseCRF:

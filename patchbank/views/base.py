@@ -19,7 +19,7 @@ from patchbank.backbones.encoder import Encoder
 from patchbank.errors import UserError
 from patchbank.views.fields import Shapes
 
-HELPERS = ("base", "bounds", "colour", "fields", "geometry", "resize")
+HELPERS = ("base", "bounds", "colour", "fields", "geometry", "plain", "resize")
 """Modules of this room that are no recipe."""
 
 

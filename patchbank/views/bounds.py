@@ -9,6 +9,8 @@ from patchbank.views.geometry import MIN_OVERLAP
 
 ONE_BLOCK = frozenset({"dense", "flipped", "lastblock", "pixels", "windows"})
 """Recipes that encode by themselves (`patchbank.views.base.EncodingRecipe`), at one block of the encoder a pass."""
+WITHOUT_ENCODER = frozenset({"pixels"})
+"""Those of them that need no pass of the encoder."""
 
 
 def recipe_problems(settings: Mapping[str, Any]) -> Iterator[str]:

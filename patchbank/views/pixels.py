@@ -22,7 +22,7 @@ from PIL import Image
 from patchbank.backbones.encoder import Encoder
 from patchbank.views.base import Views
 from patchbank.views.fields import Shapes
-from patchbank.views.recoloured import plain_views
+from patchbank.views.plain import plain_views
 from patchbank.views.resize import Rule
 
 

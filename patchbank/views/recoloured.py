@@ -25,10 +25,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
 
-from patchbank.errors import UserError
 from patchbank.seeds import generator
-from patchbank.views import center320, whole
 from patchbank.views.base import Views
+from patchbank.views.plain import plain_views
 from patchbank.views.resize import Rule
 
 KERNEL, SIGMA = 21, (0.1, 2.0)
@@ -71,21 +70,6 @@ class Recipe:
         plain = self._plain.make(image, image_id, 0)
         rng = generator("recoloured", self.seed, image_id, draw)
         return replace(plain, pixels=recoloured(plain.pixels[0].astype(np.float32), rng)[None])
-
-
-def plain_views(
-    name: str, patch: int, of: str, size: int | Sequence[int], resize: Rule
-) -> center320.Recipe | whole.Recipe:
-    """The recipe whose views those of recipe `name` are.
-
-    Raises:
-        UserError: a size that views of `of` do not have.
-    """
-    if of == "whole":
-        return whole.Recipe(patch, size, resize)
-    if isinstance(size, int):
-        return center320.Recipe(patch, size, resize)
-    raise UserError(f"recipes.{name}.size is {list(size)}, and the views of center320 have one side; give it.")
 
 
 def recoloured(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -136,6 +136,13 @@ def test_a_bank_without_a_class_token_holds_tokens_alone(recipe: str, without_cl
     assert main(["verify", str(bank.folder)]) == 0
 
 
+def test_pixels_need_no_class_token(without_class: tuple[Path, BackboneSpec]) -> None:
+    world, spec = without_class
+    bank = bank_of(world, spec, "pixels", ExtractSettings("pixels", {"size": 64}, images_per_shard=4))
+    assert bank.fields == ("pixels", "boxes", "flip", "image")
+    assert main(["verify", str(bank.folder)]) == 0
+
+
 @pytest.mark.parametrize("recipe", ["windows", "lastblock"])
 def test_what_is_stored_of_a_class_token_alone_is_refused(
     recipe: str, without_class: tuple[Path, BackboneSpec]

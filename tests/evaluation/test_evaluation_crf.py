@@ -40,6 +40,24 @@ def test_counting_names_images_that_took_too_long(
         assert counts.note == "bilinear masks and the CRF, 1 images without it (over 3 s)"
 
 
+def test_a_patch_is_sure_of_its_label_to_a_share(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, largest = make_set(tmp_path, 1), list[float]()
+    for entry in manifest.entries("val"):
+        Image.new("RGB", (entry.width, entry.height), (9, 9, 9)).save(tmp_path / entry.image)
+    write_predictions(tmp_path / "p.h5", manifest, {"k5-s0": 5}, "nearest")
+    whole = DenseCRF.__call__
+
+    def watched(self: DenseCRF, masks: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        largest.append(float(masks.max()))
+        return whole(self, masks, pixels)
+
+    monkeypatch.setattr(DenseCRF, "__call__", watched)
+    count_predictions(tmp_path / "p.h5", manifest, tmp_path / "c.npz", "full", 1, postprocess="crf")
+    assert largest == pytest.approx([crf.CERTAIN])
+
+
 def test_images_that_all_take_too_long_are_no_row(
     stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -81,6 +82,31 @@ def kill_and_resume(method: str, job: Any) -> list[list[int]]:
     return told
 
 
+def kill_among_proposals(method: str, job: Any) -> list[list[int]]:
+    """How many proposals were counted when each attempt was killed, and the steps of the one that ends by itself."""
+    import_module(f"patchbank.methods.{method}.stored")._BLOCK = 1
+    counted = []
+    for number in range(KILLS):
+        sent = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+        child, pipe = attempt(method, job)
+        while proposals_of(job) <= number:
+            time.sleep(0.001)
+        os.kill(child, sent)
+        assert steps_of(pipe) == []
+        os.close(pipe)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == (-sent if sent == signal.SIGKILL else STATUS)
+        counted.append(proposals_of(job))
+    child, pipe = attempt(method, job)
+    steps = steps_of(pipe)
+    assert os.waitpid(child, 0)[1] == 0
+    return [counted, steps]
+
+
+def proposals_of(job: Any) -> int:
+    counts = [json.loads(path.read_text())["done"] for path in Path(job.state_root).glob("proposals-*/done.json")]
+    return sum(counts)
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("case", CASES)
 def test_kills_change_nothing(case: str, head_world: dict[str, Path], tmp_path: Path) -> None:
@@ -90,28 +116,47 @@ def test_kills_change_nothing(case: str, head_world: dict[str, Path], tmp_path: 
         learned = job_of(head_world, row, tmp_path / row)
         import_module(f"patchbank.methods.{row}.train").train(learned)
         known[row] = learned.files.checkpoint
-    whole = job_of(known, method, tmp_path / "whole", **settings)
+    told = killed_and_whole("kill_and_resume", method, known, settings, tmp_path)
+    assert len(told) == KILLS + 1
+    assert sum(map(len, told)) >= 60
+
+
+@pytest.mark.exhaustive
+def test_kills_among_proposals_change_nothing(head_world: dict[str, Path], tmp_path: Path) -> None:
+    own = RUNS["primaps"] | {"start_epochs": 0, "refine": "pamr", "size": 300}
+    counted, steps = killed_and_whole("kill_among_proposals", "primaps", head_world, own, tmp_path)
+    assert counted == sorted(counted)
+    assert 1 <= counted[0] < counted[-1] < 9, "none was made again, and some were left every time"
+    assert steps == list(range(8))
+
+
+def killed_and_whole(
+    how: str, method: str, known: Mapping[str, Path], settings: dict[str, Any], folder: Path
+) -> list[list[int]]:
+    """What a function of this file tells of a training that it kills; it ends as one that nobody disturbs."""
+    whole = job_of(known, method, folder / "whole", **settings)
     import_module(f"patchbank.methods.{method}.train").train(whole)
     world = {name: str(path) for name, path in known.items()}
     done = subprocess.run(
-        [sys.executable, __file__, method, str(tmp_path / "killed"), json.dumps(world), json.dumps(settings)],
+        [sys.executable, __file__, how, method, str(folder / "killed"), json.dumps(world), json.dumps(settings)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told) == KILLS + 1
-    assert sum(map(len, told)) >= 60
-    killed = replace(whole, files=TrainingFiles.below(tmp_path / "killed"))
+    killed = replace(whole, files=TrainingFiles.below(folder / "killed"))
     assert tensors_of(killed.files.checkpoint) == tensors_of(whole.files.checkpoint)
     assert killed.files.steps_csv.read_text() == whole.files.steps_csv.read_text()
+    told: list[list[int]] = json.loads(done.stdout)
+    return told
 
 
 if __name__ == "__main__":
     import torch._dynamo  # noqa: F401 (optimisers import it: once here instead of in every child)
 
-    banks = {name: Path(path) for name, path in json.loads(sys.argv[3]).items()}
-    mine = job_of(banks, sys.argv[1], Path(sys.argv[2]), **json.loads(sys.argv[4]))
-    print(json.dumps(kill_and_resume(sys.argv[1], mine)))
+    how, name, target, world, own = sys.argv[1:]
+    banks = {recipe: Path(path) for recipe, path in json.loads(world).items()}
+    mine = job_of(banks, name, Path(target), **json.loads(own))
+    kill = {"kill_and_resume": kill_and_resume, "kill_among_proposals": kill_among_proposals}[how]
+    print(json.dumps(kill(name, mine)))

@@ -89,7 +89,7 @@ def test_masks_of_labels_are_sure_to_a_share(stand_in: Path) -> None:
 
 
 def test_the_version_is_that_of_the_library(stand_in: Path) -> None:
-    assert (crf.installed(), crf.version()) == (True, "0")
+    assert (crf.installed(), crf.version()) == (True, "pydensecrf2 0")
 
 
 @pytest.mark.skipif(not crf.installed(), reason="pydensecrf2 (extra crf) is not installed")

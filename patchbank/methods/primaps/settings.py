@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from patchbank.errors import UserError
 from patchbank.methods.shape import Traits
 from patchbank.methods.tools import fields as rules
 from patchbank.methods.tools.fields import Settings, ruled
@@ -115,10 +114,14 @@ def resolve(entry: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, An
     """Complete, checked settings, and the numbers of clusters."""
     start = {"start_epochs": 0} if entry.get("codes") else {}
     settings = PrimapsSettings.resolved({**start, **entry}, shared, "k", "kmeans_seeds")
-    for recipe in more_recipes(settings):
-        _same_views(recipe, settings["views"], shared["recipes"])
+    wrong = [
+        problem
+        for recipe in more_recipes(settings)
+        if (problem := _other_views(recipe, settings["views"], shared["recipes"]))
+    ]
     if settings["refine"] == "crf" and not crf.installed():
-        raise UserError(f"{TITLE} settings: refine is 'crf', and {crf.INSTALL}, or none.")
+        wrong.append(f"refine is 'crf', and {crf.INSTALL}, or none")
+    rules.refuse(TITLE, wrong)
     return settings
 
 
@@ -135,15 +138,17 @@ def more_recipes(settings: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(recipe for name, (without, recipe) in OPTIONS.items() if settings[name] != without)
 
 
-def _same_views(recipe: str, views: str, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a recipe with other views than those that are trained on, before anything is extracted."""
+def _other_views(recipe: str, views: str, recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is wrong with a recipe of other views than those that are trained on; nothing of the same ones."""
     wanted, given = {"of": views, **recipes[views]}, recipes[recipe]
     dense = wanted.pop("shift", 1) != 1
-    other = {key: value for key, value in wanted.items() if _both_sides(given[key]) != _both_sides(value)}
-    if other or dense:
-        ways = [f"recipes.{recipe}.{key} to {value!r}" for key, value in other.items()]
-        ways += ["recipes.whole.shift to 1"] if dense else []
-        raise UserError(f"{TITLE} settings: {WHOSE[recipe]} have to be those of {views}; set {', '.join(ways)}.")
+    ways = [
+        f"recipes.{recipe}.{key} to {value!r}"
+        for key, value in wanted.items()
+        if _both_sides(given[key]) != _both_sides(value)
+    ]
+    ways += ["recipes.whole.shift to 1"] if dense else []
+    return f"{WHOSE[recipe]} have to be those of {views}; set {', '.join(ways)}" if ways else ""
 
 
 def _both_sides(value: Any) -> Any:

@@ -12,8 +12,9 @@ Trainings beside each other may write the same file: the bytes are equal, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class StoredProposals:
         self._threads = int(origin["threads"])
         shapes = {"size": list(size), **{name: getattr(settings, name) for name in _SHAPING}}
         if settings.refine == "crf":
-            shapes["pydensecrf2"] = crf.version()
+            shapes["library"] = crf.version()
         self.folder, self._identity = kept_in(root, "proposals", "patchbank.methods.primaps.stored", origin, shapes)
         self._count = self.folder / "done.json"
         self._masks = self._mapped()
@@ -100,21 +101,23 @@ class StoredProposals:
         return int(read_json(self._count)["done"]) if self._count.is_file() else 0
 
     def _make(self, first: int) -> None:
-        total, made = self._views.count, self._labels(first)
-        for number in track(range(first, total), f"{TITLE} proposals", "view"):
-            self._masks[number] = next(made)
-            if (number + 1) % _BLOCK == 0 or number + 1 == total:
-                self._masks.flush()  # type: ignore[attr-defined]
-                write_json(self._count, {"done": number + 1, "identity": self._identity})
+        total = self._views.count
+        with closing(self._labels(first)) as made:
+            for number in track(range(first, total), f"{TITLE} proposals", "view"):
+                self._masks[number] = next(made)
+                if (number + 1) % _BLOCK == 0 or number + 1 == total:
+                    self._masks.flush()  # type: ignore[attr-defined]
+                    write_json(self._count, {"done": number + 1, "identity": self._identity})
 
-    def _labels(self, first: int) -> Iterator[NDArray[np.uint8]]:
+    def _labels(self, first: int) -> Generator[NDArray[np.uint8]]:
         """Proposals (H, W) of the views from number `first` on, 0 for none."""
-        with crf.DenseCRF() as dense, ThreadPoolExecutor(self._threads) as pool:
+        workers = self._threads if self._settings.refine == "crf" else 1  # torch has threads of its own
+        with crf.DenseCRF() as dense, ThreadPoolExecutor(workers) as pool:
             rules: dict[str, pamr.Rule | None] = {"none": None, "pamr": pamr.pamr_winners, "crf": dense}
             follow = partial(self._followed, rule=rules[self._settings.refine])
             for start in range(first, self._views.count, _BLOCK):
                 numbers = range(start, min(start + _BLOCK, self._views.count))
-                yield from pool.map(follow, numbers, [self._on_grid(number) for number in numbers])
+                yield from pool.map(follow, numbers, (self._on_grid(number) for number in numbers))
 
     def _on_grid(self, number: int) -> Tensor:
         """Log probabilities (1 + n, h, w) of a view's patches."""
@@ -125,9 +128,10 @@ class StoredProposals:
 
     def _followed(self, number: int, log_probs: Tensor, rule: pamr.Rule | None) -> NDArray[np.uint8]:
         """Proposals (H, W) of a view, 0 for none, along the edges of its pixels where there is a rule."""
-        if rule is None or self._pixels is None:
+        if rule is None:
             labels = proposal_labels(log_probs, None if self._size == self._views.grid else self._size)
             return torch.where(labels == NONE, 0, labels).numpy().astype(np.uint8)
+        assert self._pixels is not None, "refine asks for a bank of pixels"
         picture = Image.fromarray(self._pixels.read(np.array([number]), ("pixels",))["pixels"][0, 0])
         pixels = np.asarray(picture.resize(self._size[::-1], Image.Resampling.BILINEAR))
         try:
@@ -135,5 +139,6 @@ class StoredProposals:
         except crf.TookTooLong:
             raise UserError(
                 f"{TITLE}: the dense CRF took over {crf.LIMIT:.0f} s on the proposals of image "
-                f"{self._pixels.images[number]}; choose refine: pamr, or a smaller size."
+                f"{self._pixels.images[number]}; run again where the machine was busy, which goes on from there, or "
+                f"choose refine: pamr, a smaller size, or fewer than {self._settings.most} proposals (most)."
             ) from None

@@ -172,7 +172,8 @@ class _Run:
 
 def _check_views(plain: Bank, other: Bank) -> None:
     """Refuse a bank whose views are others than those that are trained on."""
-    wanted, stored = plain.record["recipe"], other.record["recipe"]
+    stored = other.record["recipe"]
+    wanted = {key: value for key, value in plain.record["recipe"].items() if key != "fields"}
     of = {key: stored.get("of" if key == "name" else key) for key in wanted}
     if of != wanted:
         raise UserError(

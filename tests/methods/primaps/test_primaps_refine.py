@@ -16,7 +16,7 @@ from patchbank.files import read_json
 from patchbank.methods.primaps import stored
 from patchbank.methods.primaps import train as stage
 from patchbank.methods.primaps.proposals import proposal_labels
-from patchbank.methods.primaps.settings import resolve, traits
+from patchbank.methods.primaps.settings import PrimapsSettings, resolve, traits
 from patchbank.refinement import crf, pamr
 from patchbank.refinement.crf import TookTooLong
 
@@ -56,6 +56,7 @@ def followed(rule: Any, log_probs: torch.Tensor, pixels: np.ndarray, side: int) 
     """Proposals of one view, without a bank of tokens."""
     made = object.__new__(stored.StoredProposals)
     made._size, made._pixels = (side, side), _Pixels(pixels)  # type: ignore[assignment]
+    made._settings = PrimapsSettings()
     return made._followed(0, log_probs, rule)
 
 
@@ -79,20 +80,36 @@ def test_refined_proposals_follow_the_edges_of_the_pixels() -> None:
 
 
 def test_proposals_by_the_crf_train_and_other_ones_have_a_file_of_their_own(
-    stand_in: Path, head_world: dict[str, Path], tmp_path: Path
+    stand_in: Path, head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stand-in lets the largest probability win, so that the weights are those without it."""
+    asked: list[tuple[int, ...]] = []
+    whole = crf.DenseCRF.__call__
+
+    def watched(self: crf.DenseCRF, masks: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        asked.append((*masks.shape[1:], *pixels.shape))
+        return whole(self, masks, pixels)
+
+    monkeypatch.setattr(crf.DenseCRF, "__call__", watched)
     plain = train_in(head_world, "primaps", tmp_path / "plain", settings(size=40), traits)
     by_crf = train_in(head_world, "primaps", tmp_path / "crf", settings(size=40, refine="crf"), traits)
     assert tensors_of(plain) == tensors_of(by_crf)
+    assert asked == [(40, 40, 40, 40, 3)] * 9
     by_pamr = train_in(head_world, "primaps", tmp_path / "pamr", settings(size=40, refine="pamr"), traits)
     assert tensors_of(plain) != tensors_of(by_pamr)
     identities = [read_json(path)["identity"] for path in tmp_path.glob("*/**/done.json")]
     assert sorted(one["refine"] for one in identities) == ["crf", "none", "pamr"]
-    assert [one.get("pydensecrf2") for one in sorted(identities, key=lambda one: one["refine"])] == ["0", None, None]
-    squares = settings(size=40, refine="pamr") | {"views": "center320"}
+    assert {one["refine"]: one["library"] for one in identities if "library" in one} == {"crf": "pydensecrf2 0"}
+
+
+def test_proposals_of_central_squares_follow_their_pixels(head_world: dict[str, Path], tmp_path: Path) -> None:
+    squares = settings(size=40) | {"views": "center320"}
     world = {**head_world, "pixels": head_world["pixels-center320"]}
-    assert tensors_of(train_in(world, "primaps", tmp_path / "squares", squares, traits)) != tensors_of(by_pamr)
+    found = [
+        tensors_of(train_in(world, "primaps", tmp_path / refine, squares | {"refine": refine}, traits))
+        for refine in ("none", "pamr")
+    ]
+    assert found[0] != found[1]
 
 
 def test_a_crf_that_takes_too_long_names_its_image_and_the_way_out() -> None:
@@ -100,7 +117,7 @@ def test_a_crf_that_takes_too_long_names_its_image_and_the_way_out() -> None:
         raise TookTooLong
 
     log_probs, pixels, _ = edges(0)
-    with pytest.raises(UserError, match="took over 60 s on the proposals of image a; choose refine: pamr"):
+    with pytest.raises(UserError, match=r"took over 60 s on the proposals of image a; run again .* or choose refine"):
         followed(slow, log_probs, pixels, 32)
 
 
@@ -120,6 +137,8 @@ def test_refinements_that_cannot_be_are_refused(
     monkeypatch.setattr(crf, "installed", lambda: False)
     with pytest.raises(UserError, match=r"refine is 'crf', and the dense CRF needs pydensecrf2: .* pamr, or none"):
         settings(refine="crf", size=40)
+    with pytest.raises(UserError, match=r"student's views .*; the pixels that .*; refine is 'crf', and"):
+        settings(refine="crf", size=40, student="recoloured", views="center320")
     world = {**head_world, "pixels": head_world["pixels-center320"]}
     with pytest.raises(UserError, match=r"does not hold the views of .*name banks that one configuration extracts"):
         stage.train(train_in.job(world, "primaps", tmp_path, settings(refine="pamr", size=40), traits))
