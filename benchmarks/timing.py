@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from patchbank import threads
+from patchbank import memory, threads
 
 
 def as_a_stage() -> None:
-    """Start this benchmark again with the thread settings of the pipeline's stages; call it first.
+    """Start this benchmark again with the settings of the pipeline's stages for threads and memory; call it first.
 
     The number of threads and how they wait are read once, when torch and faiss are imported.
     """
+    memory.keep()
     if "OMP_WAIT_POLICY" not in os.environ:
         threads.limit(int(os.environ["OMP_NUM_THREADS"]) if "OMP_NUM_THREADS" in os.environ else None)
         os.execv(sys.executable, [sys.executable, *sys.argv])

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from patchbank import devices, stopping, threads
+from patchbank import devices, memory, stopping, threads
 from patchbank.bank.extract import ExtractJob, extract
 from patchbank.errors import UserError, raise_problems, said_by_the_disk
 from patchbank.plain import from_plain, to_plain
@@ -176,6 +176,7 @@ def _fill(job: ExtractJob) -> int:
     """Fill a part on a device of its own; the exit status, after the log has what went wrong."""
     try:
         threads.limit(job.threads)
+        memory.keep()
         devices.claim()
         extract(job)
     except stopping.Stopped:

@@ -56,13 +56,14 @@ def add_model(parser: argparse.ArgumentParser, which: argparse._ActionsContainer
 
 def run(options: argparse.Namespace) -> int:
     """Extract, and print where each bank is."""
-    from patchbank import threads
+    from patchbank import memory, threads
     from patchbank.errors import UserError
 
     pictures, out = Path(options.folder), Path(options.out)
     if not pictures.is_dir():
         raise UserError(f"{pictures} is not a folder of pictures.")
     count = threads.limit(options.threads)
+    memory.keep()
     # torch reads the threads when it is imported
     from patchbank.bank.extract import ExtractSettings
     from patchbank.bank.folder import bank_of_folder

@@ -57,9 +57,10 @@ def run(options: argparse.Namespace) -> int:
     """Train and say where the results are."""
     import logging
 
-    from patchbank import threads
+    from patchbank import memory, threads
 
     threads.limit(options.threads)  # before torch is imported
+    memory.keep()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from patchbank.methods.contract import run_train
 
