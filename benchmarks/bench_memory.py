@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from timing import as_a_stage, machine
 
+from patchbank import memory
+
 STAGES = (
     "extract",
     "train alignseg",
@@ -86,6 +88,7 @@ def run_extract(folder: Path) -> None:
     from patchbank.bank.statistics import compute_statistics
     from patchbank.weights.spec import BackboneSpec
 
+    memory.keep()
     spec = BackboneSpec("random", "vit_small_patch16_224", block=1, norm=False)
     for split, recipe in (("train", "whole"), ("val", "whole"), ("train", "multicrop")):
         options = {"size": 112} if recipe == "whole" else {"size": 112, "draws": 1}
@@ -102,6 +105,7 @@ def run_training(method: str, folder: Path) -> None:
     from patchbank.methods.contract import run_train
     from patchbank.methods.jobs import TrainingFiles, TrainJob
 
+    memory.keep()
     recipe = "multicrop" if method == "alignseg" else "whole"
     settings = default_config().method("msrc", method).settings
     files = TrainingFiles(folder / f"{method}.safetensors", folder / "steps.csv", folder / "epochs.csv")

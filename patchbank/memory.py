@@ -9,21 +9,31 @@ if TYPE_CHECKING:
     import torch
 
 
-KEPT = 1 << 30
-"""Bytes: arrays up to that size come from memory that is kept, so much of it at most behind the last one in use."""
+KEPT, LARGE = 1 << 30, 32 << 20
+"""Bytes: arrays up to the first come from memory that is kept; by default those above the second never do."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # of mallopt(3)
 
 
-def keep() -> None:
-    """Let the C library keep freed memory for this process, where it can (glibc).
+def keep() -> bool:
+    """Let the C library keep freed memory for this process; whether it does (glibc; older ones refuse).
 
-    By default it gives arrays of more than 32 MB back as soon as they are freed; a batch has several of that size, and
-    the kernel clears all their pages again for the next one, which takes up to a third of a training's time.
+    By default it gives arrays of more than `LARGE` back as soon as they are freed. A batch has several of that size,
+    and the kernel clears all their pages again for the next one, which takes up to a third of a training's time. For
+    processes that work on one batch after the other, whose memory is what the largest takes; arrays of other threads
+    than the main one are given back all the same.
     """
+    return _tuned(KEPT)
+
+
+def keep_no_more() -> bool:
+    """Give large arrays back as soon as they are freed, in a process forked from one that keeps memory."""
+    return _tuned(LARGE)
+
+
+def _tuned(limit: int) -> bool:
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_MMAP_THRESHOLD, KEPT)
-        tune(_TRIM_THRESHOLD, KEPT)
+    # one refusal is enough: a limit alone would switch off that the library finds better ones by itself
+    return tune is not None and bool(tune(_MMAP_THRESHOLD, limit)) and bool(tune(_TRIM_THRESHOLD, limit))
 
 
 def release() -> None:

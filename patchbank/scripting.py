@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from patchbank import devices, memory, planned_code, stopping, threads
+from patchbank import devices, planned_code, stopping, threads
 from patchbank.errors import UserError, said_by_the_disk
 from patchbank.files import sweep
 from patchbank.left_out import CannotBeMade, LeftOut, first_left_out, write_left_out
@@ -40,7 +40,6 @@ def stage(snakemake: Any) -> Iterator[None]:
     """
     stopping.install()
     threads.limit(int(snakemake.threads))
-    memory.keep()
     screen = _log_to(Path(str(snakemake.log[0])))
     log = logging.getLogger(__name__)
     optional = bool(snakemake.params.get("optional"))

@@ -13,9 +13,11 @@ with stage(snakemake):
 
     from patchbank.bank.extract import ExtractJob, ExtractSettings
     from patchbank.bank.spread import extract_on
+    from patchbank.memory import keep
     from patchbank.plain import from_plain
     from patchbank.weights.spec import BackboneSpec
 
+    keep()
     settings = from_plain(ExtractSettings, snakemake.params.settings)
     job = ExtractJob(
         manifest=Path(snakemake.input.manifest),

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 with stage(snakemake):
     from pathlib import Path
 
+    from patchbank.memory import keep
     from patchbank.methods.contract import run_train
     from patchbank.methods.jobs import TrainingFiles, TrainJob
 
+    keep()
     labels, after, out = snakemake.input.get("labels"), snakemake.input.get("after"), snakemake.output
     run_train(
         TrainJob(

@@ -19,6 +19,7 @@ from patchbank.bank.encode import Pictures, image_views
 from patchbank.datasets.depth import Treatment
 from patchbank.datasets.images import PLAIN, load_image
 from patchbank.errors import UserError
+from patchbank.memory import keep_no_more
 from patchbank.threads import available, helpers
 from patchbank.views.base import RecipeProtocol
 
@@ -142,4 +143,5 @@ def _stack(samples: list[Pictures | str]) -> Pictures | str:
 
 def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    keep_no_more()  # pictures have sizes of their own, up to hundreds of MB
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all processes of a job get it; the one that encodes ends this one

@@ -34,10 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Draw; the exit status is 1 where a picture was left out."""
-    from patchbank import memory, threads
+    from patchbank import threads
 
     threads.limit(options.threads)
-    memory.keep()
     # torch reads the threads when it is imported
     from patchbank.backbones.vit import FrozenViT
     from patchbank.devices import torch_device

@@ -80,13 +80,12 @@ def add_encoder_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segment; files that are left out are named on stderr, once more at the end, and the exit status is 1 then."""
-    from patchbank import memory, threads
+    from patchbank import threads
     from patchbank.errors import SHOWN, UserError
 
     if options.threads is not None and options.threads < 1:
         raise UserError(f"--threads is {options.threads}, it must be at least 1.")
     threads.limit(options.threads)
-    memory.keep()
     # torch reads the threads when it is imported
     from patchbank.inference.segment import SegmentSettings, segment
 

@@ -7,7 +7,7 @@ JSON values:
 |---|---|
 | `encoders` | `name`, `criteria` (name -> value), `scores` (row -> `value`, `low`, `high`; null where left out) |
 | `rows`, `criteria` | their names |
-| `marks` | row -> `ceiling`, and `oracle`, the split whose labels it used, or null |
+| `marks` | row -> `ceiling`, and `oracle`, the splits whose labels it used, or null |
 | `best` | row -> encoder with the highest score |
 | `choices` | criterion -> the encoder that it would choose: that of the highest value |
 | `judged` | `criterion`, `row`, `spearman`, `range` ([low, high]), `behind` (points of its choice behind |

@@ -84,12 +84,20 @@ def kill_and_resume(method: str, job: Any) -> list[list[int]]:
 
 def kill_among_proposals(method: str, job: Any) -> list[list[int]]:
     """How many proposals were counted when each attempt was killed, and the steps of the one that ends by itself."""
-    import_module(f"patchbank.methods.{method}.stored")._BLOCK = 1
+    stored = import_module(f"patchbank.methods.{method}.stored")
+    stored._BLOCK, plain = 1, stored.soft_masks
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.5)  # so that the parent, however busy, comes before the next one
+        return plain(*given)
+
+    stored.soft_masks = slowly
     counted = []
     for number in range(KILLS):
         sent = (signal.SIGKILL, signal.SIGTERM)[number % 2]
         child, pipe = attempt(method, job)
         while proposals_of(job) <= number:
+            assert os.waitpid(child, os.WNOHANG)[0] == 0, "it ended before its proposals"
             time.sleep(0.001)
         os.kill(child, sent)
         assert steps_of(pipe) == []

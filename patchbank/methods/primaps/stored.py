@@ -117,7 +117,11 @@ class StoredProposals:
             follow = partial(self._followed, rule=rules[self._settings.refine])
             for start in range(first, self._views.count, _BLOCK):
                 numbers = range(start, min(start + _BLOCK, self._views.count))
-                yield from pool.map(follow, numbers, (self._on_grid(number) for number in numbers))
+                try:
+                    yield from pool.map(follow, numbers, (self._on_grid(number) for number in numbers))
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # what waits would be done first
+                    raise
 
     def _on_grid(self, number: int) -> Tensor:
         """Log probabilities (1 + n, h, w) of a view's patches."""

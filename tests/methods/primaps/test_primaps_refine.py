@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +143,30 @@ def test_refinements_that_cannot_be_are_refused(
     world = {**head_world, "pixels": head_world["pixels-center320"]}
     with pytest.raises(UserError, match=r"does not hold the views of .*name banks that one configuration extracts"):
         stage.train(train_in.job(world, "primaps", tmp_path, settings(refine="pamr", size=40), traits))
+
+
+def test_what_waits_for_its_edges_is_dropped_when_a_training_ends(
+    head_world: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    class Ended(Exception):
+        pass
+
+    def slow(masks: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        done.append(1)
+        time.sleep(0.2)
+        return np.asarray(masks.argmax(0))
+
+    whole = stored.StoredProposals._on_grid
+
+    def ends(self: stored.StoredProposals, number: int) -> torch.Tensor:
+        if number == 8:
+            raise Ended
+        return whole(self, number)
+
+    monkeypatch.setattr(pamr, "pamr_winners", slow)
+    monkeypatch.setattr(stored.StoredProposals, "_on_grid", ends)
+    with pytest.raises(Ended):
+        train_in(head_world, "primaps", tmp_path, settings(size=40, refine="pamr", start_epochs=0), traits)
+    assert len(done) < 8, "eight were asked for"
