@@ -24,6 +24,7 @@ from patchbank.methods.primaps.settings import PrimapsSettings
 from patchbank.methods.primaps.stored import StoredProposals
 from patchbank.methods.tools.phases import origin
 from patchbank.methods.tools.training_views import TrainingViews
+from patchbank.refinement import crf
 from patchbank.threads import available
 
 
@@ -33,10 +34,11 @@ def made(refine: str, arguments: argparse.Namespace) -> None:
     centring = Centring.of(Statistics.load(arguments.statistics), "mean", bank.dim)
     settings = PrimapsSettings(refine=refine, size=arguments.size)
     known = origin({"whole": bank, "pixels": pixels}, {}, 0, centring, "patchbank.methods.primaps.train")
+    known |= {"threads": available(), "library": crf.version()}
     views = TrainingViews(bank, "whole", centring)
     with tempfile.TemporaryDirectory() as folder:
         size = (arguments.size, arguments.size)
-        StoredProposals(Path(folder), views, settings, size, known | {"threads": available()}, pixels)
+        StoredProposals(Path(folder), views, settings, size, known, pixels)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class StoredProposals:
         views: of the train split.
         settings: how proposals are made.
         size: (H, W) at which they are kept.
-        origin: of the training (`patchbank.methods.tools.phases.origin`, and `threads`).
+        origin: of the training (`patchbank.methods.tools.phases.origin`; `threads`, and of the CRF its `library`).
         pixels: bank of the views' pixels, for `settings.refine`; None without.
 
     Raises:
@@ -75,8 +75,8 @@ class StoredProposals:
         self._views, self._size, self._settings, self._pixels = views, size, settings, pixels
         self._threads = int(origin["threads"])
         shapes = {"size": list(size), **{name: getattr(settings, name) for name in _SHAPING}}
-        if settings.refine == "crf":
-            shapes["library"] = crf.version()
+        if "library" in origin:  # that of the CRF
+            shapes["library"] = origin["library"]
         self.folder, self._identity = kept_in(root, "proposals", "patchbank.methods.primaps.stored", origin, shapes)
         self._count = self.folder / "done.json"
         self._masks = self._mapped()

@@ -50,6 +50,7 @@ from patchbank.methods.tools.opened import Opened, open_training
 from patchbank.methods.tools.phases import OnStep, Phase, Phases
 from patchbank.methods.tools.training_views import TrainingViews, sample_order, steps_in_epoch
 from patchbank.progress import track
+from patchbank.refinement import crf
 from patchbank.seeds import generator
 
 COLUMNS = ("step", "epoch", "loss")
@@ -68,7 +69,9 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     settings = PrimapsSettings.part_of(job.settings)
     head, learned = coded_head(job, settings.codes)
     also = more_recipes(job.settings)
-    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, learned, also)
+    library = {"library": crf.version()} if settings.refine == "crf" else {}
+    more = {**learned, **library}
+    opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, more, also)
     for recipe in also:
         _check_views(opened.views.bank, opened.banks[recipe])
     phases = opened.phases

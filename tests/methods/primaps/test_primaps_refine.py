@@ -12,6 +12,7 @@ import torch
 from crf_stand_in import stand_in
 from head_world import RUNS, SHARED, head_world, tensors_of, train_in
 
+from patchbank.checkpoints.store import load_checkpoint
 from patchbank.errors import UserError
 from patchbank.files import read_json
 from patchbank.methods.primaps import stored
@@ -96,6 +97,7 @@ def test_proposals_by_the_crf_train_and_other_ones_have_a_file_of_their_own(
     by_crf = train_in(head_world, "primaps", tmp_path / "crf", settings(size=40, refine="crf"), traits)
     assert tensors_of(plain) == tensors_of(by_crf)
     assert asked == [(40, 40, 40, 40, 3)] * 9
+    assert [load_checkpoint(path)[1].get("library") for path in (plain, by_crf)] == [None, "pydensecrf2 0"]
     by_pamr = train_in(head_world, "primaps", tmp_path / "pamr", settings(size=40, refine="pamr"), traits)
     assert tensors_of(plain) != tensors_of(by_pamr)
     identities = [read_json(path)["identity"] for path in tmp_path.glob("*/**/done.json")]
