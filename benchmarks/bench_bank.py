@@ -92,7 +92,7 @@ def processes(folder: Path, rows: list[np.ndarray], repetitions: int, count: int
 
 
 def main() -> None:
-    as_a_stage()
+    as_a_stage(keeps=False)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, default=1.2)
     parser.add_argument("--batches", type=int, default=100)

@@ -110,7 +110,7 @@ def compare(folder: Path, row: str, preprocessing: str) -> None:
 
 def main() -> None:
     """Print seconds and peak MB of each stage."""
-    as_a_stage()
+    as_a_stage(keeps=False)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--clusters", type=int, default=500)

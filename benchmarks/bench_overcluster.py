@@ -85,7 +85,7 @@ def line(what: str, seconds: list[float]) -> str:
 
 def main() -> None:
     """Print a table of median, smallest and largest seconds."""
-    as_a_stage()
+    as_a_stage(keeps=False)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1449)
     parser.add_argument("--clusters", type=int, default=500)

@@ -116,7 +116,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    as_a_stage()
+    as_a_stage(keeps=False)
     options = arguments()
     inputs = find_inputs([options.images], options.images / "out")[: options.count]
     vit: Any = Pause(options.pause / 1000) if options.pause is not None else encoder_of(options)

@@ -13,12 +13,16 @@ from pathlib import Path
 from patchbank import memory, threads
 
 
-def as_a_stage() -> None:
+def as_a_stage(keeps: bool = True) -> None:
     """Start this benchmark again with the settings of the pipeline's stages for threads and memory; call it first.
 
     The number of threads and how they wait are read once, when torch and faiss are imported.
+
+    Args:
+        keeps: whether the stages are extraction or training, which keep freed memory.
     """
-    memory.keep()
+    if keeps:
+        memory.keep()
     if "OMP_WAIT_POLICY" not in os.environ:
         threads.limit(int(os.environ["OMP_NUM_THREADS"]) if "OMP_NUM_THREADS" in os.environ else None)
         os.execv(sys.executable, [sys.executable, *sys.argv])

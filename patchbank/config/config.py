@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from patchbank import oracle
 from patchbank.config import sweeps
 from patchbank.config.after import joined
 from patchbank.config.encoders import backbone_spec, with_normalisation
@@ -24,6 +23,7 @@ from patchbank.files import digest
 from patchbank.methods import contract
 from patchbank.methods.contract import Method
 from patchbank.names import dataset_of
+from patchbank.oracle import splits
 from patchbank.weights.spec import BackboneSpec
 from patchbank.yaml_text import parse_yaml
 
@@ -253,8 +253,8 @@ class Config:
         of = contract.Row(folder, contract.traits(folder), values)
         method = contract.resolve(row, of, self._shared(dataset, of), tuple(written.get("seeds", options["seeds"])))
         told = written.get("oracle", {}).items()
-        splits = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
-        return replace(method, oracle=oracle.splits(*splits))
+        used = [split for split, where in told if all(method.settings.get(k) == v for k, v in where.items())]
+        return replace(method, oracle=splits(*used))
 
     def _shared(self, dataset: str, row: contract.Row) -> dict[str, Any]:
         """What `resolve` is told of the rest of the configuration."""

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from importlib.util import find_spec
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -42,6 +41,8 @@ def installed() -> bool:
 
 def version() -> str:
     """Package and version that the library comes from, which shape what it returns; "" where it is not there."""
+    from importlib import metadata  # here: configurations ask only whether it is there
+
     names = metadata.packages_distributions().get("pydensecrf", [])
     return ", ".join(f"{name} {metadata.version(name)}" for name in sorted(set(names)))
 

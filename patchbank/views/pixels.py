@@ -50,7 +50,7 @@ class Recipe:
     def make(self, image: Image.Image, image_id: str, draw: int) -> Views:
         """The view of the other recipe, in 8 bits."""
         plain = self._plain.make(image, image_id, draw)
-        return replace(plain, pixels=np.rint(plain.pixels).astype(np.uint8))
+        return replace(plain, pixels=np.round(plain.pixels).astype(np.uint8))
 
     def shapes(self, vit: Encoder, dtype: np.dtype[Any]) -> Shapes:
         """Per-row shape and dtype."""

@@ -100,7 +100,7 @@ CODES = {
     "lastblock": "ccd1badfb3d75548",
     "mirrored": "89f7f9a2e0ce2131",
     "multicrop": "1058b2b6bc28c8a8",
-    "pixels": "5cc7cbeefba12f2f",
+    "pixels": "a48b06c8e287b3bd",
     "recoloured": "233173536f538dee",
     "whole": "765b5950c2c2de22",
     "windows": "e8681c21d70be7b9",

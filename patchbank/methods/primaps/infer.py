@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ class Proposals:
 
     def __init__(self, record: Mapping[str, Any], statistics: Statistics | None) -> None:
         self.record, self._statistics = record, statistics
-        known = asdict(PrimapsSettings()) | dict(record["settings"])  # rows of before do not have all of today's
-        self._settings = PrimapsSettings.part_of(known)
+        self._settings = PrimapsSettings.part_of(record["settings"])
         self.segments = self._settings.most + 1
         self.dim = 0 if statistics is None else len(statistics.mean)
 

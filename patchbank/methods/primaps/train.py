@@ -54,6 +54,8 @@ from patchbank.refinement import crf
 from patchbank.seeds import generator
 
 COLUMNS = ("step", "epoch", "loss")
+_AS = {"recoloured": "in other colours", "pixels": "as pixels"}
+"""What banks of other recipes make of views."""
 
 
 def train(job: TrainJob, on_step: OnStep | None = None) -> None:
@@ -73,7 +75,7 @@ def train(job: TrainJob, on_step: OnStep | None = None) -> None:
     more = {**learned, **library}
     opened = open_training(job, settings, "patchbank.methods.primaps.train", on_step, more, also)
     for recipe in also:
-        _check_views(opened.views.bank, opened.banks[recipe])
+        _check_views(opened.views.bank, opened.banks[recipe], recipe)
     phases = opened.phases
     run = _Run(opened, settings, job, head)
     if head is not None:
@@ -173,14 +175,14 @@ class _Run:
         return list(itertools.islice(ordered, steps))
 
 
-def _check_views(plain: Bank, other: Bank) -> None:
-    """Refuse a bank whose views are others than those that are trained on."""
+def _check_views(plain: Bank, other: Bank, recipe: str) -> None:
+    """Refuse a bank, named as one of `recipe`, whose views are others than those that are trained on."""
     stored = other.record["recipe"]
     wanted = {key: value for key, value in plain.record["recipe"].items() if key != "fields"}
     of = {key: stored.get("of" if key == "name" else key) for key in wanted}
     if of != wanted:
         raise UserError(
-            f"{other.folder} does not hold the views of {plain.folder}, "
+            f"{other.folder} does not hold the views of {plain.folder} {_AS[recipe]}, "
             f"{of} instead of {wanted}; name banks that one configuration extracts."
         )
 

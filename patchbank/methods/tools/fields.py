@@ -63,8 +63,8 @@ class Settings:
 
     @classmethod
     def part_of(cls, resolved: Mapping[str, Any]) -> Self:
-        """The part of resolved settings that belongs to the head."""
-        return cls(**{name: resolved[name] for name in cls.names()})
+        """The part of resolved settings that belongs to the head; what records of before do not have is the default."""
+        return cls(**{name: resolved[name] for name in cls.names() if name in resolved})
 
     @classmethod
     def resolved(cls, entry: Mapping[str, Any], shared: Mapping[str, Any], *names: str) -> dict[str, Any]:

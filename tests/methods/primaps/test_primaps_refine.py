@@ -143,7 +143,9 @@ def test_refinements_that_cannot_be_are_refused(
     with pytest.raises(UserError, match=r"student's views .*; the pixels that .*; refine is 'crf', and"):
         settings(refine="crf", size=40, student="recoloured", views="center320")
     world = {**head_world, "pixels": head_world["pixels-center320"]}
-    with pytest.raises(UserError, match=r"does not hold the views of .*name banks that one configuration extracts"):
+    with pytest.raises(
+        UserError, match=r"does not hold the views of .* as pixels, .*name banks that one configuration extracts"
+    ):
         stage.train(train_in.job(world, "primaps", tmp_path, settings(refine="pamr", size=40), traits))
 
 

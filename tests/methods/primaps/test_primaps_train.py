@@ -234,7 +234,7 @@ def test_a_student_that_would_see_something_else_is_refused(head_world: dict[str
     ):
         settings(student="recoloured", views="center320")
     dense = {**RECIPES, "whole": {**RECIPES["whole"], "shift": 2}}
-    with pytest.raises(UserError, match=r"the student's views have .* of whole; set recipes\.whole\.shift to 1\."):
+    with pytest.raises(UserError, match=r"student's views have to be those of whole; set recipes\.whole\.shift to 1\."):
         resolve({"student": "recoloured"}, {**SHARED, "recipes": dense})
     job = train_in.job(
         {**head_world, "recoloured": head_world["center320"]},
@@ -243,7 +243,7 @@ def test_a_student_that_would_see_something_else_is_refused(head_world: dict[str
         settings(student="recoloured"),
         traits,
     )
-    with pytest.raises(UserError, match=r"does not hold the views of .*, .* instead of .*name banks"):
+    with pytest.raises(UserError, match=r"does not hold the views of .* in other colours, .* instead of .*name banks"):
         stage.train(job)
     swapped = {**head_world, "center320": head_world["whole"], "recoloured": head_world["recoloured"]}
     own = {**settings(student="recoloured"), "views": "center320"}
